@@ -1,0 +1,117 @@
+#include <gtest/gtest.h>
+#include <isa-l/crc.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "base/random.h"
+#include "base/status.h"
+
+namespace gd2fs {
+namespace {
+
+TEST(Crc32c, known_vector_of_rfc_3720) {
+  EXPECT_EQ(crc32c(as_bytes("123456789", 9)), 0xE3069283u);
+  EXPECT_EQ(crc32c({}), 0u);
+}
+
+TEST(Crc32c, agrees_with_isal_and_with_the_portable_twin_at_all_alignments) {
+  Random random(7);
+  std::vector<std::byte> data(20000);
+  random.fill(data);
+  for (int round = 0; round < 500; ++round) {
+    const size_t from = random.below(64);
+    const size_t length = random.below(data.size() - from);
+    const ConstBytes part(data.data() + from, length);
+    auto* raw = reinterpret_cast<unsigned char*>(data.data() + from);
+    const uint32_t isal = ~crc32_iscsi(raw, static_cast<int>(length), ~0u);
+    EXPECT_EQ(crc32c(part), isal);
+    EXPECT_EQ(crc32c_extend_portable(0, part), isal);
+  }
+}
+
+TEST(Crc32c, combine_equals_the_crc_of_the_joined_bytes) {
+  Random random(8);
+  std::vector<std::byte> data(9000);
+  random.fill(data);
+  for (int round = 0; round < 200; ++round) {
+    const size_t cut = random.below(data.size() + 1);
+    const ConstBytes a(data.data(), cut);
+    const ConstBytes b(data.data() + cut, data.size() - cut);
+    EXPECT_EQ(crc32c_combine(crc32c(a), crc32c(b), b.size()), crc32c(data));
+    EXPECT_EQ(crc32c_extend(crc32c(a), b), crc32c(data));
+  }
+}
+
+TEST(Crc32c, zeros_need_no_zeros) {
+  const std::vector<std::byte> zeros(65536);
+  EXPECT_EQ(crc32c_zeros(zeros.size()), crc32c(zeros));
+  EXPECT_EQ(crc32c_zeros(0), 0u);
+}
+
+TEST(Mix64, golden_values_never_change) {
+  EXPECT_EQ(mix64(0), 0xE220A8397B1DCDAFu);
+  EXPECT_EQ(mix64(1), 0x910A2DEC89025CC1u);
+}
+
+Result<int> halve(int value) {
+  if (value % 2 != 0) return fail(StatusCode::invalid, "odd");
+  return value / 2;
+}
+Result<int> quarter(int value) {
+  GD2FS_ASSIGN(const int half, halve(value));
+  return halve(half);
+}
+Status check_quarter(int value) {
+  GD2FS_ASSIGN([[maybe_unused]] const int ignored, quarter(value));
+  return {};
+}
+
+TEST(Status, travels_up_with_context_and_errno) {
+  EXPECT_TRUE(check_quarter(8).ok());
+  EXPECT_EQ(check_quarter(6).code(), StatusCode::invalid);
+  const Status open = Status::from_errno(ENOENT, "open /x").with("drive 3");
+  EXPECT_EQ(open.to_string(), "not_found: drive 3: open /x: No such file or directory");
+  EXPECT_EQ(open.errno_value(), ENOENT);
+  EXPECT_EQ(Status(StatusCode::corrupt).errno_value(), EIO);
+}
+
+TEST(Pool, the_object_over_the_limit_is_refused) {
+  Pool<int> pool("ints_max", 2);
+  int* a = pool.get();
+  int* b = pool.get();
+  EXPECT_NE(a, nullptr);
+  EXPECT_EQ(pool.get(), nullptr);
+  pool.put(b);
+  EXPECT_EQ(pool.get(), b);
+}
+
+struct Item : ListNode<> {
+  int value = 0;
+};
+
+TEST(List, a_destroyed_item_leaves_the_list) {
+  List<Item> list;
+  Item a;
+  a.value = 1;
+  list.push_back(a);
+  {
+    Item b;
+    list.push_back(b);
+    EXPECT_EQ(list.count(), 2u);
+  }
+  EXPECT_EQ(list.count(), 1u);
+  EXPECT_EQ(list.pop_front(), &a);
+  EXPECT_TRUE(list.empty());
+}
+
+TEST(Log, braces_take_arguments_in_order) {
+  EXPECT_EQ(format_line("a {} b {} {}", {"x", 7}), "a x b 7 {}");
+}
+
+}  // namespace
+}  // namespace gd2fs

@@ -1,0 +1,347 @@
+#include "loop/loop.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+namespace gd2fs {
+
+uint64_t RealClock::now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * kSecond + static_cast<uint64_t>(now.tv_nsec);
+}
+
+uint64_t RealClock::wall_us() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+void Join::done(Loop& loop, const Status& status, uint64_t value) {
+  CHECK(pieces_ > 0);
+  if (first_error_.ok() && !status.ok()) first_error_ = status;
+  value_ += value;
+  if (--pieces_ == 0) loop.complete(*then_, first_error_, value_);
+}
+
+// A spawned coroutine: the loop owns its frame until it has ended.
+struct Loop::Spawned {
+  Loop& loop;
+  Task<void> outer;
+  Completion start;
+  Completion ended;
+
+  explicit Spawned(Loop& owner) : loop(owner) {
+    start.bind(this, [](void* self, Completion&) {
+      static_cast<Spawned*>(self)->outer.handle().resume();
+    });
+    ended.bind<&Spawned::on_ended>(this);
+  }
+  static Task<void> run(Spawned* self, Task<void> task) {
+    co_await task;
+    self->loop.complete(self->ended, Status());
+  }
+  void on_ended(Completion&) {
+    auto& all = loop.spawned_;
+    auto found = std::find_if(all.begin(), all.end(), [&](auto& s) { return s.get() == this; });
+    CHECK(found != all.end());
+    std::swap(*found, all.back());
+    all.pop_back();
+  }
+};
+
+Timer::~Timer() {
+  if (loop_ != nullptr) loop_->cancel(*this);
+}
+
+Loop::Loop(Clock& clock, Waits waits) : clock_(clock) {
+  if (waits == Waits::never) return;
+  epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  CHECK(epoll_fd_ >= 0);
+  wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  CHECK(wake_fd_ >= 0);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &wake_fd_;
+  CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) == 0);
+}
+
+Loop::~Loop() {
+  spawned_.clear();
+  for (Timer* timer : timers_) {
+    timer->heap_index_ = Timer::kNotRunning;
+    timer->loop_ = nullptr;
+  }
+  if (wake_fd_ >= 0) close(wake_fd_);
+  if (epoll_fd_ >= 0) close(epoll_fd_);
+}
+
+void Loop::complete(Completion& done, Status status, uint64_t value) {
+  CHECK(!done.linked());
+  done.pending_ = true;
+  done.status = std::move(status);
+  done.value = value;
+  completions_.push_back(done);
+}
+
+void Loop::start(Timer& timer, uint64_t delay_ns) { start_at(timer, now_ns() + delay_ns); }
+
+void Loop::start_at(Timer& timer, uint64_t deadline_ns) {
+  cancel(timer);
+  timer.loop_ = this;
+  timer.deadline_ns_ = deadline_ns;
+  timer.order_ = timer_order_++;
+  timer.heap_index_ = timers_.size();
+  timers_.push_back(&timer);
+  timer_up(timer.heap_index_);
+}
+
+void Loop::cancel(Timer& timer) {
+  timer.fired.unlink();
+  timer.fired.pending_ = false;
+  if (!timer.running()) return;
+  const size_t index = timer.heap_index_;
+  timer_swap(index, timers_.size() - 1);
+  timers_.pop_back();
+  timer.heap_index_ = Timer::kNotRunning;
+  if (index < timers_.size()) {
+    timer_up(index);
+    timer_down(index);
+  }
+}
+
+bool Loop::timer_before(size_t a, size_t b) const {
+  const Timer& x = *timers_[a];
+  const Timer& y = *timers_[b];
+  return x.deadline_ns_ != y.deadline_ns_ ? x.deadline_ns_ < y.deadline_ns_ : x.order_ < y.order_;
+}
+
+void Loop::timer_swap(size_t a, size_t b) {
+  std::swap(timers_[a], timers_[b]);
+  timers_[a]->heap_index_ = a;
+  timers_[b]->heap_index_ = b;
+}
+
+void Loop::timer_up(size_t index) {
+  while (index > 0 && timer_before(index, (index - 1) / 2)) {
+    timer_swap(index, (index - 1) / 2);
+    index = (index - 1) / 2;
+  }
+}
+
+void Loop::timer_down(size_t index) {
+  for (;;) {
+    size_t least = index;
+    const size_t left = 2 * index + 1;
+    if (left < timers_.size() && timer_before(left, least)) least = left;
+    if (left + 1 < timers_.size() && timer_before(left + 1, least)) least = left + 1;
+    if (least == index) return;
+    timer_swap(index, least);
+    index = least;
+  }
+}
+
+uint64_t Loop::next_timer_ns() const {
+  return timers_.empty() ? UINT64_MAX : timers_.front()->deadline_ns_;
+}
+
+Status Loop::watch(Watch& watch, int fd, uint32_t events) {
+  CHECK(epoll_fd_ >= 0 && !watch.watched());
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &watch;
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) {
+    return Status::from_errno(errno, "epoll_ctl add");
+  }
+  watch.fd_ = fd;
+  watch.events_ = events;
+  return {};
+}
+
+void Loop::rewatch(Watch& watch, uint32_t events) {
+  CHECK(watch.watched());
+  if (watch.events_ == events) return;
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &watch;
+  CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, watch.fd_, &event) == 0);
+  watch.events_ = events;
+}
+
+void Loop::unwatch(Watch& watch) {
+  if (!watch.watched()) return;
+  CHECK(epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, watch.fd_, nullptr) == 0);
+  watch.fd_ = -1;
+  for (int i = 0; i < ready_count_; ++i) {
+    if (ready_[i].data.ptr == &watch) ready_[i].data.ptr = nullptr;
+  }
+}
+
+void Loop::spawn(Task<void> task) {
+  auto spawned = std::make_unique<Spawned>(*this);
+  spawned->outer = Spawned::run(spawned.get(), std::move(task));
+  complete(spawned->start, Status());  // the first step runs from the loop, like every other
+  spawned_.push_back(std::move(spawned));
+}
+
+void Loop::post(Mail& mail) {
+  if (mail.posted_.exchange(true, std::memory_order_acq_rel)) return;
+  Mail* head = mail_.load(std::memory_order_relaxed);
+  do {
+    mail.next_ = head;
+  } while (!mail_.compare_exchange_weak(head, &mail, std::memory_order_seq_cst));
+  if (sleeping_.load(std::memory_order_seq_cst)) wake();
+}
+
+void Loop::wake() {
+  if (wake_fd_ < 0) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] ssize_t written = write(wake_fd_, &one, sizeof one);
+}
+
+namespace {
+// A posted function: heap-allocated mail that deletes itself after it ran.
+struct FunctionMail {
+  Mail mail;
+  std::move_only_function<void()> job;
+  void run() {
+    std::unique_ptr<FunctionMail> self(this);
+    job();
+  }
+};
+}  // namespace
+
+void Loop::post(std::move_only_function<void()> job) {
+  auto mail = std::make_unique<FunctionMail>();
+  mail->job = std::move(job);
+  mail->mail.bind<&FunctionMail::run>(mail.get());
+  post(mail.release()->mail);
+}
+
+size_t Loop::run_mail() {
+  Mail* stack = mail_.exchange(nullptr, std::memory_order_acq_rel);
+  Mail* in_order = nullptr;
+  while (stack != nullptr) {
+    Mail* next = stack->next_;
+    stack->next_ = in_order;
+    in_order = stack;
+    stack = next;
+  }
+  size_t ran = 0;
+  while (in_order != nullptr) {
+    Mail* mail = in_order;
+    in_order = mail->next_;
+    mail->next_ = nullptr;
+    mail->posted_.store(false, std::memory_order_release);
+    mail->run_(mail->owner_);  // may free the mail
+    ++ran;
+  }
+  return ran;
+}
+
+size_t Loop::run_timers() {
+  if (timers_.empty()) return 0;
+  const uint64_t now = now_ns();
+  size_t ran = 0;
+  while (!timers_.empty() && timers_.front()->deadline_ns_ <= now) {
+    Timer& timer = *timers_.front();
+    cancel(timer);
+    complete(timer.fired, Status());
+    ++ran;
+  }
+  return ran;
+}
+
+size_t Loop::run_completions() {
+  size_t ran = 0;
+  // Those queued meanwhile run too, but not for ever: fds and mail must get their turn.
+  constexpr size_t kCompletionsPerTurn = 1024;
+  while (ran < kCompletionsPerTurn) {
+    Completion* done = completions_.pop_front();
+    if (done == nullptr) break;
+    done->pending_ = false;
+    done->run_(done->owner_, *done);
+    ++ran;
+  }
+  return ran;
+}
+
+size_t Loop::run_fds(uint64_t timeout_ns) {
+  if (epoll_fd_ < 0) return 0;
+  timespec timeout{};
+  const bool forever = timeout_ns == UINT64_MAX;
+  if (!forever) {
+    timeout.tv_sec = static_cast<time_t>(timeout_ns / kSecond);
+    timeout.tv_nsec = static_cast<long>(timeout_ns % kSecond);
+  }
+  ready_count_ = epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
+  if (ready_count_ < 0) {
+    CHECK(errno == EINTR);
+    ready_count_ = 0;
+  }
+  size_t ran = 0;
+  for (int i = 0; i < ready_count_; ++i) {
+    if (ready_[i].data.ptr == &wake_fd_) {
+      uint64_t count = 0;
+      [[maybe_unused]] ssize_t got = read(wake_fd_, &count, sizeof count);
+      continue;
+    }
+    auto* watch = static_cast<Watch*>(ready_[i].data.ptr);
+    if (watch == nullptr) continue;  // unwatched by a callback of this turn
+    watch->run_(watch->owner_, ready_[i].events);
+    ++ran;
+  }
+  ready_count_ = 0;
+  return ran;
+}
+
+size_t Loop::run_ready() {
+  size_t ran = run_mail();
+  ran += run_timers();
+  ran += run_fds(0);
+  ran += run_completions();
+  return ran;
+}
+
+size_t Loop::turn(uint64_t timeout_ns) {
+  size_t ran = run_mail();
+  ran += run_timers();
+  ran += run_completions();
+  if (ran == 0 && completions_.empty()) {
+    const uint64_t timer_ns = next_timer_ns();
+    if (timer_ns != UINT64_MAX) {
+      const uint64_t now = now_ns();
+      timeout_ns = std::min(timeout_ns, timer_ns > now ? timer_ns - now : 0);
+    }
+    sleeping_.store(true, std::memory_order_seq_cst);
+    if (mail_.load(std::memory_order_seq_cst) != nullptr) timeout_ns = 0;
+    ran += run_fds(timeout_ns);
+    sleeping_.store(false, std::memory_order_relaxed);
+    ran += run_mail();
+    ran += run_timers();
+  } else {
+    ran += run_fds(0);
+  }
+  ran += run_completions();
+  return ran;
+}
+
+void Loop::run() {
+  while (!stopping_.load(std::memory_order_acquire)) turn(UINT64_MAX);
+}
+
+void Loop::stop() {
+  stopping_.store(true, std::memory_order_release);
+  wake();
+}
+
+Loop::Drive Loop::try_drive() {
+  return Drive(std::unique_lock<std::mutex>(drive_, std::try_to_lock));
+}
+
+}  // namespace gd2fs

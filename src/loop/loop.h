@@ -1,0 +1,194 @@
+// Loop: one thread's worth of work: completions, timers, file descriptors, mail from other threads.
+//
+// A server has one loop per core; an object belongs to one loop and is touched only from it; other
+// threads send mail. The loop owns no thread: somebody drives it. run() drives it until stop();
+// a client's loop is *lent*: a thread in wait() takes the right to drive with try_drive() and turns
+// it itself, while the I/O thread sleeps (see LoopThread). In sim/ nobody waits: the simulator
+// calls run_ready() and moves the clock to next_timer_ns().
+//
+// Order: completions and mail run in the order queued; timers by deadline, then by start order.
+// Nothing runs inside the call that queued it.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "loop/clock.h"
+#include "loop/completion.h"
+#include "loop/task.h"
+
+namespace gd2fs {
+
+class Loop;
+
+// Fires once at its deadline unless canceled. Caller-owned; cancels itself when destroyed.
+class Timer {
+ public:
+  Timer() = default;
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  template <auto Method, class T>
+  void bind(T* owner) { fired.bind<Method>(owner); }
+  bool running() const { return heap_index_ != kNotRunning; }
+
+  Completion fired;
+
+ private:
+  friend class Loop;
+  static constexpr size_t kNotRunning = SIZE_MAX;
+  Loop* loop_ = nullptr;
+  uint64_t deadline_ns_ = 0;
+  uint64_t order_ = 0;
+  size_t heap_index_ = kNotRunning;
+};
+
+// A file descriptor watched for readiness. Level-triggered; `events` are EPOLLIN | EPOLLOUT ...
+// The callback runs from the loop's turn. Unwatch before closing the fd.
+class Watch {
+ public:
+  template <auto Method, class T>
+  void bind(T* owner) {
+    owner_ = owner;
+    run_ = [](void* o, uint32_t events) { (static_cast<T*>(o)->*Method)(events); };
+  }
+  bool watched() const { return fd_ >= 0; }
+  uint32_t events() const { return events_; }
+
+ private:
+  friend class Loop;
+  void* owner_ = nullptr;
+  void (*run_)(void*, uint32_t) = nullptr;
+  int fd_ = -1;
+  uint32_t events_ = 0;
+};
+
+// A job for a loop from another thread. Intrusive: the sender owns it until it has run.
+class Mail {
+ public:
+  template <auto Method, class T>
+  void bind(T* owner) {
+    owner_ = owner;
+    run_ = [](void* o) { (static_cast<T*>(o)->*Method)(); };
+  }
+
+ private:
+  friend class Loop;
+  void* owner_ = nullptr;
+  void (*run_)(void*) = nullptr;
+  Mail* next_ = nullptr;
+  std::atomic<bool> posted_{false};
+};
+
+class Loop {
+ public:
+  enum class Waits { epoll, never };  // never: for sim/, no file descriptors
+  Loop(Clock& clock, Waits waits);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  Clock& clock() { return clock_; }
+  uint64_t now_ns() { return clock_.now_ns(); }
+
+  // --- loop thread only ---
+  // Ends a started completion: its method runs later in this or the next turn.
+  void complete(Completion& done, Status status, uint64_t value = 0);
+  // Starts, or restarts with a new deadline.
+  void start(Timer& timer, uint64_t delay_ns);
+  void start_at(Timer& timer, uint64_t deadline_ns);
+  void cancel(Timer& timer);  // afterwards its method does not run
+  Status watch(Watch& watch, int fd, uint32_t events);
+  void rewatch(Watch& watch, uint32_t events);
+  void unwatch(Watch& watch);
+  // Runs a coroutine to its end; the loop owns it. At destruction unfinished ones are dropped.
+  void spawn(Task<void> task);
+  size_t spawned() const { return spawned_.size(); }
+
+  // --- any thread ---
+  // Queues mail and wakes the driver. A mail already posted and not yet run stays posted once.
+  void post(Mail& mail);
+  // The convenient form for control paths; allocates.
+  void post(std::move_only_function<void()> job);
+  // Makes the thread that waits in turn() return.
+  void wake();
+
+  // --- the driver ---
+  // Runs all that is ready now (mail, due timers, fd events without waiting, completions) and
+  // returns how many callbacks ran.
+  size_t run_ready();
+  // Like run_ready, but waits up to timeout_ns (UINT64_MAX: no limit) for something to be ready.
+  size_t turn(uint64_t timeout_ns);
+  void run();   // turns until stop()
+  void stop();  // any thread
+  // The earliest timer, UINT64_MAX if none.
+  uint64_t next_timer_ns() const;
+
+  // Lending. The holder of a Drive is the loop thread until it lets go.
+  class Drive {
+   public:
+    Drive() = default;
+    explicit operator bool() const { return lock_.owns_lock(); }
+
+   private:
+    friend class Loop;
+    explicit Drive(std::unique_lock<std::mutex> lock) : lock_(std::move(lock)) {}
+    std::unique_lock<std::mutex> lock_;
+  };
+  Drive try_drive();
+  int epoll_fd() const { return epoll_fd_; }  // readable when turn() would find an fd event or mail
+
+ private:
+  friend class Timer;
+  struct Spawned;
+  bool timer_before(size_t a, size_t b) const;
+  void timer_swap(size_t a, size_t b);
+  void timer_up(size_t index);
+  void timer_down(size_t index);
+  size_t run_mail();
+  size_t run_timers();
+  size_t run_fds(uint64_t timeout_ns);
+  size_t run_completions();
+
+  Clock& clock_;
+  int epoll_fd_ = -1;
+  int wake_fd_ = -1;
+  static constexpr int kFdsPerTurn = 64;
+  epoll_event ready_[kFdsPerTurn];
+  int ready_count_ = 0;
+  List<Completion> completions_;
+  std::vector<Timer*> timers_;  // binary heap by (deadline, order)
+  uint64_t timer_order_ = 0;
+  std::atomic<Mail*> mail_{nullptr};  // a stack; reversed when taken
+  std::atomic<bool> sleeping_{false};
+  std::atomic<bool> stopping_{false};
+  std::vector<std::unique_ptr<Spawned>> spawned_;
+  std::mutex drive_;
+};
+
+// Await a delay inside a coroutine: `co_await Delay(loop, 5 * kMs);`
+class Delay {
+ public:
+  Delay(Loop& loop, uint64_t delay_ns) : loop_(loop), delay_ns_(delay_ns) {
+    timer_.fired.bind(this, [](void* self, Completion&) { static_cast<Delay*>(self)->waiter_.resume(); });
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) {
+    waiter_ = waiter;
+    loop_.start(timer_, delay_ns_);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  Loop& loop_;
+  uint64_t delay_ns_;
+  Timer timer_;
+  std::coroutine_handle<> waiter_;
+};
+
+}  // namespace gd2fs

@@ -1,0 +1,170 @@
+#include "loop/loop.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "loop/worker.h"
+
+namespace gd2fs {
+namespace {
+
+class ManualClock final : public Clock {
+ public:
+  uint64_t now_ns() override { return ns; }
+  uint64_t wall_us() override { return ns / 1000; }
+  uint64_t ns = 0;
+};
+
+struct Recorder {
+  std::vector<int> order;
+  Completion a;
+  Completion b;
+  Timer early;
+  Timer late;
+  Loop* loop = nullptr;
+  Recorder() {
+    a.bind<&Recorder::on_a>(this);
+    b.bind<&Recorder::on_b>(this);
+    early.bind<&Recorder::on_early>(this);
+    late.bind<&Recorder::on_late>(this);
+  }
+  void on_a(Completion&) { order.push_back(1); }
+  void on_b(Completion& done) { order.push_back(static_cast<int>(done.value)); }
+  void on_early(Completion&) {
+    order.push_back(10);
+    loop->cancel(late);
+  }
+  void on_late(Completion&) { order.push_back(20); }
+};
+
+TEST(Loop, completions_never_run_inside_complete) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::never);
+  Recorder r;
+  loop.complete(r.a, Status());
+  loop.complete(r.b, Status(StatusCode::io), 7);
+  EXPECT_TRUE(r.order.empty());
+  EXPECT_TRUE(r.b.pending());
+  loop.run_ready();
+  EXPECT_EQ(r.order, (std::vector<int>{1, 7}));
+  EXPECT_EQ(r.b.status.code(), StatusCode::io);
+}
+
+TEST(Loop, timers_fire_in_deadline_order_and_a_canceled_one_stays_silent_even_when_due) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::never);
+  Recorder r;
+  r.loop = &loop;
+  loop.start(r.late, 100);
+  loop.start(r.early, 50);
+  EXPECT_EQ(loop.next_timer_ns(), 50u);
+  loop.run_ready();
+  EXPECT_TRUE(r.order.empty());
+  clock.ns = 200;  // both are due in the same turn
+  loop.run_ready();
+  EXPECT_EQ(r.order, (std::vector<int>{10}));
+  EXPECT_EQ(loop.next_timer_ns(), UINT64_MAX);
+}
+
+Task<int> twice(Loop* loop, int value) {
+  co_await Delay(*loop, 10);
+  co_return value * 2;
+}
+Task<void> sum(Loop* loop, int* out) {
+  const int a = co_await twice(loop, 3);
+  const int b = co_await twice(loop, 4);
+  *out = a + b;
+}
+
+TEST(Loop, a_spawned_task_awaits_tasks_and_delays_and_is_freed_at_its_end) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::never);
+  int out = 0;
+  loop.spawn(sum(&loop, &out));
+  for (int i = 0; i < 10 && loop.spawned() > 0; ++i) {
+    while (loop.run_ready() > 0) {
+    }
+    if (loop.next_timer_ns() != UINT64_MAX) clock.ns = loop.next_timer_ns();
+  }
+  EXPECT_EQ(out, 14);
+  EXPECT_EQ(loop.spawned(), 0u);
+}
+
+struct Reader {
+  Watch watch;
+  Loop* loop = nullptr;
+  int fd = -1;
+  int runs = 0;
+  Reader* other = nullptr;
+  void on_events(uint32_t) {
+    ++runs;
+    if (other != nullptr) loop->unwatch(other->watch);
+    uint64_t count = 0;
+    EXPECT_EQ(read(fd, &count, sizeof count), 8);
+  }
+};
+
+TEST(Loop, a_watch_removed_by_another_callback_of_the_same_turn_does_not_run) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  Reader a;
+  Reader b;
+  for (Reader* r : {&a, &b}) {
+    r->loop = &loop;
+    r->fd = eventfd(1, EFD_NONBLOCK);
+    r->watch.bind<&Reader::on_events>(r);
+    ASSERT_TRUE(loop.watch(r->watch, r->fd, EPOLLIN).ok());
+  }
+  a.other = &b;
+  b.other = &a;
+  loop.turn(0);
+  EXPECT_EQ(a.runs + b.runs, 1);
+  for (Reader* r : {&a, &b}) {
+    loop.unwatch(r->watch);
+    close(r->fd);
+  }
+}
+
+TEST(Loop, mail_from_another_thread_wakes_a_sleeping_loop) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  int ran = 0;
+  std::thread sender([&] {
+    for (int i = 0; i < 100; ++i) loop.post([&] { ++ran; });
+    loop.post([&] { loop.stop(); });
+  });
+  loop.run();
+  sender.join();
+  EXPECT_EQ(ran, 100);
+}
+
+TEST(Worker, jobs_run_elsewhere_and_complete_on_the_loop) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  ThreadWorker worker("test-worker");
+  struct Waiter {
+    Loop* loop;
+    Status status;
+    void on_done(Completion& done) {
+      status = done.status;
+      loop->stop();
+    }
+  } waiter{&loop, {}};
+  Job job;
+  std::thread::id ran_on;
+  job.run = [&] {
+    ran_on = std::this_thread::get_id();
+    return Status(StatusCode::no_space);
+  };
+  job.done.bind<&Waiter::on_done>(&waiter);
+  worker.submit(loop, job);
+  loop.run();
+  EXPECT_EQ(waiter.status.code(), StatusCode::no_space);
+  EXPECT_NE(ran_on, std::this_thread::get_id());
+}
+
+}  // namespace
+}  // namespace gd2fs
