@@ -1,0 +1,230 @@
+// Store: a server's chunk engine. Keeps chunk bytes on drives and in the slab; knows no network.
+//
+// A chunk is a fixed-size piece of a file (power of two, 64 KiB..64 MiB) made of 64 KiB blocks, the
+// unit of checksum and of copy-on-write. A read answers slices of immutable, verified slab pages. A
+// write is reserved first (extent and page allocated: no_space comes before any byte moves), filled
+// by the caller, then committed: data durable, index durable, acknowledged. One write to one chunk
+// is atomic: it becomes one extent with one self-checked descriptor. docs/on_disk.md has the format.
+//
+// Invariants
+//  - a page is immutable once readable; a write publishes a new page;
+//  - bytes handed out were checked against their block checksum when they entered the slab;
+//  - an extent is reused only after the index commit that dropped it is durable and the last disk
+//    read of it has ended;
+//  - a block that no extent covers reads as zeros only if every drive that may hold it is known
+//    complete, else the answer is io.
+//
+// Thread rule: everything on one loop. Nothing blocks: SQLite and fallocate run on each drive's
+// worker.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "disk/disk.h"
+#include "loop/loop.h"
+#include "loop/worker.h"
+
+namespace gd2fs {
+
+inline constexpr uint32_t kBlockBytes = 64 * 1024;
+inline constexpr uint8_t kChunkLog2Min = 16;      // 64 KiB
+inline constexpr uint8_t kChunkLog2Max = 26;      // 64 MiB
+inline constexpr uint8_t kChunkLog2Default = 22;  // 4 MiB
+
+// Inode numbers are unique in a deployment and never reused; the top 16 bits are the cluster, so
+// that a chunk's cluster (and with it its arenas) follows from its key.
+struct ChunkKey {
+  uint64_t inode = 0;
+  uint32_t chunk = 0;
+  friend auto operator<=>(const ChunkKey&, const ChunkKey&) = default;
+};
+inline uint16_t cluster_of_inode(uint64_t inode) { return static_cast<uint16_t>(inode >> 48); }
+
+// Names one mutation of one client for ever: a retry carries the same tag and is answered with the
+// first one's result. `low` is the client's lowest sequence still unanswered; the store forgets
+// what is below it and answers stale to a request from below.
+struct MutationTag {
+  uint64_t incarnation = 0;  // random, one per client ctx
+  uint64_t sequence = 0;
+  uint64_t low = 0;
+};
+
+// A run of a read's answer, in order. zeros: no bytes are stored; `bytes` is empty.
+struct StoreSlice {
+  ConstBytes bytes;
+  uint32_t length_bytes = 0;
+  uint32_t crc = 0;  // crc32c of exactly these bytes, made from verified block checksums
+  bool zeros = false;
+  // Where it lies in shared memory, for the same-host path.
+  uint32_t arena = 0;
+  uint64_t arena_offset = 0;
+  uint64_t page_generation = 0;
+};
+
+class SlabPage;
+class Store;
+
+// One read of a range within one chunk; caller-owned. After `done` is ok the slices stay valid
+// until release(), also if the chunk is overwritten or dropped meanwhile.
+struct StoreRead {
+  ChunkKey key;
+  uint8_t chunk_log2 = kChunkLog2Default;
+  uint32_t offset_bytes = 0;  // any alignment; offset + length <= chunk size
+  uint32_t length_bytes = 0;
+  uint64_t generation = 0;    // older than the inode's fence: stale
+  bool sequential = false;    // hint: fill whole neighbouring ranges
+  Completion done;
+
+  std::vector<StoreSlice> slices;
+  bool hit = false;  // no disk read was needed
+  void release();
+  ~StoreRead() { release(); }
+
+ private:
+  friend class Store;
+  friend struct StoreReadState;
+  std::vector<SlabPage*> pages_;
+  Store* store_ = nullptr;
+};
+
+// One write to one chunk; caller-owned. reserve() -> fill `buffer` -> commit() or abort().
+struct StoreWrite {
+  ChunkKey key;
+  uint8_t chunk_log2 = kChunkLog2Default;
+  uint32_t offset_bytes = 0;
+  uint32_t length_bytes = 0;  // > 0
+  uint64_t generation = 0;
+  MutationTag tag;
+  uint32_t group = 0;    // fencing number of the group, kept with the data for replication
+  uint64_t epoch = 0;
+  Completion done;
+
+  // After reserve() completed ok: where the caller puts the length_bytes of payload, contiguous
+  // slab memory. Empty when `replayed`.
+  Bytes buffer;
+  // The tag was seen before: nothing to fill, the recorded result is in done.status.
+  bool replayed = false;
+  uint64_t version = 0;  // after commit
+
+ private:
+  friend class Store;
+  friend struct StoreWriteState;
+  struct StoreWriteState* state_ = nullptr;
+};
+
+// What an inode's holder must know before a controller acknowledges unlink, rename or truncate.
+struct StoreFence {
+  uint64_t inode = 0;
+  uint64_t generation = 0;  // requests with a lower one are stale from now on
+  // Drops all bytes from here on (0 = the whole file, an unlink when `unlinked`). UINT64_MAX: keeps
+  // all (a rename). The rest of a block cut in two reads as zeros.
+  uint64_t keep_bytes = UINT64_MAX;
+  uint8_t chunk_log2 = kChunkLog2Default;
+  bool unlinked = false;
+};
+
+struct StoreStats {
+  uint64_t chunks = 0;
+  uint64_t extents = 0;
+  uint64_t used_bytes = 0;
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  uint64_t slab_bytes = 0;
+  uint64_t slab_used_bytes = 0;
+  uint64_t read_hits = 0;
+  uint64_t read_misses = 0;
+  uint64_t disk_read_bytes = 0;
+  uint64_t disk_write_bytes = 0;
+  uint64_t commits = 0;        // group commits
+  uint64_t committed_writes = 0;
+  uint64_t corrupt_blocks = 0;
+  uint32_t drives = 0;
+  uint32_t drives_set_aside = 0;
+};
+
+struct ScrubReport {
+  uint64_t extents = 0;
+  uint64_t bytes = 0;
+  uint64_t corrupt_blocks = 0;
+  std::vector<std::string> findings;  // "drive /d0 data/c06-0 slot 3: inode 7 chunk 1 block 5: crc"
+  bool finished = false;
+};
+
+// Memory for arenas: sealed memfds outside, plain memory in sim/.
+class ArenaSource {
+ public:
+  virtual ~ArenaSource() = default;
+  struct Arena {
+    std::byte* data = nullptr;
+    size_t length_bytes = 0;
+    int fd = -1;  // the sealed memfd, -1 if there is none
+  };
+  virtual Result<Arena> make(size_t length_bytes) = 0;
+  virtual void destroy(Arena& arena) = 0;
+};
+std::unique_ptr<ArenaSource> memfd_arena_source();
+std::unique_ptr<ArenaSource> plain_arena_source();
+
+struct StoreDrive {
+  std::unique_ptr<Disk> disk;
+  std::unique_ptr<Worker> worker;
+};
+
+struct StoreOptions {
+  uint64_t deployment_id = 0;  // a data directory of another deployment is refused
+  uint64_t slab_bytes = 1 * kGiB;
+  uint64_t arena_bytes = 1 * kGiB;        // smaller for small slabs and tests
+  uint64_t data_file_bytes = 1 * kGiB;    // preallocation unit, smaller for tests
+  uint64_t drive_reserve_bytes = 64 * kMiB;  // kept free for the index
+  uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
+  uint64_t commit_delay_ns = 0;           // extra wait to gather a group commit
+  bool rebuild = false;                   // rebuild the index by scan even if there is one
+};
+
+class Store {
+ public:
+  // Opens (or makes, on an empty directory) every drive: checks identity and version, replays or
+  // rebuilds. A drive that cannot be opened is logged and set aside; an error is answered only if
+  // none is left, or if one belongs to another deployment, is of a newer version, or is in use.
+  static Task<Result<std::unique_ptr<Store>>> open(Loop& loop, std::vector<StoreDrive> drives,
+                                                   std::unique_ptr<ArenaSource> arenas,
+                                                   StoreOptions options, Random random);
+  virtual ~Store() = default;
+  // Waits for what is in flight, makes the drives' state clean. No calls after it.
+  virtual Task<Status> close() = 0;
+
+  // not_found is never an answer: a chunk that is not there is zeros. stale, corrupt, io, busy,
+  // unavailable.
+  virtual void read(StoreRead& read) = 0;
+
+  // Reserves; busy while the slab is full of pages in use, no_space when the drives are.
+  virtual void reserve(StoreWrite& write) = 0;
+  // After the buffer is filled: durable when it completes ok. stale if a fence passed meanwhile.
+  virtual void commit(StoreWrite& write) = 0;
+  // Instead of commit; the buffer may not be touched any more. Nothing completes.
+  virtual void abort(StoreWrite& write) = 0;
+
+  // Durable when it completes ok. Idempotent.
+  virtual void fence(const StoreFence& fence, Completion& done) = 0;
+  // Makes every committed write durable (they are already, with durability disk) and ends.
+  virtual void flush(Completion& done) = 0;
+
+  // Drops clean pages of one inode (UINT64_MAX: all) from the slab, so that the next read is a
+  // miss; pages in use stay.
+  virtual void evict(uint64_t inode) = 0;
+
+  // Checks every extent against its checksums at most rate_bytes_per_s (0: no limit).
+  virtual Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) = 0;
+
+  virtual StoreStats stats() const = 0;
+  // For the controller's bookkeeping and tests: bytes stored per inode, and which inodes there are.
+  virtual std::vector<uint64_t> inodes() const = 0;
+};
+
+}  // namespace gd2fs
