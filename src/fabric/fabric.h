@@ -1,0 +1,193 @@
+// Fabric: the door to other processes. Carries small messages and bulk bytes between two peers that
+// have proved who they are; tcp here, shm and rdma later, sim in sim/, all behind these classes.
+//
+// The one rule that makes RDMA, shared memory and TCP alike: **the requester exposes memory, the
+// responder moves the bytes.** A requester opens a Window (memory for one request), sends the
+// request, and the responder push()es into that window or pull()s from it. A reply is delivered
+// only after every byte pushed for its request has landed. Once withdraw() has completed, nothing
+// of this session touches the window's memory again; that is what makes timeouts, cancels and
+// deregistration safe.
+//
+// A Session is one authenticated pairing with one incarnation of a peer, over one or more lanes. It
+// is one-shot: when any lane fails the whole session closes, everything pending ends with
+// `unavailable`, and the owner connects anew. Thread rule: a session and all handed to it belong to
+// one loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "loop/loop.h"
+#include "loop/task.h"
+#include "wire/frame.h"
+
+namespace gd2fs {
+
+class Session;
+
+// A message or reply as it arrived; body is verified against its crc, not yet as FlatBuffers, and is
+// valid only during the call.
+struct Message {
+  FrameKind kind = FrameKind::message;
+  uint16_t type = 0;
+  uint64_t request_id = 0;
+  ConstBytes body;
+};
+
+struct MemorySegment {
+  std::byte* data = nullptr;
+  uint64_t length_bytes = 0;
+};
+
+// The requester's memory for one request; owned by the requester until withdrawn.
+struct Window : ListNode<> {
+  enum class Direction : uint8_t { sink, source };
+  uint64_t request_id = 0;
+  Direction direction = Direction::sink;
+  std::vector<MemorySegment> segments;  // offset 0 is the first byte of the first segment
+  uint64_t moved_bytes = 0;             // landed in (sink) or handed over (source); for progress
+  uint64_t length_bytes() const;
+};
+
+// Responder: move `bytes` into the peer's window of request_id at `offset`. The memory must stay
+// until `done` (it is free for reuse then; it need not have arrived). `crc` is of these bytes.
+struct Push : ListNode<> {
+  uint64_t request_id = 0;
+  uint64_t offset = 0;
+  ConstBytes bytes;  // any length; the fabric cuts it into stripes
+  uint32_t crc = 0;
+  Completion done;
+  // The fabric's own, between push() and done.
+  uint64_t sent_bytes = 0;
+};
+
+// Responder: fetch `into.size()` bytes of the peer's window of request_id from `offset`. When `done`
+// is ok all bytes are in `into` and were checked against the sender's crc. canceled: the peer
+// withdrew the window; corrupt: the peer changed the bytes while they were sent.
+struct Pull : ListNode<> {
+  uint64_t request_id = 0;
+  uint64_t offset = 0;
+  Bytes into;
+  Completion done;
+  // The fabric's own, between pull() and done.
+  uint64_t received_bytes = 0;
+};
+
+enum class PeerRole : uint8_t { client = 0, server = 1, controller = 2, admin = 3 };
+
+struct Peer {
+  PeerRole role = PeerRole::client;
+  std::string cluster;       // the cluster whose token was proved; empty for server and admin roles
+  uint32_t server_id = 0;
+  uint64_t incarnation = 0;  // of the peer's process or ctx
+  std::string address;       // "tcp://10.0.0.1:41234", for messages
+};
+
+class SessionEvents {
+ public:
+  virtual ~SessionEvents() = default;
+  // Requests and one-way messages.
+  virtual void on_message(Session& session, const Message& message) = 0;
+  // A reply, after all bytes pushed for it have landed.
+  virtual void on_reply(Session& session, const Message& reply) = 0;
+  // Exactly once, from the loop, never inside a call to the session. All windows are withdrawn, all
+  // pushes and pulls have completed. The owner may destroy the session here or later.
+  virtual void on_closed(Session& session, const Status& reason) = 0;
+};
+
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual const Peer& peer() const = 0;
+  virtual bool open() const = 0;
+  virtual std::string_view path() const = 0;  // "tcp", "shm", "rdma", "sim"
+  void set_events(SessionEvents* events) { events_ = events; }
+
+  // Copies the body. busy when the peer has not read kSendQueueMaxBytes; unavailable when closed.
+  static constexpr size_t kSendQueueMaxBytes = 8 << 20;
+  // A request (request_id from next_request_id(), answered by one reply) or, with id 0, one way. A
+  // request with a small source window carries its bytes along (eager), which pull() then finds
+  // here already.
+  virtual Status send(uint16_t type, uint64_t request_id, ConstBytes body,
+                      Window* window = nullptr) = 0;
+  // Answers a request. Delivered after the bytes pushed for it.
+  virtual Status reply(uint16_t type, uint64_t request_id, ConstBytes body) = 0;
+  uint64_t next_request_id() { return ++last_request_id_; }
+
+  // Requester. expose() before send().
+  virtual void expose(Window& window) = 0;
+  // done completes when nothing of this session can touch the memory any more; on TCP at once.
+  virtual void withdraw(Window& window, Completion& done) = 0;
+
+  // Responder. Each completes exactly once; at close with unavailable.
+  virtual void push(Push& push) = 0;
+  virtual void pull(Pull& pull) = 0;
+  // Forgets what is queued for a request the requester gave up; its pushes and pulls complete with
+  // canceled once the fabric is done with their memory.
+  virtual void drop_request(uint64_t request_id) = 0;
+
+  // Ends the session; on_closed follows from the loop.
+  virtual void close(Status reason) = 0;
+
+ protected:
+  SessionEvents* events_ = nullptr;
+
+ private:
+  uint64_t last_request_id_ = 0;
+};
+
+// Who may come in. Answers the keys that prove membership of a cluster (for role client) or of the
+// deployment (server, controller, admin): current first, then the previous one while a rotation
+// lasts. Empty: refused.
+using KeyLookup =
+    std::function<std::vector<std::string>(PeerRole role, std::string_view cluster)>;
+
+struct ListenOptions {
+  uint32_t server_id = 0;
+  uint64_t incarnation = 0;
+  uint64_t deployment_id = 0;
+  KeyLookup keys;
+  bool insecure = false;         // accept anybody; must be asked for and is said loudly
+  uint32_t sessions_max = 4096;  // the next one is refused with busy
+  uint64_t handshake_timeout_ns = 5 * kSecond;
+};
+
+// Takes new sessions. The session's events must be set before returning.
+using OnSession = std::function<void(std::unique_ptr<Session> session)>;
+
+class Listener {
+ public:
+  virtual ~Listener() = default;            // stops accepting; sessions live on
+  virtual std::string address() const = 0;  // as bound: "tcp://127.0.0.1:7528"
+};
+
+struct ConnectOptions {
+  std::string address;        // "tcp://host:port"; host may be a name, IPv4 or [IPv6]
+  std::string local_address;  // "tcp://192.168.1.100": bind to this NIC; empty or loopback: any
+  PeerRole role = PeerRole::client;
+  std::string cluster;
+  std::string key;  // the token's bytes
+  bool insecure = false;
+  uint64_t incarnation = 0;
+  uint32_t lanes = 1;
+  uint64_t timeout_ns = 3 * kSecond;
+  SessionEvents* events = nullptr;
+};
+
+class Fabric {
+ public:
+  virtual ~Fabric() = default;
+  virtual Result<std::unique_ptr<Listener>> listen(const std::string& address,
+                                                   ListenOptions options,
+                                                   OnSession on_session) = 0;
+  // denied: the token is wrong (on either side); unavailable, timed_out: not there.
+  virtual Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) = 0;
+};
+
+}  // namespace gd2fs
