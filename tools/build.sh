@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds GD2FS in release mode into build/: build/bin/gd2fs, build/lib/libgd2fs.so, build/python/pygd2fs.
+# Further arguments go to cmake.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+generator=()
+[ -e build/CMakeCache.txt ] || generator=(-G Ninja)
+/usr/bin/cmake -S . -B build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$PWD/.venv/bin/python" "$@" >/dev/null
+/usr/bin/cmake --build build
