@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-#include <isa-l/crc.h>
-
 #include <cerrno>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <isa-l/crc.h>
 
 #include "base/crc32c.h"
 #include "base/list.h"

@@ -8,7 +8,9 @@ namespace {
 CheckHandler g_handler = check_abort;
 }
 
-void set_check_handler(CheckHandler handler) { g_handler = handler; }
+void set_check_handler(CheckHandler handler) {
+  g_handler = handler;
+}
 
 void check_abort(const char* file, int line, const char* condition) {
   std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", file, line, condition);

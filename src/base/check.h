@@ -23,8 +23,8 @@ void set_check_handler(CheckHandler handler);  // before threads start
 
 }  // namespace gd2fs
 
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) [[unlikely]]                                           \
-      ::gd2fs::check_failed(__FILE__, __LINE__, #condition);                 \
+#define CHECK(condition)                                     \
+  do {                                                       \
+    if (!(condition)) [[unlikely]]                           \
+      ::gd2fs::check_failed(__FILE__, __LINE__, #condition); \
   } while (0)

@@ -119,12 +119,16 @@ uint32_t crc32c_extend_portable(uint32_t crc, ConstBytes data) {
   return ~raw;
 }
 
-uint32_t crc32c(ConstBytes data) { return crc32c_extend(0, data); }
+uint32_t crc32c(ConstBytes data) {
+  return crc32c_extend(0, data);
+}
 
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes) {
   return append_zeros(crc_a, length_b_bytes) ^ crc_b;
 }
 
-uint32_t crc32c_zeros(uint64_t length_bytes) { return ~append_zeros(~0u, length_bytes); }
+uint32_t crc32c_zeros(uint64_t length_bytes) {
+  return ~append_zeros(~0u, length_bytes);
+}
 
 }  // namespace gd2fs

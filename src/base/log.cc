@@ -1,10 +1,9 @@
 #include "base/log.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
 #include <ctime>
+#include <unistd.h>
 
 namespace gd2fs {
 namespace {
@@ -17,9 +16,10 @@ void write_stderr(LogLevel level, std::string_view line) {
   tm utc{};
   gmtime_r(&now.tv_sec, &utc);
   char stamp[64];
-  std::snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s gd2fs: ",
-                utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-                utc.tm_sec, now.tv_nsec / 1000000, kLevelNames[static_cast<int>(level)].data());
+  std::snprintf(stamp, sizeof stamp,
+                "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s gd2fs: ", utc.tm_year + 1900,
+                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                now.tv_nsec / 1000000, kLevelNames[static_cast<int>(level)].data());
   std::string out(stamp);
   out += line;
   out += '\n';
@@ -32,9 +32,15 @@ std::atomic<LogLevel> g_level = LogLevel::info;
 
 }  // namespace
 
-void set_log_sink(LogSink sink) { g_sink = sink != nullptr ? sink : write_stderr; }
-void set_log_level(LogLevel level) { g_level = level; }
-bool log_enabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
+void set_log_sink(LogSink sink) {
+  g_sink = sink != nullptr ? sink : write_stderr;
+}
+void set_log_level(LogLevel level) {
+  g_level = level;
+}
+bool log_enabled(LogLevel level) {
+  return level >= g_level.load(std::memory_order_relaxed);
+}
 
 bool parse_log_level(std::string_view text, LogLevel* level) {
   for (int i = 0; i < 5; ++i) {

@@ -25,12 +25,12 @@ bool parse_log_level(std::string_view text, LogLevel* level);
 
 class LogArg {
  public:
-  LogArg(std::string_view text) : text_(text) {}       // NOLINT(google-explicit-constructor)
-  LogArg(const std::string& text) : text_(text) {}     // NOLINT(google-explicit-constructor)
-  LogArg(const char* text) : text_(text) {}            // NOLINT(google-explicit-constructor)
+  LogArg(std::string_view text) : text_(text) {}    // NOLINT(google-explicit-constructor)
+  LogArg(const std::string& text) : text_(text) {}  // NOLINT(google-explicit-constructor)
+  LogArg(const char* text) : text_(text) {}         // NOLINT(google-explicit-constructor)
   template <class T>
     requires std::is_arithmetic_v<T>
-  LogArg(T value) : text_(std::to_string(value)) {}    // NOLINT(google-explicit-constructor)
+  LogArg(T value) : text_(std::to_string(value)) {}  // NOLINT(google-explicit-constructor)
   std::string_view text() const { return text_; }
 
  private:

@@ -64,6 +64,8 @@ void Random::fill(Bytes out) {
   }
 }
 
-Random Random::fork() { return Random(next()); }
+Random Random::fork() {
+  return Random(next());
+}
 
 }  // namespace gd2fs

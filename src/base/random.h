@@ -17,7 +17,7 @@ class Random {
   static uint64_t seed_from_kernel();  // getrandom(2)
 
   uint64_t next();
-  uint64_t below(uint64_t bound);             // uniform in [0, bound), bound > 0
+  uint64_t below(uint64_t bound);                 // uniform in [0, bound), bound > 0
   uint64_t between(uint64_t low, uint64_t high);  // uniform in [low, high]
   bool chance(uint32_t numerator, uint32_t denominator);
   void fill(Bytes out);

@@ -7,70 +7,106 @@ namespace gd2fs {
 
 std::string_view status_code_name(StatusCode code) {
   switch (code) {
-    case StatusCode::ok: return "ok";
-    case StatusCode::not_found: return "not_found";
-    case StatusCode::exists: return "exists";
-    case StatusCode::invalid: return "invalid";
-    case StatusCode::denied: return "denied";
-    case StatusCode::no_space: return "no_space";
-    case StatusCode::stale: return "stale";
-    case StatusCode::busy: return "busy";
-    case StatusCode::unavailable: return "unavailable";
-    case StatusCode::timed_out: return "timed_out";
-    case StatusCode::corrupt: return "corrupt";
-    case StatusCode::unsupported: return "unsupported";
-    case StatusCode::canceled: return "canceled";
-    case StatusCode::io: return "io";
+    case StatusCode::ok:
+      return "ok";
+    case StatusCode::not_found:
+      return "not_found";
+    case StatusCode::exists:
+      return "exists";
+    case StatusCode::invalid:
+      return "invalid";
+    case StatusCode::denied:
+      return "denied";
+    case StatusCode::no_space:
+      return "no_space";
+    case StatusCode::stale:
+      return "stale";
+    case StatusCode::busy:
+      return "busy";
+    case StatusCode::unavailable:
+      return "unavailable";
+    case StatusCode::timed_out:
+      return "timed_out";
+    case StatusCode::corrupt:
+      return "corrupt";
+    case StatusCode::unsupported:
+      return "unsupported";
+    case StatusCode::canceled:
+      return "canceled";
+    case StatusCode::io:
+      return "io";
   }
   return "unknown";
 }
 
 int status_code_errno(StatusCode code) {
   switch (code) {
-    case StatusCode::ok: return 0;
-    case StatusCode::not_found: return ENOENT;
-    case StatusCode::exists: return EEXIST;
-    case StatusCode::invalid: return EINVAL;
-    case StatusCode::denied: return EACCES;
-    case StatusCode::no_space: return ENOSPC;
-    case StatusCode::stale: return ESTALE;
-    case StatusCode::busy: return EAGAIN;
-    case StatusCode::unavailable: return EHOSTUNREACH;
-    case StatusCode::timed_out: return ETIMEDOUT;
-    case StatusCode::corrupt: return EIO;
-    case StatusCode::unsupported: return ENOTSUP;
-    case StatusCode::canceled: return ECANCELED;
-    case StatusCode::io: return EIO;
+    case StatusCode::ok:
+      return 0;
+    case StatusCode::not_found:
+      return ENOENT;
+    case StatusCode::exists:
+      return EEXIST;
+    case StatusCode::invalid:
+      return EINVAL;
+    case StatusCode::denied:
+      return EACCES;
+    case StatusCode::no_space:
+      return ENOSPC;
+    case StatusCode::stale:
+      return ESTALE;
+    case StatusCode::busy:
+      return EAGAIN;
+    case StatusCode::unavailable:
+      return EHOSTUNREACH;
+    case StatusCode::timed_out:
+      return ETIMEDOUT;
+    case StatusCode::corrupt:
+      return EIO;
+    case StatusCode::unsupported:
+      return ENOTSUP;
+    case StatusCode::canceled:
+      return ECANCELED;
+    case StatusCode::io:
+      return EIO;
   }
   return EIO;
 }
 
 StatusCode status_code_from_errno(int errno_value) {
   switch (errno_value) {
-    case 0: return StatusCode::ok;
+    case 0:
+      return StatusCode::ok;
     case ENOENT:
     case ENODEV:
-    case ENXIO: return StatusCode::not_found;
-    case EEXIST: return StatusCode::exists;
+    case ENXIO:
+      return StatusCode::not_found;
+    case EEXIST:
+      return StatusCode::exists;
     case EINVAL:
     case EISDIR:
     case ENOTDIR:
     case ENOTEMPTY:
     case ENAMETOOLONG:
     case EBADF:
-    case EFBIG: return StatusCode::invalid;
+    case EFBIG:
+      return StatusCode::invalid;
     case EACCES:
     case EPERM:
-    case EROFS: return StatusCode::denied;
+    case EROFS:
+      return StatusCode::denied;
     case ENOSPC:
-    case EDQUOT: return StatusCode::no_space;
-    case ESTALE: return StatusCode::stale;
+    case EDQUOT:
+      return StatusCode::no_space;
+    case ESTALE:
+      return StatusCode::stale;
     case EAGAIN:
     case EBUSY:
     case ENOBUFS:
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return StatusCode::busy;
+    case ENOMEM:
+      return StatusCode::busy;
     case ECONNREFUSED:
     case ECONNRESET:
     case ECONNABORTED:
@@ -79,12 +115,17 @@ StatusCode status_code_from_errno(int errno_value) {
     case ENETUNREACH:
     case EHOSTDOWN:
     case EHOSTUNREACH:
-    case ENOTCONN: return StatusCode::unavailable;
-    case ETIMEDOUT: return StatusCode::timed_out;
+    case ENOTCONN:
+      return StatusCode::unavailable;
+    case ETIMEDOUT:
+      return StatusCode::timed_out;
     case ENOTSUP:
-    case ENOSYS: return StatusCode::unsupported;
-    case ECANCELED: return StatusCode::canceled;
-    default: return StatusCode::io;
+    case ENOSYS:
+      return StatusCode::unsupported;
+    case ECANCELED:
+      return StatusCode::canceled;
+    default:
+      return StatusCode::io;
   }
 }
 
@@ -103,7 +144,9 @@ Status Status::from_errno(int errno_value, std::string_view what) {
   return {status_code_from_errno(errno_value), text, errno_value};
 }
 
-int Status::errno_value() const { return errno_ != 0 ? errno_ : status_code_errno(code_); }
+int Status::errno_value() const {
+  return errno_ != 0 ? errno_ : status_code_errno(code_);
+}
 
 Status Status::with(std::string_view context) const {
   if (ok()) return *this;

@@ -89,10 +89,10 @@ inline std::unexpected<Status> fail(StatusCode code, std::string_view text, int 
 }  // namespace gd2fs
 
 // Returns the Status of `expr` from the enclosing function if it is not ok.
-#define GD2FS_TRY(expr)                                        \
-  do {                                                         \
+#define GD2FS_TRY(expr)                                                    \
+  do {                                                                     \
     if (::gd2fs::Status gd2fs_try_status = (expr); !gd2fs_try_status.ok()) \
-      return gd2fs_try_return(std::move(gd2fs_try_status));    \
+      return gd2fs_try_return(std::move(gd2fs_try_status));                \
   } while (0)
 
 namespace gd2fs {
@@ -106,14 +106,17 @@ struct TryReturn {
   }
 };
 }  // namespace gd2fs
-inline gd2fs::TryReturn gd2fs_try_return(gd2fs::Status status) { return {std::move(status)}; }
+inline gd2fs::TryReturn gd2fs_try_return(gd2fs::Status status) {
+  return {std::move(status)};
+}
 
-// `GD2FS_ASSIGN(auto fd, open_file(path));` declares or assigns from a Result, or returns its Status.
+// `GD2FS_ASSIGN(auto fd, open_file(path));` declares or assigns from a Result, or returns its
+// Status.
 #define GD2FS_ASSIGN(target, expr) \
   GD2FS_ASSIGN_LINE(target, expr, GD2FS_CONCAT(gd2fs_result_, __LINE__))
 #define GD2FS_CONCAT(a, b) GD2FS_CONCAT_INNER(a, b)
 #define GD2FS_CONCAT_INNER(a, b) a##b
-#define GD2FS_ASSIGN_LINE(target, expr, result)                               \
-  auto result = (expr);                                                       \
+#define GD2FS_ASSIGN_LINE(target, expr, result)                                    \
+  auto result = (expr);                                                            \
   if (!(result).has_value()) return gd2fs_try_return(std::move((result).error())); \
   target = std::move(*(result))

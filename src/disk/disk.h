@@ -15,12 +15,12 @@
 // thread at a time per file (a Worker, or main() before the loop runs).
 #pragma once
 
-#include <sys/uio.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <sys/uio.h>
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -74,9 +74,9 @@ class DiskFile {
 };
 
 enum class OpenMode : uint8_t {
-  existing,       // read and write; not_found if it is not there
-  create,         // read and write; made if it is not there
-  create_new,     // exists if it is there
+  existing,    // read and write; not_found if it is not there
+  create,      // read and write; made if it is not there
+  create_new,  // exists if it is there
   read_only,
 };
 // Which transfers a file takes: direct files take submit() (and blocking calls that are aligned),
@@ -91,8 +91,8 @@ struct DiskSpace {
 class Disk {
  public:
   virtual ~Disk() = default;
-  virtual const std::string& path() const = 0;    // for messages
-  virtual std::string_view engine() const = 0;    // "io_uring", "threads", "sim"
+  virtual const std::string& path() const = 0;  // for messages
+  virtual std::string_view engine() const = 0;  // "io_uring", "threads", "sim"
 
   // --- loop thread ---
   // ops_max transfers may be pending (kOpsMax); over it the op completes with busy.
@@ -104,9 +104,9 @@ class Disk {
                                                  OpenKind kind) = 0;
   virtual Result<bool> exists(std::string_view name) = 0;
   virtual Status remove(std::string_view name) = 0;
-  virtual Status rename(std::string_view from, std::string_view to) = 0;  // replaces `to`
-  virtual Status make_dir(std::string_view name) = 0;                     // ok if it is there
-  virtual Status sync_dir(std::string_view name) = 0;                     // "" = the top
+  virtual Status rename(std::string_view from, std::string_view to) = 0;    // replaces `to`
+  virtual Status make_dir(std::string_view name) = 0;                       // ok if it is there
+  virtual Status sync_dir(std::string_view name) = 0;                       // "" = the top
   virtual Result<std::vector<std::string>> list(std::string_view dir) = 0;  // sorted plain names
   virtual Result<DiskSpace> space() = 0;
 };

@@ -31,8 +31,8 @@ namespace gd2fs {
 
 class Session;
 
-// A message or reply as it arrived; body is verified against its crc, not yet as FlatBuffers, and is
-// valid only during the call.
+// A message or reply as it arrived; body is verified against its crc, not yet as FlatBuffers, and
+// is valid only during the call.
 struct Message {
   FrameKind kind = FrameKind::message;
   uint16_t type = 0;
@@ -67,9 +67,9 @@ struct Push : ListNode<> {
   uint64_t sent_bytes = 0;
 };
 
-// Responder: fetch `into.size()` bytes of the peer's window of request_id from `offset`. When `done`
-// is ok all bytes are in `into` and were checked against the sender's crc. canceled: the peer
-// withdrew the window; corrupt: the peer changed the bytes while they were sent.
+// Responder: fetch `into.size()` bytes of the peer's window of request_id from `offset`. When
+// `done` is ok all bytes are in `into` and were checked against the sender's crc. canceled: the
+// peer withdrew the window; corrupt: the peer changed the bytes while they were sent.
 struct Pull : ListNode<> {
   uint64_t request_id = 0;
   uint64_t offset = 0;
@@ -83,7 +83,7 @@ enum class PeerRole : uint8_t { client = 0, server = 1, controller = 2, admin = 
 
 struct Peer {
   PeerRole role = PeerRole::client;
-  std::string cluster;       // the cluster whose token was proved; empty for server and admin roles
+  std::string cluster;  // the cluster whose token was proved; empty for server and admin roles
   uint32_t server_id = 0;
   uint64_t incarnation = 0;  // of the peer's process or ctx
   std::string address;       // "tcp://10.0.0.1:41234", for messages
@@ -145,8 +145,7 @@ class Session {
 // Who may come in. Answers the keys that prove membership of a cluster (for role client) or of the
 // deployment (server, controller, admin): current first, then the previous one while a rotation
 // lasts. Empty: refused.
-using KeyLookup =
-    std::function<std::vector<std::string>(PeerRole role, std::string_view cluster)>;
+using KeyLookup = std::function<std::vector<std::string>(PeerRole role, std::string_view cluster)>;
 
 struct ListenOptions {
   uint32_t server_id = 0;
@@ -184,8 +183,7 @@ class Fabric {
  public:
   virtual ~Fabric() = default;
   virtual Result<std::unique_ptr<Listener>> listen(const std::string& address,
-                                                   ListenOptions options,
-                                                   OnSession on_session) = 0;
+                                                   ListenOptions options, OnSession on_session) = 0;
   // denied: the token is wrong (on either side); unavailable, timed_out: not there.
   virtual Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) = 0;
 };

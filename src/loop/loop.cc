@@ -1,12 +1,12 @@
 #include "loop/loop.h"
 
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <unistd.h>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 namespace gd2fs {
 
@@ -89,7 +89,9 @@ void Loop::complete(Completion& done, Status status, uint64_t value) {
   completions_.push_back(done);
 }
 
-void Loop::start(Timer& timer, uint64_t delay_ns) { start_at(timer, now_ns() + delay_ns); }
+void Loop::start(Timer& timer, uint64_t delay_ns) {
+  start_at(timer, now_ns() + delay_ns);
+}
 
 void Loop::start_at(Timer& timer, uint64_t deadline_ns) {
   cancel(timer);
@@ -279,7 +281,8 @@ size_t Loop::run_fds(uint64_t timeout_ns) {
     timeout.tv_sec = static_cast<time_t>(timeout_ns / kSecond);
     timeout.tv_nsec = static_cast<long>(timeout_ns % kSecond);
   }
-  ready_count_ = epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
+  ready_count_ =
+      epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
   if (ready_count_ < 0) {
     CHECK(errno == EINTR);
     ready_count_ = 0;

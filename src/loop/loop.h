@@ -10,13 +10,13 @@
 // Nothing runs inside the call that queued it.
 #pragma once
 
-#include <sys/epoll.h>
-
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include <sys/epoll.h>
 
 #include "loop/clock.h"
 #include "loop/completion.h"
@@ -34,7 +34,9 @@ class Timer {
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   template <auto Method, class T>
-  void bind(T* owner) { fired.bind<Method>(owner); }
+  void bind(T* owner) {
+    fired.bind<Method>(owner);
+  }
   bool running() const { return heap_index_ != kNotRunning; }
 
   Completion fired;
@@ -175,7 +177,8 @@ class Loop {
 class Delay {
  public:
   Delay(Loop& loop, uint64_t delay_ns) : loop_(loop), delay_ns_(delay_ns) {
-    timer_.fired.bind(this, [](void* self, Completion&) { static_cast<Delay*>(self)->waiter_.resume(); });
+    timer_.fired.bind(this,
+                      [](void* self, Completion&) { static_cast<Delay*>(self)->waiter_.resume(); });
   }
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> waiter) {

@@ -1,10 +1,10 @@
 #include "loop/loop.h"
 
+#include <unistd.h>
+#include <vector>
+
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <vector>
 
 #include "loop/worker.h"
 

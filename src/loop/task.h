@@ -45,7 +45,9 @@ struct Promise : PromiseBase {
   std::optional<T> value;
   Task<T> get_return_object();
   template <class U>
-  void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
+  void return_value(U&& result) {
+    value.emplace(std::forward<U>(result));
+  }
   T take() { return std::move(*value); }
 };
 
@@ -118,7 +120,9 @@ inline Task<void> Promise<void>::get_return_object() {
 //   Status status = co_await read;   // read.value() after
 class Await {
  public:
-  Await() { done_.bind(this, [](void* self, Completion&) { static_cast<Await*>(self)->finish(); }); }
+  Await() {
+    done_.bind(this, [](void* self, Completion&) { static_cast<Await*>(self)->finish(); });
+  }
   Await(const Await&) = delete;
   Await& operator=(const Await&) = delete;
 

@@ -5,9 +5,13 @@
 
 namespace gd2fs {
 
-void Job::deliver() { loop_->complete(done, std::move(result_)); }
+void Job::deliver() {
+  loop_->complete(done, std::move(result_));
+}
 
-void InlineWorker::submit(Loop& loop, Job& job) { loop.complete(job.done, job.run()); }
+void InlineWorker::submit(Loop& loop, Job& job) {
+  loop.complete(job.done, job.run());
+}
 
 ThreadWorker::ThreadWorker(std::string name) : name_(std::move(name)) {
   // Signals belong to the application's threads.

@@ -5,7 +5,8 @@
 //  - A Transaction reads from one snapshot and gathers writes in memory. commit() applies them all
 //    or answers stale when any key *or range* it read has changed since the snapshot (then the
 //    caller runs the whole transaction again). It is durable when commit() answers ok.
-//  - At most kOpsMax operations and kBytesMax bytes per transaction; more is invalid. Bigger work is
+//  - At most kOpsMax operations and kBytesMax bytes per transaction; more is invalid. Bigger work
+//  is
 //    an intent record plus a background job.
 //  - A commit whose answer was lost (unavailable) may have happened: callers put a dedup record
 //    {client incarnation, sequence} into the same transaction and look for it on retry.

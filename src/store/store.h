@@ -4,7 +4,8 @@
 // unit of checksum and of copy-on-write. A read answers slices of immutable, verified slab pages. A
 // write is reserved first (extent and page allocated: no_space comes before any byte moves), filled
 // by the caller, then committed: data durable, index durable, acknowledged. One write to one chunk
-// is atomic: it becomes one extent with one self-checked descriptor. docs/on_disk.md has the format.
+// is atomic: it becomes one extent with one self-checked descriptor. docs/on_disk.md has the
+// format.
 //
 // Invariants
 //  - a page is immutable once readable; a write publishes a new page;
@@ -44,7 +45,9 @@ struct ChunkKey {
   uint32_t chunk = 0;
   friend auto operator<=>(const ChunkKey&, const ChunkKey&) = default;
 };
-inline uint16_t cluster_of_inode(uint64_t inode) { return static_cast<uint16_t>(inode >> 48); }
+inline uint16_t cluster_of_inode(uint64_t inode) {
+  return static_cast<uint16_t>(inode >> 48);
+}
 
 // Names one mutation of one client for ever: a retry carries the same tag and is answered with the
 // first one's result. `low` is the client's lowest sequence still unanswered; the store forgets
@@ -77,8 +80,8 @@ struct StoreRead {
   uint8_t chunk_log2 = kChunkLog2Default;
   uint32_t offset_bytes = 0;  // any alignment; offset + length <= chunk size
   uint32_t length_bytes = 0;
-  uint64_t generation = 0;    // older than the inode's fence: stale
-  bool sequential = false;    // hint: fill whole neighbouring ranges
+  uint64_t generation = 0;  // older than the inode's fence: stale
+  bool sequential = false;  // hint: fill whole neighbouring ranges
   Completion done;
 
   std::vector<StoreSlice> slices;
@@ -101,7 +104,7 @@ struct StoreWrite {
   uint32_t length_bytes = 0;  // > 0
   uint64_t generation = 0;
   MutationTag tag;
-  uint32_t group = 0;    // fencing number of the group, kept with the data for replication
+  uint32_t group = 0;  // fencing number of the group, kept with the data for replication
   uint64_t epoch = 0;
   Completion done;
 
@@ -141,7 +144,7 @@ struct StoreStats {
   uint64_t read_misses = 0;
   uint64_t disk_read_bytes = 0;
   uint64_t disk_write_bytes = 0;
-  uint64_t commits = 0;        // group commits
+  uint64_t commits = 0;  // group commits
   uint64_t committed_writes = 0;
   uint64_t corrupt_blocks = 0;
   uint32_t drives = 0;
@@ -179,12 +182,12 @@ struct StoreDrive {
 struct StoreOptions {
   uint64_t deployment_id = 0;  // a data directory of another deployment is refused
   uint64_t slab_bytes = 1 * kGiB;
-  uint64_t arena_bytes = 1 * kGiB;        // smaller for small slabs and tests
-  uint64_t data_file_bytes = 1 * kGiB;    // preallocation unit, smaller for tests
-  uint64_t drive_reserve_bytes = 64 * kMiB;  // kept free for the index
+  uint64_t arena_bytes = 1 * kGiB;            // smaller for small slabs and tests
+  uint64_t data_file_bytes = 1 * kGiB;        // preallocation unit, smaller for tests
+  uint64_t drive_reserve_bytes = 64 * kMiB;   // kept free for the index
   uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
-  uint64_t commit_delay_ns = 0;           // extra wait to gather a group commit
-  bool rebuild = false;                   // rebuild the index by scan even if there is one
+  uint64_t commit_delay_ns = 0;               // extra wait to gather a group commit
+  bool rebuild = false;                       // rebuild the index by scan even if there is one
 };
 
 class Store {

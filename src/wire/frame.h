@@ -48,8 +48,8 @@ struct FrameHeader {
   uint64_t length = 0;
   uint32_t payload_crc = 0;
   uint32_t body_crc = 0;
-  uint64_t reserved = 0;  // zero
-  uint32_t flags = 0;     // zero
+  uint64_t reserved = 0;    // zero
+  uint32_t flags = 0;       // zero
   uint32_t header_crc = 0;  // crc32c of the 60 bytes before it
 };
 static_assert(sizeof(FrameHeader) == 64);
