@@ -1,4 +1,5 @@
-// Ids: the small values that every layer speaks of: chunk sizes, chunk keys, mutation tags.
+// Ids: the small values that every layer speaks of: chunk sizes, chunk keys, mutation tags, file
+// types.
 // Plain values; any thread.
 #pragma once
 
@@ -18,7 +19,9 @@ struct ChunkKey {
   uint32_t chunk = 0;
   friend auto operator<=>(const ChunkKey&, const ChunkKey&) = default;
 };
-inline uint16_t cluster_of_inode(uint64_t inode) { return static_cast<uint16_t>(inode >> 48); }
+inline uint16_t cluster_of_inode(uint64_t inode) {
+  return static_cast<uint16_t>(inode >> 48);
+}
 
 // Names one mutation of one client for ever: a retry carries the same tag and is answered with the
 // first one's result. `low` is the client's lowest sequence still unanswered; a receiver may forget
@@ -28,5 +31,8 @@ struct MutationTag {
   uint64_t sequence = 0;
   uint64_t low = 0;
 };
+
+// As in messages.fbs.
+enum class FileType : uint8_t { none = 0, file = 1, directory = 2 };
 
 }  // namespace gd2fs
