@@ -153,7 +153,7 @@ class Namespace {
   // [A-Za-z0-9._-], not beginning with '.' or '-'.
   Task<Result<Cluster>> create_cluster(std::string name, ClusterPolicy policy, std::string token,
                                        MutationTag tag);
-  Task<Result<std::vector<Cluster>>> list_clusters() = 0;  // by name
+  Task<Result<std::vector<Cluster>>> list_clusters();  // by name
   Task<Result<Cluster>> find_cluster(std::string name);
   Task<Result<Cluster>> get_cluster(uint16_t cluster);
   // ENOTEMPTY unless the root is empty; busy while an intent of the cluster is open.
