@@ -29,11 +29,14 @@ inline constexpr uint32_t kLanesMax = 16;
 enum class FrameKind : uint8_t {
   message = 1,    // a request or one-way message; body by type; payload only if eager
   reply = 2,      // answers request_id; `offset` = bytes pushed for it in all
-  stripe = 3,     // payload for the window of request_id at `offset`
-  pull = 4,       // asks for `length` bytes of the window of request_id at `offset`
+  stripe = 3,     // pushed: payload for the receiver's window of request_id at `offset`
+  pull = 4,       // asks for `length` bytes of the receiver's window of request_id at `offset`
   pull_gone = 5,  // the window of request_id is withdrawn; no stripe will come for that pull
   ping = 6,
   pong = 7,
+  // Answers one pull with exactly its bytes. A kind of its own, because each side numbers its
+  // requests for itself: a stripe and a pulled of the same id belong to different requests.
+  pulled = 8,
 };
 
 struct FrameHeader {
@@ -53,6 +56,8 @@ struct FrameHeader {
   uint32_t header_crc = 0;  // crc32c of the 60 bytes before it
 };
 static_assert(sizeof(FrameHeader) == 64);
+
+inline constexpr uint64_t kWindowMaxBytes = uint64_t{1} << 48;  // offset + length stays below
 
 // Writes 64 bytes, with the header's crc.
 void encode_frame_header(const FrameHeader& header, std::byte out[64]);

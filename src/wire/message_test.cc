@@ -1,0 +1,69 @@
+#include "wire/message.h"
+
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+
+namespace gd2fs {
+namespace {
+
+TEST(Message, a_packed_body_opens_with_the_same_fields) {
+  msg::LookupT lookup;
+  lookup.path = "/kv/97f1226c";
+  lookup.create_if_missing = true;
+  const auto body = pack_body(lookup);
+  const auto* back = open_body<msg::Lookup>(body);
+  ASSERT_NE(back, nullptr);
+  EXPECT_EQ(text_of(back->path()), "/kv/97f1226c");
+  EXPECT_TRUE(back->create_if_missing());
+  EXPECT_EQ(back->tag(), nullptr);
+}
+
+TEST(Message, a_cut_off_body_is_refused_unless_only_padding_is_missing) {
+  msg::ReaddirReplyT reply;
+  for (int i = 0; i < 20; ++i) {
+    reply.entries.push_back(std::make_unique<msg::DirEntryT>());
+    reply.entries.back()->name = "name" + std::to_string(i);
+  }
+  const auto body = pack_body(reply);
+  for (size_t length = 0; length < body.size(); ++length) {
+    const std::vector<std::byte> cut(body.begin(), body.begin() + static_cast<ptrdiff_t>(length));
+    const auto* back = open_body<msg::ReaddirReply>(cut);
+    if (back == nullptr) continue;
+    EXPECT_GT(length + 8, body.size());
+    EXPECT_EQ(text_of(back->entries()->Get(0)->name()), "name0");
+  }
+}
+
+TEST(Message, more_tables_than_the_limit_are_refused) {
+  flatbuffers::FlatBufferBuilder builder;
+  const auto entry = msg::CreateDirEntry(builder);
+  const std::vector<flatbuffers::Offset<msg::DirEntry>> same(kBodyTablesMax + 1, entry);
+  const auto entries = builder.CreateVector(same);
+  const auto body = finish_body(builder, msg::CreateReaddirReply(builder, entries));
+  ASSERT_LE(body.size(), kFrameBodyMaxBytes);
+  EXPECT_EQ(open_body<msg::ReaddirReply>(body), nullptr);
+}
+
+TEST(Message, a_status_crosses_as_an_error_body_with_code_errno_and_text) {
+  const Status status(StatusCode::no_space, "cluster kv: quota of 10 GiB", EDQUOT);
+  const Status back = open_error(pack_error(status));
+  EXPECT_EQ(back, status);
+  EXPECT_EQ(back.text(), status.text());
+}
+
+TEST(Message, an_error_body_never_becomes_ok) {
+  msg::ErrorT error;
+  error.code = 0;
+  EXPECT_TRUE(open_error(pack_body(error)).is(StatusCode::io));
+  error.code = 200;
+  error.text = "from the future";
+  EXPECT_TRUE(open_error(pack_body(error)).is(StatusCode::io));
+  const std::vector<std::byte> junk(40, std::byte{0xFF});
+  EXPECT_TRUE(open_error(junk).is(StatusCode::invalid));
+}
+
+}  // namespace
+}  // namespace gd2fs
