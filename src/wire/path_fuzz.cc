@@ -1,0 +1,25 @@
+// Any bytes as a path: split_path and check_path agree, and accepted components join to the path.
+#include <cstdlib>
+#include <string>
+
+#include "wire/path.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using gd2fs::PathKind;
+  const std::string_view path(reinterpret_cast<const char*>(data), size);
+  for (PathKind kind : {PathKind::file, PathKind::directory, PathKind::any}) {
+    auto names = gd2fs::split_path(path, kind);
+    const gd2fs::Status status = gd2fs::check_path(path, kind);
+    if (names.has_value() != status.ok()) std::abort();
+    if (!names) continue;
+    std::string joined;
+    for (std::string_view name : *names) {
+      if (!gd2fs::check_name(name).ok()) std::abort();
+      joined += "/";
+      joined += name;
+    }
+    if (joined != path && joined + "/" != path) std::abort();
+  }
+  (void)gd2fs::check_cluster_name(path);
+  return 0;
+}
