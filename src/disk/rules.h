@@ -1,0 +1,28 @@
+// The rules that every Disk engine keeps in the same words, the simulated one included. Pure
+// functions, any thread.
+#pragma once
+
+#include <string_view>
+
+#include "disk/disk.h"
+
+namespace gd2fs {
+
+inline constexpr size_t kDiskNameMaxBytes = 1024;            // a whole relative name
+inline constexpr size_t kDiskComponentMaxBytes = 255;        // one folder or file name
+inline constexpr uint64_t kDiskTransferMaxBytes = 1 * kGiB;  // one DiskOp
+inline constexpr uint64_t kDiskFileMaxBytes = uint64_t{1} << 52;
+
+// invalid for "", "/a", "a//b", "a/", "a/../b", ".", and names over the limits.
+Status check_disk_name(std::string_view name);
+// The same, but "" stands for the disk's top folder.
+Status check_disk_dir(std::string_view name);
+// The folder of a checked name: "a/b" -> "a", "b" -> "".
+std::string_view disk_name_dir(std::string_view name);
+// The alignment and bounds of a transfer; the file's kind is the engine's to check.
+Status check_disk_op(const DiskOp& op);
+// Offset and length of a blocking call: aligned too if the file is direct.
+Status check_disk_range(uint64_t offset_bytes, uint64_t length_bytes, OpenKind kind,
+                        const void* address);
+
+}  // namespace gd2fs
