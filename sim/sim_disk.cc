@@ -86,6 +86,8 @@ void SimDisk::resume() {
 
 void SimDisk::finish(Pending& pending) {
   DiskOp& op = *pending.op;
+  if (op.kind != DiskOp::Kind::read) drive_.before_change();
+  if (generation_ != drive_.generation_) return;  // die() has dealt with this one
   Status status;
   uint64_t value = 0;
   switch (op.kind) {
@@ -202,6 +204,8 @@ Result<std::unique_ptr<DiskFile>> SimDisk::open(std::string_view name, OpenMode 
     return fail(mode == OpenMode::create_new ? Status(StatusCode::exists, name) : found.error());
   } else {
     if (mode != OpenMode::create && mode != OpenMode::create_new) return fail(found.error());
+    drive_.before_change();
+    GD2FS_TRY(usable());
     inode = std::make_shared<SimInode>(drive_.pages_);
     GD2FS_TRY(drive_.names_.create(name, inode));
   }
@@ -216,12 +220,14 @@ Result<bool> SimDisk::exists(std::string_view name) {
 }
 
 Status SimDisk::remove(std::string_view name) {
+  drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(name));
   return drive_.names_.remove(name);
 }
 
 Status SimDisk::rename(std::string_view from, std::string_view to) {
+  drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(from));
   GD2FS_TRY(check_disk_name(to));
@@ -229,12 +235,14 @@ Status SimDisk::rename(std::string_view from, std::string_view to) {
 }
 
 Status SimDisk::make_dir(std::string_view name) {
+  drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(name));
   return drive_.names_.make_dir(name);
 }
 
 Status SimDisk::sync_dir(std::string_view name) {
+  drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_dir(name));
   ++drive_.counters_.dir_syncs;

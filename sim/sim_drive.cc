@@ -18,6 +18,12 @@ void SimDrive::detach_all(bool power_fails) {
   ++generation_;
   while (SimDisk* disk = disks_.pop_front()) disk->die(power_fails);
   hung_ = false;
+  changes_to_crash_ = changes_to_kill_ = 0;
+}
+
+void SimDrive::before_change() {
+  if (changes_to_crash_ > 0 && --changes_to_crash_ == 0) crash();
+  if (changes_to_kill_ > 0 && --changes_to_kill_ == 0) kill();
 }
 
 void SimDrive::crash() {
@@ -49,13 +55,20 @@ Status SimDrive::set_unreadable(std::string_view name, uint64_t offset_bytes) {
 }
 
 void SimDrive::ignore_syncs(std::string name_prefix, uint64_t honest, uint64_t ignored) {
-  ignore_prefix_ = std::move(name_prefix);
+  ignore_syncs(
+      [prefix = std::move(name_prefix)](std::string_view name) { return name.starts_with(prefix); },
+      honest, ignored);
+}
+
+void SimDrive::ignore_syncs(std::function<bool(std::string_view)> which, uint64_t honest,
+                            uint64_t ignored) {
+  ignore_which_ = std::move(which);
   ignore_honest_ = honest;
   ignore_left_ = ignored;
 }
 
 bool SimDrive::sync_is_ignored(std::string_view name) {
-  if (ignore_left_ == 0 || !name.starts_with(ignore_prefix_)) return false;
+  if (ignore_left_ == 0 || !ignore_which_(name)) return false;
   if (ignore_honest_ > 0) {
     --ignore_honest_;
     return false;

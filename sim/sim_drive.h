@@ -11,6 +11,7 @@
 // Everything random is drawn from the seed. One thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -91,7 +92,14 @@ class SimDrive {
   // The drive lies: of the syncs on files whose names begin with the prefix, `honest` more are
   // done, then `ignored` are answered ok and not done. Shows that a test notices lost syncs.
   void ignore_syncs(std::string name_prefix, uint64_t honest, uint64_t ignored);
+  void ignore_syncs(std::function<bool(std::string_view name)> which, uint64_t honest,
+                    uint64_t ignored);
   void ignore_dir_syncs(bool ignore) { ignore_dir_syncs_ = ignore; }
+  // Power fails in the middle of things: at the start of the change after `changes` more (a write,
+  // sync, or change of size or name; blocking calls as well as transfers). 0 disarms.
+  void crash_after_changes(uint64_t changes) { changes_to_crash_ = changes; }
+  // The process dies there instead (see kill()).
+  void kill_after_changes(uint64_t changes) { changes_to_kill_ = changes; }
 
   const std::string& name() const { return name_; }
   const SimDriveCounters& counters() const { return counters_; }
@@ -107,6 +115,7 @@ class SimDrive {
   bool sync_is_ignored(std::string_view name);
   bool has_room(const SimInode& inode, uint64_t offset_bytes, uint64_t length_bytes) const;
   void detach_all(bool power_fails);
+  void before_change();  // may be the end of the process
 
   std::string name_;
   Random random_;
@@ -120,9 +129,11 @@ class SimDrive {
       1;  // grows when the processes die; disks and files of a lower one are dead
   bool hung_ = false;
   bool ignore_dir_syncs_ = false;
-  std::string ignore_prefix_;
+  std::function<bool(std::string_view)> ignore_which_;
   uint64_t ignore_honest_ = 0;
   uint64_t ignore_left_ = 0;
+  uint64_t changes_to_crash_ = 0;
+  uint64_t changes_to_kill_ = 0;
 };
 
 }  // namespace gd2fs

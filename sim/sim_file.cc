@@ -14,7 +14,8 @@ Status SimFile::usable() const {
   return {};
 }
 
-Status SimFile::changeable() const {
+Status SimFile::changeable() {
+  drive_.before_change();
   GD2FS_TRY(usable());
   return writable_ ? Status() : Status(StatusCode::invalid, name_).with("opened read only");
 }
@@ -49,6 +50,7 @@ Status SimFile::write_at(uint64_t offset_bytes, ConstBytes data) {
 }
 
 Status SimFile::sync() {
+  drive_.before_change();
   GD2FS_TRY(usable());
   ++drive_.counters_.syncs;
   if (drive_.fault(name_, drive_.faults_.sync_error_ppm)) {

@@ -33,7 +33,7 @@ class SimFile final : public DiskFile {
 
  private:
   Status usable() const;
-  Status changeable() const;
+  Status changeable();
 
   SimDrive& drive_;
   uint64_t generation_;
