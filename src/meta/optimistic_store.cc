@@ -1,0 +1,138 @@
+#include "meta/optimistic_store.h"
+
+#include <algorithm>
+
+#include "meta/optimistic_transaction.h"
+
+namespace gd2fs {
+
+OptimisticStore::OptimisticStore(Loop& loop, uint64_t first_revision)
+    : loop_(loop), revision_(first_revision) {
+  gather_.bind<&OptimisticStore::on_gather>(this);
+  written_.bind<&OptimisticStore::on_written>(this);
+}
+
+OptimisticStore::~OptimisticStore() = default;
+
+std::unique_ptr<MetaTransaction> OptimisticStore::begin() {
+  return std::make_unique<OptimisticTransaction>(*this);
+}
+
+void OptimisticStore::snapshot_ends(uint64_t revision) {
+  const auto found = snapshots_.find(revision);
+  CHECK(found != snapshots_.end());
+  if (--found->second == 0) snapshots_.erase(found);
+}
+
+uint64_t OptimisticStore::watch(std::string prefix, std::function<void(uint64_t)> on_change) {
+  watchers_.emplace(next_watch_id_, Watcher{std::move(prefix), std::move(on_change)});
+  return next_watch_id_++;
+}
+
+void OptimisticStore::unwatch(uint64_t watch_id) {
+  watchers_.erase(watch_id);
+}
+
+void OptimisticStore::enqueue(OptimisticTransaction& transaction, Completion& done) {
+  done.start();
+  if (waiting_.size() >= kCommitsWaitingMax) {
+    loop_.complete(done, Status(StatusCode::busy, "commits_waiting_max reached"));
+    return;
+  }
+  waiting_.push_back({&transaction, &done});
+  if (!writing_ && !gather_.pending()) loop_.complete(gather_, Status());
+}
+
+void OptimisticStore::on_gather(Completion&) {
+  if (!writing_) form_group();
+}
+
+void OptimisticStore::form_group() {
+  CHECK(group_.empty() && group_writes_.empty() && group_keys_.empty());
+  size_t bytes = 0;
+  size_t writes = 0;
+  for (size_t i = 0; i < std::min(waiting_.size(), kGroupTransactionsMax); ++i) {
+    writes += waiting_[i].transaction->writes_.size();
+  }
+  group_writes_.reserve(writes);  // group_keys_ has views into it
+  while (!waiting_.empty() && group_.size() < kGroupTransactionsMax && bytes < kGroupBytesMax) {
+    const Waiting next = waiting_.front();
+    waiting_.pop_front();
+    OptimisticTransaction& transaction = *next.transaction;
+    if (transaction.reads_changed_since(transaction.snapshot_) ||
+        transaction.reads_meet(group_keys_)) {
+      loop_.complete(*next.done, transaction.conflict());
+      continue;
+    }
+    bytes += transaction.write_bytes_;
+    group_.emplace_back(next.done, transaction.writes_.size());
+    for (auto& [key, value] : transaction.writes_) {
+      group_writes_.push_back({key, std::move(value)});
+      group_keys_.insert(group_writes_.back().key);
+    }
+  }
+  if (group_.empty()) {
+    end_drain();
+    return;
+  }
+  writing_ = true;
+  write(group_writes_, written_);
+}
+
+void OptimisticStore::on_written(Completion& done) {
+  writing_ = false;
+  if (done.status.ok()) {
+    size_t at = 0;
+    for (const auto& [waiter, writes] : group_) {
+      ++revision_;
+      for (size_t end = at + writes; at < end; ++at) {
+        window_.add(revision_, group_writes_[at].key);
+      }
+    }
+    written(group_writes_);
+  } else if (done.status.is(StatusCode::unavailable)) {
+    window_.forget_all(++revision_);
+    outcome_unknown();
+  }
+  for (const auto& [waiter, writes] : group_) loop_.complete(*waiter, done.status);
+  window_.forget_until(snapshots_.empty() ? revision_ : snapshots_.begin()->first);
+  if (done.status.ok() && !watchers_.empty()) notify();
+  group_.clear();
+  group_writes_.clear();
+  group_keys_.clear();
+  if (waiting_.empty()) {
+    end_drain();
+  } else if (!gather_.pending()) {
+    // Not at once: those just answered may have something to add in this turn.
+    loop_.complete(gather_, Status());
+  }
+}
+
+void OptimisticStore::notify() {
+  std::vector<uint64_t> touched;
+  for (const auto& [id, watcher] : watchers_) {
+    const auto at = group_keys_.lower_bound(watcher.prefix);
+    if (at != group_keys_.end() && at->starts_with(watcher.prefix)) touched.push_back(id);
+  }
+  for (uint64_t id : touched) {
+    const auto found = watchers_.find(id);
+    if (found == watchers_.end()) continue;          // unwatched by one before it
+    const auto on_change = found->second.on_change;  // may unwatch itself
+    on_change(revision_);
+  }
+}
+
+Task<void> OptimisticStore::drain() {
+  CHECK(drained_ == nullptr);
+  if (!writing_ && waiting_.empty()) co_return;
+  Await empty;
+  drained_ = &empty.done();
+  [[maybe_unused]] Status status = co_await empty;
+}
+
+void OptimisticStore::end_drain() {
+  if (drained_ == nullptr || writing_ || !waiting_.empty()) return;
+  loop_.complete(*std::exchange(drained_, nullptr), Status());
+}
+
+}  // namespace gd2fs
