@@ -93,6 +93,40 @@ TEST(Loop, a_spawned_task_awaits_tasks_and_delays_and_is_freed_at_its_end) {
   EXPECT_EQ(loop.spawned(), 0u);
 }
 
+Task<Result<int>> half(int value) {
+  if (value % 2 != 0) co_return fail(StatusCode::invalid, "odd", EDOM);
+  co_return value / 2;
+}
+Task<Status> is_even(int value) {
+  GD2FS_CO_ASSIGN([[maybe_unused]] const int halved, co_await half(value));
+  co_return Status();
+}
+Task<Result<int>> quarter(int value) {
+  GD2FS_CO_TRY(co_await is_even(value));
+  GD2FS_CO_ASSIGN(const int halved, co_await half(value));
+  GD2FS_CO_ASSIGN(const int quartered, co_await half(halved));
+  co_return quartered;
+}
+Task<void> quarter_into(int value, Result<int>* out) {
+  *out = co_await quarter(value);
+}
+
+TEST(Task, a_failure_passes_up_through_co_try_and_co_assign_with_its_errno) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::never);
+  Result<int> twelve = 0;
+  Result<int> six = 0;
+  Result<int> odd = 0;
+  loop.spawn(quarter_into(12, &twelve));
+  loop.spawn(quarter_into(6, &six));
+  loop.spawn(quarter_into(5, &odd));
+  while (loop.run_ready() > 0) {
+  }
+  EXPECT_EQ(twelve.value(), 3);
+  EXPECT_EQ(six.error(), Status(StatusCode::invalid, EDOM));
+  EXPECT_EQ(odd.error(), Status(StatusCode::invalid, EDOM));
+}
+
 struct Reader {
   Watch watch;
   Loop* loop = nullptr;

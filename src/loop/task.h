@@ -10,6 +10,7 @@
 // coroutines, no reference parameters that may die before the coroutine ends.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <optional>
@@ -47,6 +48,13 @@ struct Promise : PromiseBase {
   template <class U>
   void return_value(U&& result) {
     value.emplace(std::forward<U>(result));
+  }
+  // For GD2FS_CO_TRY and GD2FS_CO_ASSIGN.
+  void return_value(TryReturn&& failure)
+    requires std::convertible_to<TryReturn, T>
+  {
+    T result = std::move(failure);
+    value.emplace(std::move(result));
   }
   T take() { return std::move(*value); }
 };
@@ -148,3 +156,17 @@ class Await {
 };
 
 }  // namespace gd2fs
+
+// GD2FS_TRY and GD2FS_ASSIGN for coroutines of Task<Status> and Task<Result<T>>; `expr` may hold
+// one co_await: GD2FS_CO_ASSIGN(auto info, co_await names.lookup(path));
+#define GD2FS_CO_TRY(expr)                                                               \
+  do {                                                                                   \
+    ::gd2fs::Status gd2fs_try_status = (expr);                                           \
+    if (!gd2fs_try_status.ok()) co_return gd2fs_try_return(std::move(gd2fs_try_status)); \
+  } while (0)
+#define GD2FS_CO_ASSIGN(target, expr) \
+  GD2FS_CO_ASSIGN_LINE(target, expr, GD2FS_CONCAT(gd2fs_result_, __LINE__))
+#define GD2FS_CO_ASSIGN_LINE(target, expr, result)                                    \
+  auto result = (expr);                                                               \
+  if (!(result).has_value()) co_return gd2fs_try_return(std::move((result).error())); \
+  target = std::move(*(result))
