@@ -101,7 +101,6 @@ class FakeSession final : public Session {
       window.resize(push.offset + push.bytes.size());
     }
     std::memcpy(window.data() + push.offset, push.bytes.data(), push.bytes.size());
-    push.sent_bytes = push.bytes.size();
     push.unlink();
     loop_.complete(push.done, Status(), push.bytes.size());
   }
@@ -113,7 +112,6 @@ class FakeSession final : public Session {
       return loop_.complete(pull.done, Status(StatusCode::canceled, "outside the window"));
     }
     std::memcpy(pull.into.data(), window.data() + pull.offset, pull.into.size());
-    pull.received_bytes = pull.into.size();
     loop_.complete(pull.done, Status(), pull.into.size());
   }
 

@@ -12,6 +12,10 @@
 // is one-shot: when any lane fails the whole session closes, everything pending ends with
 // `unavailable`, and the owner connects anew. Thread rule: a session and all handed to it belong to
 // one loop.
+//
+// Order: messages and replies of one session arrive in the order sent; bytes take any way, only a
+// reply waits for the bytes of its own request. Requests are numbered by the side that sends them.
+// A responder may hold kRequestsMax unanswered requests; the next is answered `busy` for it.
 #pragma once
 
 #include <functional>
@@ -31,8 +35,8 @@ namespace gd2fs {
 
 class Session;
 
-// A message or reply as it arrived; body is verified against its crc, not yet as FlatBuffers, and
-// is valid only during the call.
+// A message or reply as it arrived; body is verified against its crc, not yet as FlatBuffers, is
+// 8-byte aligned, and is valid only during the call.
 struct Message {
   FrameKind kind = FrameKind::message;
   uint16_t type = 0;
@@ -52,7 +56,11 @@ struct Window : ListNode<> {
   Direction direction = Direction::sink;
   std::vector<MemorySegment> segments;  // offset 0 is the first byte of the first segment
   uint64_t moved_bytes = 0;             // landed in (sink) or handed over (source); for progress
-  uint64_t length_bytes() const;
+  uint64_t length_bytes() const;        // sums the segments
+  // The fabric's own, from expose() on.
+  uint64_t total_bytes = 0;
+  size_t hint_segment = 0;
+  uint64_t hint_offset = 0;
 };
 
 // Responder: move `bytes` into the peer's window of request_id at `offset`. The memory must stay
@@ -64,7 +72,10 @@ struct Push : ListNode<> {
   uint32_t crc = 0;
   Completion done;
   // The fabric's own, between push() and done.
-  uint64_t sent_bytes = 0;
+  uint64_t cut_bytes = 0;     // made into stripes so far
+  uint32_t cut_crc = 0;       // of those
+  uint32_t stripes_busy = 0;  // cut, and the memory still needed
+  Status outcome;
 };
 
 // Responder: fetch `into.size()` bytes of the peer's window of request_id from `offset`. When
@@ -75,8 +86,12 @@ struct Pull : ListNode<> {
   uint64_t offset = 0;
   Bytes into;
   Completion done;
-  // The fabric's own, between pull() and done.
-  uint64_t received_bytes = 0;
+  // The fabric's own, between pull() and done. Stripe i lies at offset + i * kStripeDefaultBytes;
+  // those before first_missing have arrived, of the 64 after it the set bits of arrived.
+  uint64_t asked_bytes = 0;
+  uint32_t first_missing = 0;
+  uint64_t arrived = 0;
+  Status outcome;
 };
 
 enum class PeerRole : uint8_t { client = 0, server = 1, controller = 2, admin = 3 };
@@ -103,6 +118,8 @@ class SessionEvents {
 
 class Session {
  public:
+  // Destroying an open session ends it without a call to on_closed; the owner must have no push or
+  // pull pending then. Not from inside on_message or on_reply.
   virtual ~Session() = default;
   virtual const Peer& peer() const = 0;
   virtual bool open() const = 0;
@@ -116,7 +133,8 @@ class Session {
   // here already.
   virtual Status send(uint16_t type, uint64_t request_id, ConstBytes body,
                       Window* window = nullptr) = 0;
-  // Answers a request. Delivered after the bytes pushed for it.
+  // Answers a request. Delivered after the bytes pushed for it. A request that was dropped needs no
+  // answer: ok.
   virtual Status reply(uint16_t type, uint64_t request_id, ConstBytes body) = 0;
   uint64_t next_request_id() { return ++last_request_id_; }
 

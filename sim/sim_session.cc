@@ -1,0 +1,512 @@
+#include "sim/sim_session.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "fabric/reply.h"
+#include "fabric/stripes.h"
+
+namespace gd2fs {
+
+SimSession::SimSession(SimNetwork& network, SimLink& link, int side, Loop& loop, Peer peer)
+    : network_(network),
+      link_(&link),
+      side_(side),
+      loop_(loop),
+      peer_(std::move(peer)),
+      lanes_(static_cast<uint32_t>(link.lanes[side].size())),
+      last_arrival_ns_(loop.now_ns()) {
+  inbox_ready_.bind<&SimSession::on_inbox>(this);
+  closed_.bind<&SimSession::on_close>(this);
+  send_ready_.bind<&SimSession::on_send_ready>(this);
+  send_delay_.bind<&SimSession::on_send_delay>(this);
+  keepalive_.bind<&SimSession::on_keepalive>(this);
+  link.ends[side] = this;
+}
+
+SimSession::~SimSession() {
+  if (link_ != nullptr) network_.detach(*link_, side_);
+}
+
+void SimSession::start() {
+  started_ = true;
+  last_arrival_ns_ = loop_.now_ns();
+  loop_.start(keepalive_, network_.faults.ping_after_ns);
+  if (!inbox_.empty()) queue_inbox();
+}
+
+void SimSession::die() {
+  dead_ = true;
+  closing_ = true;
+  link_ = nullptr;
+  inbox_.clear();
+  for (Completion* done : {&inbox_ready_, &closed_, &send_ready_}) done->unlink();
+  loop_.cancel(send_delay_);
+  loop_.cancel(keepalive_);
+}
+
+void SimSession::arrive(SimFrame frame) {
+  if (frame.closing) link_ = nullptr;
+  inbox_.push_back(std::move(frame));
+  if (started_) queue_inbox();
+}
+
+void SimSession::queue_inbox() {
+  if (!inbox_ready_.pending() && !closing_) loop_.complete(inbox_ready_, Status());
+}
+
+void SimSession::on_inbox(Completion&) {
+  CHECK(events_ != nullptr);
+  last_arrival_ns_ = loop_.now_ns();
+  while (!inbox_.empty() && !closing_) {
+    SimFrame frame = std::move(inbox_.front());
+    inbox_.pop_front();
+    handle(frame);
+  }
+}
+
+void SimSession::handle(SimFrame& frame) {
+  if (frame.closing) {
+    close(Status(StatusCode::unavailable, peer_.address + ": connection reset by peer"));
+    return;
+  }
+  switch (frame.kind) {
+    case FrameKind::message:
+      return handle_message(frame);
+    case FrameKind::reply:
+      return handle_reply(frame);
+    case FrameKind::stripe:
+      return handle_stripe(frame);
+    case FrameKind::pull:
+      return handle_pull(frame);
+    case FrameKind::pulled:
+      return handle_pulled(frame);
+    case FrameKind::pull_gone:
+      return handle_pull_gone(frame);
+    case FrameKind::ping: {
+      SimFrame pong;
+      pong.kind = FrameKind::pong;
+      return send_frame(0, std::move(pong));
+    }
+    case FrameKind::pong:
+      return;
+  }
+}
+
+void SimSession::on_keepalive(Completion&) {
+  const SimFaults& faults = network_.faults;
+  const uint64_t now_ns = loop_.now_ns();
+  const uint64_t silent_ns = now_ns - last_arrival_ns_;
+  if (silent_ns >= faults.dead_after_ns) {
+    close(Status(StatusCode::unavailable, peer_.address + ": silent for too long"));
+    return;
+  }
+  if (silent_ns < faults.ping_after_ns) {
+    loop_.start_at(keepalive_, last_arrival_ns_ + faults.ping_after_ns);
+    return;
+  }
+  SimFrame ping;
+  ping.kind = FrameKind::ping;
+  send_frame(0, std::move(ping));
+  loop_.start_at(keepalive_,
+                 std::min(now_ns + faults.ping_after_ns, last_arrival_ns_ + faults.dead_after_ns));
+}
+
+void SimSession::send_frame(uint32_t lane, SimFrame frame) {
+  // Into a connection that the network has broken already: lost.
+  if (link_ != nullptr) network_.transmit(*link_, 1 - side_, lane, std::move(frame));
+}
+
+uint32_t SimSession::any_lane() {
+  return static_cast<uint32_t>(network_.random_.below(lanes_));
+}
+
+// --- messages ---
+
+Status SimSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) {
+  if (closing_) return {StatusCode::unavailable, "the session is closed"};
+  if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the message is over 1 MiB"};
+  if (link_ != nullptr &&
+      link_->lanes[1 - side_][0].queued_bytes + body.size() > kSendQueueMaxBytes) {
+    return {StatusCode::busy, "the peer does not read its messages"};
+  }
+  SimFrame frame;
+  frame.type = type;
+  frame.request_id = request_id;
+  frame.body.assign(body.begin(), body.end());
+  if (window != nullptr && window->direction == Window::Direction::source) {
+    const uint64_t length = window->total_bytes;
+    if (length > 0 && length <= kEagerMaxBytes &&
+        eager_out_bytes_ + length <= kEagerTotalMaxBytes) {
+      frame.eager = true;
+      frame.payload.resize(length);
+      copy_out_of(*window, 0, frame.payload);
+      window->moved_bytes = length;
+      eager_out_[request_id] = length;
+      eager_out_bytes_ += length;
+    }
+  }
+  send_frame(0, std::move(frame));
+  return {};
+}
+
+void SimSession::handle_message(SimFrame& frame) {
+  if (frame.request_id != 0) {
+    if (incoming_.contains(frame.request_id)) {
+      close(Status(StatusCode::invalid, "the peer used a request id twice"));
+      return;
+    }
+    Incoming& request = incoming_[frame.request_id];
+    if (incoming_.size() > kRequestsMax) {
+      reply_error(*this, frame.request_id, Status(StatusCode::busy, "requests_max reached"));
+      return;
+    }
+    if (frame.eager && eager_in_bytes_ + frame.payload.size() <= kEagerTotalMaxBytes) {
+      request.has_eager = true;
+      request.eager = std::move(frame.payload);
+      eager_in_bytes_ += request.eager.size();
+    }
+  }
+  events_->on_message(*this, {FrameKind::message, frame.type, frame.request_id, frame.body});
+}
+
+Status SimSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
+  if (closing_) return {StatusCode::unavailable, "the session is closed"};
+  if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the reply is over 1 MiB"};
+  const auto found = incoming_.find(request_id);
+  if (found == incoming_.end()) return {};
+  SimFrame frame;
+  frame.kind = FrameKind::reply;
+  frame.type = type;
+  frame.request_id = request_id;
+  frame.offset = found->second.pushed_bytes;
+  frame.body.assign(body.begin(), body.end());
+  eager_in_bytes_ -= found->second.eager.size();
+  incoming_.erase(found);
+  send_frame(0, std::move(frame));
+  return {};
+}
+
+void SimSession::handle_reply(SimFrame& frame) {
+  if (const auto eager = eager_out_.find(frame.request_id); eager != eager_out_.end()) {
+    eager_out_bytes_ -= eager->second;
+    eager_out_.erase(eager);
+  }
+  HeldReply reply{frame.type, frame.offset, std::move(frame.body)};
+  const auto window = windows_.find(frame.request_id);
+  if (window != windows_.end() && window->second->direction == Window::Direction::sink &&
+      window->second->moved_bytes != reply.pushed_bytes) {
+    if (window->second->moved_bytes > reply.pushed_bytes || held_.contains(frame.request_id)) {
+      close(Status(StatusCode::invalid, "the peer's reply does not match its pushes"));
+      return;
+    }
+    held_.emplace(frame.request_id, std::move(reply));
+    return;
+  }
+  deliver_reply(frame.request_id, reply);
+}
+
+void SimSession::deliver_reply(uint64_t request_id, const HeldReply& reply) {
+  events_->on_reply(*this, {FrameKind::reply, reply.type, request_id, reply.body});
+}
+
+// --- the requester's memory ---
+
+void SimSession::expose(Window& window) {
+  CHECK(window.request_id != 0 && !windows_.contains(window.request_id));
+  window.total_bytes = window.length_bytes();
+  window.moved_bytes = 0;
+  window.hint_segment = 0;
+  window.hint_offset = 0;
+  if (!closing_) windows_.emplace(window.request_id, &window);
+}
+
+void SimSession::withdraw(Window& window, Completion& done) {
+  const auto found = windows_.find(window.request_id);
+  if (found != windows_.end() && found->second == &window) {
+    windows_.erase(found);
+    held_.erase(window.request_id);
+    if (network_.faults.write_late_bytes) late_.emplace(window.request_id, window.segments);
+    std::erase_if(outgoing_, [&](const Outgoing& out) {
+      if (out.window != &window) return false;
+      SimFrame gone;
+      gone.kind = FrameKind::pull_gone;
+      gone.request_id = window.request_id;
+      gone.offset = out.offset;
+      gone.length = out.length;
+      send_frame(0, std::move(gone));
+      return true;
+    });
+  }
+  if (const auto eager = eager_out_.find(window.request_id); eager != eager_out_.end()) {
+    eager_out_bytes_ -= eager->second;
+    eager_out_.erase(eager);
+  }
+  loop_.complete(done, Status());
+}
+
+void SimSession::handle_stripe(SimFrame& frame) {
+  if (crc32c(frame.payload) != frame.crc) {
+    close(Status(StatusCode::corrupt, peer_.address + ": stripe crc"));
+    return;
+  }
+  const auto found = windows_.find(frame.request_id);
+  if (found == windows_.end()) {
+    ++network_.late_stripes_;
+    if (const auto late = late_.find(frame.request_id); late != late_.end()) {
+      Window ghost;
+      ghost.segments = late->second;
+      ghost.total_bytes = ghost.length_bytes();
+      copy_into(ghost, frame.offset, frame.payload);
+    }
+    return;
+  }
+  Window& window = *found->second;
+  if (window.direction != Window::Direction::sink ||
+      !inside(window, frame.offset, frame.payload.size())) {
+    close(Status(StatusCode::invalid, "the peer pushed outside of the window"));
+    return;
+  }
+  copy_into(window, frame.offset, frame.payload);
+  window.moved_bytes += frame.payload.size();
+  const auto held = held_.find(frame.request_id);
+  if (held == held_.end() || window.moved_bytes < held->second.pushed_bytes) return;
+  if (window.moved_bytes > held->second.pushed_bytes) {
+    close(Status(StatusCode::invalid, "the peer's reply does not match its pushes"));
+    return;
+  }
+  const HeldReply reply = std::move(held->second);
+  held_.erase(held);
+  deliver_reply(frame.request_id, reply);
+}
+
+void SimSession::handle_pull(SimFrame& frame) {
+  const auto found = windows_.find(frame.request_id);
+  if (found == windows_.end()) {
+    SimFrame gone;
+    gone.kind = FrameKind::pull_gone;
+    gone.request_id = frame.request_id;
+    gone.offset = frame.offset;
+    gone.length = frame.length;
+    send_frame(0, std::move(gone));
+    return;
+  }
+  Window& window = *found->second;
+  if (window.direction != Window::Direction::source ||
+      !inside(window, frame.offset, frame.length)) {
+    close(Status(StatusCode::invalid, "the peer pulled outside of the window"));
+    return;
+  }
+  outgoing_.push_back({nullptr, &window, frame.offset, frame.length});
+  kick_send();
+}
+
+// --- the responder's transfers ---
+
+void SimSession::push(Push& push) {
+  push.done.start();
+  push.cut_bytes = 0;
+  push.cut_crc = 0;
+  push.stripes_busy = 0;
+  push.outcome = Status();
+  if (closing_) {
+    loop_.complete(push.done, Status(StatusCode::unavailable, "the session is closed"));
+    return;
+  }
+  const auto found = incoming_.find(push.request_id);
+  if (found == incoming_.end()) {
+    loop_.complete(push.done, Status(StatusCode::canceled, "the request was dropped"));
+    return;
+  }
+  if (push.bytes.empty()) {
+    loop_.complete(push.done, Status());
+    return;
+  }
+  found->second.pushed_bytes += push.bytes.size();
+  pushes_.push_back(push);
+  for (uint64_t at = 0; at < push.bytes.size(); at += kStripeDefaultBytes) {
+    outgoing_.push_back({&push, nullptr, 0, 0});
+    ++push.stripes_busy;
+  }
+  kick_send();
+}
+
+void SimSession::finish_push(Push& push) {
+  push.unlink();
+  loop_.complete(push.done, push.outcome, push.bytes.size());
+}
+
+void SimSession::pull(Pull& pull) {
+  pull.done.start();
+  pull.asked_bytes = 0;
+  pull.first_missing = 0;
+  pull.arrived = 0;
+  if (closing_) {
+    loop_.complete(pull.done, Status(StatusCode::unavailable, "the session is closed"));
+    return;
+  }
+  const auto found = incoming_.find(pull.request_id);
+  if (found == incoming_.end()) {
+    loop_.complete(pull.done, Status(StatusCode::canceled, "the request was dropped"));
+    return;
+  }
+  if (pull.into.empty()) {
+    loop_.complete(pull.done, Status());
+    return;
+  }
+  const std::vector<std::byte>& eager = found->second.eager;
+  if (found->second.has_eager && pull.offset <= eager.size() &&
+      pull.into.size() <= eager.size() - pull.offset) {
+    std::memcpy(pull.into.data(), eager.data() + pull.offset, pull.into.size());
+    loop_.complete(pull.done, Status(), pull.into.size());
+    return;
+  }
+  pulls_.push_back(pull);
+  ask(pull);
+}
+
+void SimSession::ask(Pull& pull) {
+  for (PullRange range = ask_next(pull); range.length_bytes > 0; range = ask_next(pull)) {
+    SimFrame frame;
+    frame.kind = FrameKind::pull;
+    frame.request_id = pull.request_id;
+    frame.offset = range.offset;
+    frame.length = range.length_bytes;
+    send_frame(0, std::move(frame));
+  }
+}
+
+void SimSession::finish_pull(Pull& pull, Status status) {
+  pull.unlink();
+  const uint64_t moved = status.ok() ? pull.into.size() : 0;
+  loop_.complete(pull.done, std::move(status), moved);
+}
+
+void SimSession::handle_pulled(SimFrame& frame) {
+  for (Pull* pull = pulls_.front(); pull != nullptr; pull = pulls_.next(*pull)) {
+    if (pull->request_id != frame.request_id) continue;
+    const Bytes place = place_of(*pull, frame.offset, frame.payload.size());
+    if (place.empty()) continue;
+    std::memcpy(place.data(), frame.payload.data(), place.size());
+    if (crc32c(place) != frame.crc) {
+      finish_pull(*pull, Status(StatusCode::corrupt, "the bytes changed while they were sent"));
+      return;
+    }
+    mark_arrived(*pull, frame.offset);
+    if (fully_arrived(*pull)) {
+      finish_pull(*pull, Status());
+    } else {
+      ask(*pull);
+    }
+    return;
+  }
+}
+
+void SimSession::handle_pull_gone(SimFrame& frame) {
+  for (Pull* pull = pulls_.front(); pull != nullptr; pull = pulls_.next(*pull)) {
+    if (pull->request_id != frame.request_id) continue;
+    if (place_of(*pull, frame.offset, frame.length).empty()) continue;
+    finish_pull(*pull, Status(StatusCode::canceled, "the peer withdrew its memory"));
+    return;
+  }
+}
+
+void SimSession::drop_request(uint64_t request_id) {
+  const auto found = incoming_.find(request_id);
+  if (found == incoming_.end()) return;
+  eager_in_bytes_ -= found->second.eager.size();
+  incoming_.erase(found);
+  std::erase_if(outgoing_, [&](const Outgoing& out) {
+    return out.push != nullptr && out.push->request_id == request_id;
+  });
+  const Status canceled(StatusCode::canceled, "the request was dropped");
+  for (Push* push = pushes_.front(); push != nullptr;) {
+    Push* next = pushes_.next(*push);
+    if (push->request_id == request_id) {
+      push->outcome = canceled;
+      finish_push(*push);
+    }
+    push = next;
+  }
+  for (Pull* pull = pulls_.front(); pull != nullptr;) {
+    Pull* next = pulls_.next(*pull);
+    if (pull->request_id == request_id) finish_pull(*pull, canceled);
+    pull = next;
+  }
+}
+
+// --- sending memory: read when the network takes it, not when it was queued ---
+
+void SimSession::kick_send() {
+  if (outgoing_.empty() || send_ready_.pending() || send_delay_.running()) return;
+  if (network_.random_.chance(1, 4)) {
+    loop_.start(send_delay_, network_.random_.below(100 * kUs));
+  } else {
+    loop_.complete(send_ready_, Status());
+  }
+}
+
+void SimSession::on_send_delay(Completion& done) {
+  on_send_ready(done);
+}
+
+void SimSession::on_send_ready(Completion&) {
+  uint64_t stripes = 1 + network_.random_.below(8);
+  for (; stripes > 0 && !outgoing_.empty() && !closing_; --stripes) {
+    const Outgoing out = outgoing_.front();
+    outgoing_.pop_front();
+    send_stripe(out);
+  }
+  if (!closing_) kick_send();
+}
+
+void SimSession::send_stripe(const Outgoing& out) {
+  SimFrame frame;
+  if (out.push != nullptr) {
+    const Stripe stripe = cut_stripe(*out.push);
+    frame.kind = FrameKind::stripe;
+    frame.request_id = out.push->request_id;
+    frame.offset = stripe.offset;
+    frame.crc = stripe.crc;
+    frame.payload.assign(stripe.bytes.begin(), stripe.bytes.end());
+    if (--out.push->stripes_busy == 0) finish_push(*out.push);
+  } else {
+    frame.kind = FrameKind::pulled;
+    frame.request_id = out.window->request_id;
+    frame.offset = out.offset;
+    frame.payload.resize(out.length);
+    copy_out_of(*out.window, out.offset, frame.payload);
+    frame.crc = crc32c(frame.payload);
+    out.window->moved_bytes += out.length;
+  }
+  send_frame(any_lane(), std::move(frame));
+}
+
+// --- the end ---
+
+void SimSession::close(Status reason) {
+  if (closing_) return;
+  closing_ = true;
+  close_reason_ = std::move(reason);
+  const Status lost(StatusCode::unavailable, close_reason_.text(), close_reason_.errno_value());
+  windows_.clear();
+  held_.clear();
+  incoming_.clear();
+  outgoing_.clear();
+  inbox_.clear();
+  loop_.cancel(keepalive_);
+  loop_.cancel(send_delay_);
+  while (Push* push = pushes_.front()) {
+    push->outcome = lost;
+    finish_push(*push);
+  }
+  while (Pull* pull = pulls_.front()) finish_pull(*pull, lost);
+  if (link_ != nullptr) network_.detach(*std::exchange(link_, nullptr), side_);
+  loop_.complete(closed_, Status());
+}
+
+void SimSession::on_close(Completion&) {
+  events_->on_closed(*this, close_reason_);
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,114 @@
+// For tests: two processes joined by a fabric, and what each saw. The conformance suite runs the
+// same tests over every fabric through it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/random.h"
+#include "fabric/fabric.h"
+
+namespace gd2fs {
+
+// The world under the two processes. Everything runs on the test's thread.
+class FabricPair {
+ public:
+  virtual ~FabricPair() = default;
+  virtual Loop& client_loop() = 0;
+  virtual Loop& server_loop() = 0;
+  virtual Fabric& client() = 0;
+  virtual Fabric& server() = 0;
+  virtual std::string listen_address() = 0;
+  virtual std::string dead_address() = 0;  // nobody listens there
+  // False if the predicate stayed false for long.
+  virtual bool run_until(const std::function<bool()>& predicate) = 0;
+  virtual void run_for_ns(uint64_t ns) = 0;
+};
+
+struct Received {
+  uint16_t type = 0;
+  uint64_t request_id = 0;
+  std::vector<std::byte> body;
+};
+
+// One end of a session and all that happened to it.
+struct Side final : SessionEvents {
+  std::unique_ptr<Session> session;
+  std::vector<Received> messages;
+  std::vector<Received> replies;
+  std::optional<Status> closed;
+  int times_closed = 0;
+  std::function<void(const Message&)> handler;        // instead of keeping
+  std::function<void(const Message&)> reply_handler;  // besides keeping
+
+  void on_message(Session&, const Message& message) override {
+    if (handler) return handler(message);
+    messages.push_back(
+        {message.type, message.request_id, {message.body.begin(), message.body.end()}});
+  }
+  void on_reply(Session&, const Message& reply) override {
+    replies.push_back({reply.type, reply.request_id, {reply.body.begin(), reply.body.end()}});
+    if (reply_handler) reply_handler(reply);
+  }
+  void on_closed(Session&, const Status& reason) override {
+    closed = reason;
+    ++times_closed;
+  }
+};
+
+inline std::vector<std::byte> random_bytes(Random& random, size_t length_bytes) {
+  std::vector<std::byte> bytes(length_bytes);
+  random.fill(bytes);
+  return bytes;
+}
+
+// A Completion that remembers.
+struct Flag {
+  Completion done;
+  bool finished = false;
+  Status status;
+  uint64_t value = 0;
+  Flag() { done.bind<&Flag::on_done>(this); }
+  void on_done(Completion& ended) {
+    finished = true;
+    status = ended.status;
+    value = ended.value;
+  }
+};
+
+struct PushFlag : Push {
+  bool finished = false;
+  Status status;
+  PushFlag(uint64_t id, uint64_t at, ConstBytes from) {
+    request_id = id;
+    offset = at;
+    bytes = from;
+    crc = crc32c(from);
+    done.bind<&PushFlag::on_done>(this);
+  }
+  void on_done(Completion& ended) {
+    finished = true;
+    status = ended.status;
+  }
+};
+
+struct PullFlag : Pull {
+  bool finished = false;
+  Status status;
+  PullFlag(uint64_t id, uint64_t at, Bytes to) {
+    request_id = id;
+    offset = at;
+    into = to;
+    done.bind<&PullFlag::on_done>(this);
+  }
+  void on_done(Completion& ended) {
+    finished = true;
+    status = ended.status;
+  }
+};
+
+}  // namespace gd2fs

@@ -1,0 +1,47 @@
+// For tests: every fabric that the conformance suite runs over.
+#pragma once
+
+#include "fabric/conformance_pair.h"
+#include "sim/sim_fabric.h"
+
+namespace gd2fs {
+
+class SimPair final : public FabricPair {
+ public:
+  explicit SimPair(uint64_t seed) : world_(seed), network_(world_) {}
+  Loop& client_loop() override { return client_loop_; }
+  Loop& server_loop() override { return server_loop_; }
+  Fabric& client() override { return client_; }
+  Fabric& server() override { return server_; }
+  std::string listen_address() override { return "tcp://server0:7528"; }
+  std::string dead_address() override { return "tcp://server0:9"; }
+  bool run_until(const std::function<bool()>& predicate) override {
+    return world_.run_until(predicate, 60 * kSecond);
+  }
+  void run_for_ns(uint64_t ns) override { world_.run_for_ns(ns); }
+  SimWorld& world() { return world_; }
+  SimNetwork& network() { return network_; }
+
+ private:
+  SimWorld world_;
+  SimNetwork network_;
+  Loop client_loop_{world_.clock(), Loop::Waits::never};
+  Loop server_loop_{world_.clock(), Loop::Waits::never};
+  SimWorld::Member client_member_{world_, client_loop_};
+  SimWorld::Member server_member_{world_, server_loop_};
+  SimFabric client_{network_, "client0", client_loop_};
+  SimFabric server_{network_, "server0", server_loop_};
+};
+
+struct MakePair {
+  const char* name;
+  std::unique_ptr<FabricPair> (*make)(uint64_t seed);
+};
+
+inline std::vector<MakePair> all_pairs() {
+  return {{"sim", [](uint64_t seed) -> std::unique_ptr<FabricPair> {
+             return std::make_unique<SimPair>(seed);
+           }}};
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,53 @@
+// Stripes: how a push, a pull and a window are cut into the pieces that frames carry. The fabrics'
+// own bookkeeping, the same for all of them.
+#pragma once
+
+#include <sys/uio.h>
+
+#include "fabric/fabric.h"
+
+namespace gd2fs {
+
+// One frame's worth of a push.
+struct Stripe {
+  uint64_t offset = 0;  // in the peer's window
+  ConstBytes bytes;
+  uint32_t crc = 0;
+};
+
+// Takes the next stripe off a push that has bytes left. The crcs of a push's stripes are made so
+// that together they give push.crc: if the memory no longer holds the bytes that push.crc was
+// computed of, the last one is wrong and the receiver sees it.
+Stripe cut_stripe(Push& push);
+inline bool fully_cut(const Push& push) {
+  return push.cut_bytes == push.bytes.size();
+}
+
+// The requester's side of a pull's pieces: each stripe is asked once and arrives once.
+struct PullRange {
+  uint64_t offset = 0;  // in the peer's window
+  uint64_t length_bytes = 0;
+};
+inline constexpr uint32_t kPullStripesAhead = 64;  // asked and not yet arrived, per pull
+// The next range to ask for; length 0: nothing now.
+PullRange ask_next(Pull& pull);
+// Where the bytes of an answer go; empty if this pull did not ask for exactly that range or has it
+// already.
+Bytes place_of(Pull& pull, uint64_t offset, uint64_t length_bytes);
+// After place_of() said yes and the bytes are in.
+void mark_arrived(Pull& pull, uint64_t offset);
+inline bool fully_arrived(const Pull& pull) {
+  return uint64_t{pull.first_missing} * kStripeDefaultBytes >= pull.into.size();
+}
+
+// True if [offset, offset + length_bytes) lies inside the window.
+bool inside(const Window& window, uint64_t offset, uint64_t length_bytes);
+// The memory of that range, at most `count_max` parts; the number of parts. The parts may cover
+// less than the range if there are more segments than parts.
+int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* parts,
+                 int count_max);
+// The whole range at once.
+void copy_into(Window& window, uint64_t offset, ConstBytes from);
+void copy_out_of(Window& window, uint64_t offset, Bytes to);
+
+}  // namespace gd2fs
