@@ -1,19 +1,23 @@
 #include "client/completion_status.h"
 
-#include <xfer/gd2fs.h>
-
 #include <cerrno>
 
-namespace gd2fs {
+#include <xfer/gd2fs.h>
+
+namespace gd2fs::client {
 namespace {
 
 unsigned class_of(const Status& status, Origin origin) {
   switch (status.code()) {
-    case StatusCode::ok: return XFER_GD2FS_STATUS_CLASS_SUCCESS;
-    case StatusCode::canceled: return XFER_GD2FS_STATUS_CLASS_CLIENT;
+    case StatusCode::ok:
+      return XFER_GD2FS_STATUS_CLASS_SUCCESS;
+    case StatusCode::canceled:
+      return XFER_GD2FS_STATUS_CLASS_CLIENT;
     case StatusCode::timed_out:
-    case StatusCode::unavailable: return XFER_GD2FS_STATUS_CLASS_TRANSPORT;
-    default: break;
+    case StatusCode::unavailable:
+      return XFER_GD2FS_STATUS_CLASS_TRANSPORT;
+    default:
+      break;
   }
   const bool answered = origin == Origin::controller || origin == Origin::server;
   return answered ? XFER_GD2FS_STATUS_CLASS_SERVER : XFER_GD2FS_STATUS_CLASS_CLIENT;
@@ -26,8 +30,10 @@ bool do_not_retry(StatusCode code) {
     case StatusCode::invalid:
     case StatusCode::denied:
     case StatusCode::corrupt:
-    case StatusCode::unsupported: return true;
-    default: return false;
+    case StatusCode::unsupported:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -44,4 +50,4 @@ uint16_t completion_status(const Status& status, Origin origin) {
   return static_cast<uint16_t>(bits);
 }
 
-}  // namespace gd2fs
+}  // namespace gd2fs::client

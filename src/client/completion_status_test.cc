@@ -1,11 +1,11 @@
 #include "client/completion_status.h"
 
+#include <cerrno>
+
 #include <gtest/gtest.h>
 #include <xfer/gd2fs.h>
 
-#include <cerrno>
-
-namespace gd2fs {
+namespace gd2fs::client {
 namespace {
 
 struct Row {
@@ -51,10 +51,10 @@ TEST(CompletionStatus, ok_is_zero_whatever_its_origin_and_a_failure_never_is) {
       EXPECT_NE(completion_status(status, static_cast<Origin>(origin)), 0);
     }
   }
-  EXPECT_EQ(XFER_GD2FS_STATUS_CODE(completion_status(Status(StatusCode::io, "", 999),
-                                                     Origin::server)),
-            static_cast<unsigned>(EIO));
+  EXPECT_EQ(
+      XFER_GD2FS_STATUS_CODE(completion_status(Status(StatusCode::io, "", 999), Origin::server)),
+      static_cast<unsigned>(EIO));
 }
 
 }  // namespace
-}  // namespace gd2fs
+}  // namespace gd2fs::client

@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 
-namespace gd2fs {
+namespace gd2fs::client {
 
 template <class T>
 class HandleTable {
@@ -94,8 +94,10 @@ class HandleTable {
   }
   bool closing(Handle handle) { return (word(handle) & kClosing) != 0; }
   uint32_t pins(Handle handle) { return static_cast<uint32_t>(word(handle) & kPinsMask); }
-  // The value of a closed entry, for its closer.
-  T& closed_value(Handle handle) { return entry_of(handle)->value; }
+  // Closed by this handle, without pins, and not used again since.
+  bool drained(Handle handle) { return word(handle) == ((handle >> kIndexBits) << 33 | kClosing); }
+  // The value of an entry that the caller has pinned or closed.
+  T& value_of(Handle handle) { return entry_of(handle)->value; }
   // Forgets a closed entry without pins; the handle is never valid again.
   void release(Handle handle) {
     std::lock_guard lock(mutex_);
@@ -150,4 +152,4 @@ class HandleTable {
   std::array<std::atomic<Entry*>, kEntriesMax / kBlockEntries> blocks_{};
 };
 
-}  // namespace gd2fs
+}  // namespace gd2fs::client

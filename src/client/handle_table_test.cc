@@ -1,10 +1,10 @@
 #include "client/handle_table.h"
 
-#include <gtest/gtest.h>
-
 #include <thread>
 
-namespace gd2fs {
+#include <gtest/gtest.h>
+
+namespace gd2fs::client {
 namespace {
 
 TEST(HandleTable, stale_and_invented_handles_open_nothing) {
@@ -71,4 +71,4 @@ TEST(HandleTable, the_last_unpin_of_a_closing_entry_is_told_once_under_contentio
 }
 
 }  // namespace
-}  // namespace gd2fs
+}  // namespace gd2fs::client

@@ -1,0 +1,65 @@
+// Iomem: the registry of the memory that a ctx's requests may use.
+//
+// Registering and deregistering take constant time on host memory over TCP. A request pins every
+// registration that its SGEs name, from submit until no peer can touch the memory; deregistering
+// keeps new pins out and then waits for the last one. Any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include "base/status.h"
+#include "client/handle_table.h"
+
+namespace gd2fs::client {
+
+using IomemHandle = uint64_t;  // 0 is none
+
+// True if the CPU of this process can read every byte's page at both ends of the range. GPU memory
+// and unmapped addresses answer false.
+bool is_host_memory(const void* address, size_t length_bytes);
+
+class IomemTable {
+ public:
+  static constexpr uint32_t kIomemsMax = 1 << 20;
+
+  // Told when the last pin of a closing registration is gone. `drained` may be called on any
+  // thread, at most once per close().
+  struct Drain {
+    virtual ~Drain() = default;
+    virtual void drained() = 0;
+  };
+
+  IomemTable() : table_(kIomemsMax) {}
+
+  // invalid: empty, overflowing, or not host memory; busy: kIomemsMax are registered.
+  Result<IomemHandle> add(void* address, size_t length_bytes);
+
+  // Pins the registration if [address, address + length) lies inside it; false otherwise.
+  bool pin(IomemHandle handle, const void* address, uint64_t length_bytes);
+  // Whether a further slice lies inside a registration that the caller has pinned.
+  bool contains(IomemHandle handle, const void* address, uint64_t length_bytes);
+  void unpin(IomemHandle handle);
+
+  // Keeps new pins out; false if the handle is not registered.
+  bool close(IomemHandle handle) { return table_.close(handle); }
+  bool closing(IomemHandle handle) { return table_.closing(handle); }
+  // Of a closed handle: true when no pin is left; otherwise `drain` will be told.
+  bool wait(IomemHandle handle, Drain* drain);
+  // Of a closed handle without pins.
+  void remove(IomemHandle handle);
+
+ private:
+  struct Entry {
+    uintptr_t address = 0;
+    uint64_t length_bytes = 0;
+    Drain* drain = nullptr;
+  };
+  static bool inside(const Entry& entry, const void* address, uint64_t length_bytes);
+
+  HandleTable<Entry> table_;
+  std::mutex drain_mutex_;  // guards every entry's drain, and its use again
+};
+
+}  // namespace gd2fs::client

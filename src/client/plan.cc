@@ -1,0 +1,54 @@
+#include "client/plan.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "wire/placement.h"
+
+namespace gd2fs::client {
+namespace {
+
+PlannedBatch* batch_of(std::vector<PlannedBatch>* out, size_t first, uint32_t group) {
+  for (size_t i = first; i < out->size(); ++i) {
+    if ((*out)[i].group == group) return &(*out)[i];
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
+                    std::vector<PlannedBatch>* out) {
+  CHECK(layout.group_count > 0 && *planned <= length);
+  const uint64_t chunk_bytes = uint64_t{1} << layout.chunk_log2;
+  const size_t first = out->size();
+  while (*planned < length) {
+    const uint64_t at = offset + *planned;
+    const uint64_t chunk = at >> layout.chunk_log2;
+    if (chunk > UINT32_MAX) {
+      return {StatusCode::invalid, "the file would have more than 2^32 chunks", EFBIG};
+    }
+    Piece piece;
+    piece.request_offset = *planned;
+    piece.chunk = static_cast<uint32_t>(chunk);
+    piece.offset_bytes = static_cast<uint32_t>(at & (chunk_bytes - 1));
+    piece.length_bytes =
+        static_cast<uint32_t>(std::min(chunk_bytes - piece.offset_bytes, length - *planned));
+    const uint32_t group = group_of(layout.inode, piece.chunk, layout.group_count);
+    PlannedBatch* batch = batch_of(out, first, group);
+    if (batch == nullptr) {
+      batch = &out->emplace_back();
+      batch->group = group;
+    } else if (batch->length_bytes + piece.length_bytes > kBatchBytes ||
+               batch->pieces.size() == kPiecesMax) {
+      break;  // the first full batch ends the stretch
+    }
+    batch->pieces.push_back(piece);
+    batch->length_bytes += piece.length_bytes;
+    *planned += piece.length_bytes;
+  }
+  return {};
+}
+
+}  // namespace gd2fs::client
