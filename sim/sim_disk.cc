@@ -26,14 +26,7 @@ Status SimDisk::check(const DiskOp& op) const {
   if (file.generation() != generation_) {
     return Status(StatusCode::unavailable, "the file was opened by a dead process");
   }
-  if (op.kind == DiskOp::Kind::sync) return {};
-  if (file.kind() != OpenKind::direct) {
-    return Status(StatusCode::invalid, file.name()).with("cached file takes no transfers");
-  }
-  if (op.kind == DiskOp::Kind::write && !file.writable()) {
-    return Status(StatusCode::invalid, file.name()).with("opened read only");
-  }
-  return {};
+  return check_disk_access(op, file.kind(), file.writable());
 }
 
 SimDisk::Pending& SimDisk::take_pending() {
@@ -87,7 +80,7 @@ void SimDisk::resume() {
 void SimDisk::finish(Pending& pending) {
   DiskOp& op = *pending.op;
   if (op.kind != DiskOp::Kind::read) drive_.before_change();
-  if (generation_ != drive_.generation_) return;  // die() has dealt with this one
+  if (generation_ != drive_.generation_) return;  // die() dealt with this one
   Status status;
   uint64_t value = 0;
   switch (op.kind) {

@@ -8,19 +8,28 @@ namespace gd2fs {
 
 Result<SimNames::File> SimNames::find(std::string_view name) const {
   const auto found = now_.find(name);
-  if (found == now_.end()) return fail(StatusCode::not_found, name);
+  if (found == now_.end()) {
+    GD2FS_TRY(need_dir(disk_name_dir(name)));
+    return fail(StatusCode::not_found, name);
+  }
   if (found->second == nullptr) return fail(Status(StatusCode::invalid, name).with("is a folder"));
   return found->second;
-}
-
-Result<bool> SimNames::exists(std::string_view name) const {
-  return now_.contains(name);
 }
 
 bool SimNames::is_dir(std::string_view name) const {
   if (name.empty()) return true;
   const auto found = now_.find(name);
   return found != now_.end() && found->second == nullptr;
+}
+
+Status SimNames::need_dir(std::string_view name) const {
+  for (std::string_view at = name; !at.empty(); at = disk_name_dir(at)) {
+    const auto found = now_.find(at);
+    if (found == now_.end()) continue;
+    if (found->second != nullptr) return Status(StatusCode::invalid, at).with("is no folder");
+    break;
+  }
+  return is_dir(name) ? Status() : Status(StatusCode::not_found, name);
 }
 
 void SimNames::apply(Tree& tree, const Change& change) {
@@ -39,7 +48,7 @@ void SimNames::record(Change change) {
 
 Status SimNames::create(std::string_view name, File file) {
   if (now_.contains(name)) return Status(StatusCode::exists, name);
-  if (!is_dir(disk_name_dir(name))) return Status(StatusCode::not_found, name);
+  GD2FS_TRY(need_dir(disk_name_dir(name)));
   record({.to = std::string(name), .file = std::move(file)});
   return {};
 }
@@ -47,7 +56,7 @@ Status SimNames::create(std::string_view name, File file) {
 Status SimNames::make_dir(std::string_view name) {
   if (is_dir(name)) return {};
   if (now_.contains(name)) return Status(StatusCode::exists, name);
-  if (!is_dir(disk_name_dir(name))) return Status(StatusCode::not_found, name);
+  GD2FS_TRY(need_dir(disk_name_dir(name)));
   record({.to = std::string(name), .folder = true});
   return {};
 }
@@ -61,7 +70,7 @@ Status SimNames::remove(std::string_view name) {
 
 Status SimNames::rename(std::string_view from, std::string_view to) {
   GD2FS_ASSIGN(File file, find(from));
-  if (!is_dir(disk_name_dir(to))) return Status(StatusCode::not_found, to);
+  GD2FS_TRY(need_dir(disk_name_dir(to)));
   if (is_dir(to)) return Status(StatusCode::invalid, to).with("is a folder");
   if (from == to) return {};
   record({.to = std::string(to), .from = std::string(from), .file = std::move(file)});
@@ -69,7 +78,7 @@ Status SimNames::rename(std::string_view from, std::string_view to) {
 }
 
 Status SimNames::sync_dir(std::string_view dir) {
-  if (!is_dir(dir)) return Status(StatusCode::not_found, dir);
+  GD2FS_TRY(need_dir(dir));
   for (Change& change : changes_) {
     if (disk_name_dir(change.to) == dir) change.to_durable = true;
     if (disk_name_dir(change.from) == dir) change.from_durable = true;
@@ -83,7 +92,7 @@ Status SimNames::sync_dir(std::string_view dir) {
 }
 
 Result<std::vector<std::string>> SimNames::list(std::string_view dir) const {
-  if (!is_dir(dir)) return fail(StatusCode::not_found, dir);
+  GD2FS_TRY(need_dir(dir));
   const std::string prefix = dir.empty() ? "" : std::string(dir) + "/";
   std::vector<std::string> names;
   for (auto it = now_.lower_bound(prefix); it != now_.end(); ++it) {

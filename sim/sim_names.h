@@ -22,7 +22,7 @@ class SimNames {
 
   // not_found; invalid for a folder.
   Result<File> find(std::string_view name) const;
-  Result<bool> exists(std::string_view name) const;
+  bool exists(std::string_view name) const { return now_.contains(name); }
   bool is_dir(std::string_view name) const;  // "" is
   Status create(std::string_view name, File file);
   Status make_dir(std::string_view name);
@@ -50,6 +50,8 @@ class SimNames {
     bool from_durable = false;
     bool durable() const { return to_durable && (from.empty() || from_durable); }
   };
+  // not_found, or invalid if a file stands where a folder should, as real file systems answer.
+  Status need_dir(std::string_view name) const;
   void record(Change change);
   static void apply(Tree& tree, const Change& change);
 

@@ -46,6 +46,17 @@ Status check_disk_op(const DiskOp& op) {
   return {};
 }
 
+Status check_disk_access(const DiskOp& op, OpenKind kind, bool writable) {
+  if (op.kind == DiskOp::Kind::sync) return {};
+  if (kind != OpenKind::direct) {
+    return Status(StatusCode::invalid, op.file->name()).with("cached file takes no transfers");
+  }
+  if (op.kind == DiskOp::Kind::write && !writable) {
+    return Status(StatusCode::invalid, op.file->name()).with("opened read only");
+  }
+  return {};
+}
+
 Status check_disk_range(uint64_t offset_bytes, uint64_t length_bytes, OpenKind kind,
                         const void* address) {
   if (offset_bytes > kDiskFileMaxBytes || length_bytes > kDiskFileMaxBytes - offset_bytes) {

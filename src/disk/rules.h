@@ -19,8 +19,11 @@ Status check_disk_name(std::string_view name);
 Status check_disk_dir(std::string_view name);
 // The folder of a checked name: "a/b" -> "a", "b" -> "".
 std::string_view disk_name_dir(std::string_view name);
-// The alignment and bounds of a transfer; the file's kind is the engine's to check.
+// The alignment and bounds of a transfer.
 Status check_disk_op(const DiskOp& op);
+// Whether its file, opened so, takes it: only direct files do, and writes need a writable one. A
+// sync is for every file.
+Status check_disk_access(const DiskOp& op, OpenKind kind, bool writable);
 // Offset and length of a blocking call: aligned too if the file is direct.
 Status check_disk_range(uint64_t offset_bytes, uint64_t length_bytes, OpenKind kind,
                         const void* address);

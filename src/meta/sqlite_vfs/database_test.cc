@@ -1,5 +1,7 @@
 #include "meta/sqlite_vfs/database.h"
 
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -153,6 +155,25 @@ TEST_F(DatabaseTest, a_commit_costs_one_sync) {
   ASSERT_TRUE(
       exec("BEGIN; INSERT INTO kv VALUES(2, 'x'); INSERT INTO kv VALUES(3, 'x'); COMMIT").ok());
   EXPECT_EQ(drive.counters().syncs, before + 1);
+}
+
+TEST(DatabaseOnRealDisk, it_keeps_what_was_committed_and_locks_its_file) {
+  std::string path = std::filesystem::temp_directory_path() / "gd2fs-sqlite-test-XXXXXX";
+  ASSERT_NE(mkdtemp(path.data()), nullptr);
+  {
+    RealClock clock;
+    Loop loop(clock, Loop::Waits::epoll);
+    auto disk = *open_disk(loop, path, DiskEngine::automatic);
+    auto first = *Database::open(*disk, "m.db");
+    ASSERT_TRUE(first->exec(kSchema).ok());
+    ASSERT_TRUE(first->exec("INSERT INTO kv VALUES(5, 'five')").ok());
+    EXPECT_TRUE(Database::open(*disk, "m.db").error().is(StatusCode::busy));
+    first.reset();
+    auto second = *Database::open(*disk, "m.db", {.create = false});
+    EXPECT_EQ(*read_rows(*second), (Rows{{5, "five"}}));
+    EXPECT_TRUE(second->check(false).ok());
+  }
+  std::filesystem::remove_all(path);
 }
 
 // One seed of the life of a database: transactions, with the power failing or the process dying at
