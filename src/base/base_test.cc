@@ -94,6 +94,24 @@ struct Item : ListNode<> {
   int value = 0;
 };
 
+TEST(List, pushing_what_is_on_the_list_moves_it_also_at_either_end) {
+  List<Item> list;
+  Item a;
+  Item b;
+  list.push_back(a);
+  list.push_back(a);  // alone
+  EXPECT_EQ(list.count(), 1u);
+  list.push_back(b);
+  list.push_back(b);  // already last
+  EXPECT_EQ(list.front(), &a);
+  list.push_back(a);
+  EXPECT_EQ(list.front(), &b);
+  list.push_front(b);  // already first
+  EXPECT_EQ(list.next(b), &a);
+  EXPECT_EQ(list.next(a), nullptr);
+  EXPECT_EQ(list.count(), 2u);
+}
+
 TEST(List, a_destroyed_item_leaves_the_list) {
   List<Item> list;
   Item a;

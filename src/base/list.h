@@ -46,8 +46,15 @@ class List {
 
   bool empty() const { return head_.next_ == &head_; }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
-  void push_back(T& object) { insert(object, head_.prev_); }
-  void push_front(T& object) { insert(object, &head_); }
+  // An object that is on this list (or another with the same Tag) moves.
+  void push_back(T& object) {
+    static_cast<Node&>(object).unlink();
+    insert(object, head_.prev_);
+  }
+  void push_front(T& object) {
+    static_cast<Node&>(object).unlink();
+    insert(object, &head_);
+  }
   T* pop_front() {
     T* object = front();
     if (object != nullptr) static_cast<Node*>(object)->unlink();
@@ -67,7 +74,6 @@ class List {
  private:
   void insert(T& object, Node* after) {
     Node& node = object;
-    node.unlink();
     node.prev_ = after;
     node.next_ = after->next_;
     after->next_->prev_ = &node;
