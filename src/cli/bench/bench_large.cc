@@ -1,0 +1,136 @@
+// Rows of large transfers.
+#include <cstring>
+
+#include "cli/bench/bench_rows.h"
+#include "cli/bench/samples.h"
+
+namespace gd2fs {
+namespace {
+
+// What one row gathers: pairs of samples, ours and the baseline's.
+struct Pairs {
+  uint64_t size_bytes;
+  std::vector<double> ours_us;
+  std::vector<double> baseline_us;
+  std::vector<double> ratios;
+  double cpu_seconds = 0;
+
+  void add(double ours_s, double baseline_s) {
+    ours_us.push_back(ours_s * 1e6);
+    baseline_us.push_back(baseline_s * 1e6);
+    ratios.push_back(baseline_s / ours_s);
+  }
+  BenchRow row(const char* op, const char* state) const {
+    BenchRow row;
+    row.op = op;
+    row.state = state;
+    row.size_bytes = size_bytes;
+    row.count = ours_us.size();
+    row.avg_us = mean(ours_us);
+    row.p50_us = median(ours_us);
+    row.p99_us = percentile(ours_us, 99);
+    row.gb_per_s = static_cast<double>(size_bytes) / row.p50_us / 1e3;
+    row.baseline_gb_per_s = static_cast<double>(size_bytes) / median(baseline_us) / 1e3;
+    row.ratio = median(ratios);
+    const double gb = static_cast<double>(size_bytes) * static_cast<double>(ours_us.size()) / 1e9;
+    row.cpu_s_per_gb = cpu_seconds / gb;
+    return row;
+  }
+};
+
+class CpuMeter {
+ public:
+  explicit CpuMeter(int server_pid) : pid_(server_pid), began_(now()) {}
+  double seconds() const { return now() - began_; }
+
+ private:
+  double now() const { return cpu_seconds_self() + cpu_seconds_of(pid_); }
+  int pid_;
+  double began_;
+};
+
+Status compare(ConstBytes got, ConstBytes wanted, const std::string& path) {
+  if (std::memcmp(got.data(), wanted.data(), wanted.size()) == 0) return {};
+  return {StatusCode::corrupt, "WRONG BYTES read from " + path};
+}
+
+// One checked read; seconds.
+Result<double> read_and_compare(Bench& bench, BenchClient& client, uint64_t size_bytes,
+                                const std::string& path) {
+  const Bytes target = bench.memory.first(size_bytes);
+  std::memset(target.data(), 0xA5, target.size());
+  GD2FS_ASSIGN(const double seconds, client.run_one({false, path, 0, target}));
+  GD2FS_TRY(compare(target, bench.data.first(size_bytes), path));
+  return seconds;
+}
+
+}  // namespace
+
+std::string bench_file(uint64_t size_bytes, uint32_t number) {
+  return "/bench-" + std::to_string(size_bytes) + "-" + std::to_string(number);
+}
+
+Result<BenchClient> Bench::connect(Bytes registered) {
+  GD2FS_ASSIGN(BenchClient client,
+               BenchClient::connect(server.address(), BenchServer::kCluster, options.lanes));
+  GD2FS_TRY(client.use(registered));
+  return client;
+}
+
+Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes()));
+  const Bytes source = bench.data.first(size_bytes);
+  Pairs pairs{size_bytes, {}, {}, {}, 0};
+  for (uint32_t i = 0; i <= samples; ++i) {  // sample 0 is dropped
+    const std::string path = bench_file(size_bytes, i);
+    GD2FS_TRY(client.create(path, size_bytes));
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
+    const double cpu_seconds = cpu.seconds();
+    GD2FS_ASSIGN(const double baseline, bench.drive.write(source));
+    if (i == 0) continue;
+    pairs.cpu_seconds += cpu_seconds;
+    pairs.add(ours, baseline);
+  }
+  return pairs.row("write", "disk");
+}
+
+Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
+  GD2FS_TRY(bench.server.restart());
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
+  Pairs pairs{size_bytes, {}, {}, {}, 0};
+  for (uint32_t i = 0; i <= samples; ++i) {  // each file is read once, so each is a miss
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours,
+                 read_and_compare(bench, client, size_bytes, bench_file(size_bytes, i)));
+    const double cpu_seconds = cpu.seconds();
+    GD2FS_ASSIGN(const double baseline, bench.drive.read(bench.memory.first(size_bytes)));
+    if (i == 0) continue;
+    pairs.cpu_seconds += cpu_seconds;
+    pairs.add(ours, baseline);
+  }
+  BenchRow row = pairs.row("read", "miss");
+  row.note = "cpu includes the check of the bytes";
+  return row;
+}
+
+Result<BenchRow> large_hit_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
+  const std::string path = bench_file(size_bytes, 0);
+  Pairs pairs{size_bytes, {}, {}, {}, 0};
+  for (uint32_t i = 0; i <= samples; ++i) {  // sample 0 also brings the file into the slab
+    const Bytes target = bench.memory.first(size_bytes);
+    std::memset(target.data(), 0xA5, target.size());
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours, client.run_one({false, path, 0, target}));
+    const double cpu_seconds = cpu.seconds();
+    GD2FS_TRY(compare(target, bench.data.first(size_bytes), path));
+    GD2FS_ASSIGN(const double baseline, bench.sockets.transfer(target));
+    if (i == 0) continue;
+    pairs.cpu_seconds += cpu_seconds;
+    pairs.add(ours, baseline);
+  }
+  return pairs.row("read", "hit");
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,99 @@
+#include <cstdio>
+#include <functional>
+
+#include "cli/bench/bench_rows.h"
+
+namespace gd2fs {
+namespace {
+
+struct Shape {
+  std::vector<uint64_t> large_sizes;
+  std::vector<uint32_t> large_samples;
+  uint32_t small_count;
+  uint32_t kv_clients;
+  uint32_t kv_rounds;
+  uint32_t creates;
+};
+
+Shape shape_of(const BenchOptions& options) {
+  if (options.quick) return {{64 * kMiB}, {3}, 500, 4, 3, 1000};
+  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {9, 7, 5}, 5000, 8, 20, 20000};
+}
+
+Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, double* creates) {
+  const bool show = !bench.options.json;
+  const auto keep = [&](Result<BenchRow> row) -> Status {
+    if (!row) return row.error();
+    rows->push_back(*row);
+    if (show) {
+      const std::string table = bench_rows_table({*row});
+      const size_t header = table.find('\n') + 1;
+      std::fputs((rows->size() == 1 ? table : table.substr(header)).c_str(), stdout);
+      std::fflush(stdout);
+    }
+    return {};
+  };
+  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+    GD2FS_TRY(keep(large_write_row(bench, shape.large_sizes[i], shape.large_samples[i])));
+  }
+  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+    GD2FS_TRY(keep(large_miss_row(bench, shape.large_sizes[i], shape.large_samples[i])));
+  }
+  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+    GD2FS_TRY(keep(large_hit_row(bench, shape.large_sizes[i], shape.large_samples[i])));
+  }
+  for (uint32_t size : {4096u, 1u << 20}) {
+    for (uint32_t depth : {1u, 32u}) {
+      const uint32_t count = size == 4096 ? shape.small_count * 4 : shape.small_count / 5;
+      GD2FS_TRY(keep(small_hit_row(bench, size, depth, count)));
+    }
+  }
+  GD2FS_TRY(keep(small_write_row(bench, 32, shape.small_count * 2)));
+  GD2FS_ASSIGN(const std::vector<BenchRow> kv,
+               kv_cache_rows(bench, shape.kv_clients, shape.kv_rounds));
+  for (const BenchRow& row : kv) GD2FS_TRY(keep(row));
+  GD2FS_ASSIGN(*creates, creates_per_second(bench, 4, shape.creates));
+  return {};
+}
+
+Status run(const BenchOptions& options, std::vector<BenchRow>* rows, double* creates) {
+  const Shape shape = shape_of(options);
+  const uint64_t largest = shape.large_sizes.back();
+  // The raw sender forks first, while this process has one thread.
+  GD2FS_ASSIGN(RawSockets sockets, RawSockets::start(options.lanes, largest));
+  const uint64_t slab = options.slab_bytes != 0 ? options.slab_bytes : 2 * largest + 512 * kMiB;
+  GD2FS_ASSIGN(BenchServer server, BenchServer::start(options.program, options.folder, slab));
+  GD2FS_ASSIGN(RawDrive drive, RawDrive::open(server.folder() + "/baseline", largest));
+  BenchBuffer data(largest);
+  BenchBuffer memory(largest);
+  Random random(options.seed != 0 ? options.seed : Random::seed_from_kernel());
+  random.fill(data.bytes());
+  Bench bench{options, server, sockets, drive, data, memory, random.fork()};
+  return run_rows(bench, shape, rows, creates);
+}
+
+}  // namespace
+
+int run_bench(const BenchOptions& options) {
+  std::vector<BenchRow> rows;
+  double creates = 0;
+  if (!options.json) {
+    std::printf(
+        "baselines: raw sockets (%u lanes) for hits, O_DIRECT of %s for misses and writes\n",
+        options.lanes, options.folder.c_str());
+  }
+  const Status status = run(options, &rows, &creates);
+  if (!status.ok()) {
+    std::fprintf(stderr, "gd2fs bench: %s\n", status.to_string().c_str());
+    return 1;
+  }
+  if (options.json) {
+    std::fputs(bench_rows_json(rows).c_str(), stdout);
+    std::fprintf(stderr, "durable creates/s, 4 clients at depth 1: %.0f\n", creates);
+  } else {
+    std::printf("durable creates/s, 4 clients at depth 1: %.0f\n", creates);
+  }
+  return 0;
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,38 @@
+// The server that a bench runs: `gd2fs up` in a process of its own on a fresh folder. Restarting it
+// empties the slab, so that the next reads are misses.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+
+namespace gd2fs {
+
+class BenchServer {
+ public:
+  static constexpr const char* kCluster = "bench";
+  // Makes `folder`/gd2fs-bench-<pid>. Sets GD2FS_TOKEN_FILE for this process.
+  static Result<BenchServer> start(std::string program, const std::string& folder,
+                                   uint64_t slab_bytes);
+  BenchServer(BenchServer&& other) noexcept;
+  BenchServer& operator=(BenchServer&&) = delete;
+  ~BenchServer();  // stops it and removes the folder
+
+  Status restart();
+  const std::string& address() const { return address_; }  // gd2fs://127.0.0.1:PORT
+  const std::string& folder() const { return folder_; }
+  int pid() const { return pid_; }
+
+ private:
+  BenchServer() = default;
+  Status launch();
+  Status stop();
+  std::string program_;
+  std::string folder_;
+  std::string address_;
+  uint64_t slab_bytes_ = 0;
+  int pid_ = -1;
+};
+
+}  // namespace gd2fs

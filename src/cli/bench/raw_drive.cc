@@ -1,0 +1,129 @@
+#include "cli/bench/raw_drive.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <fcntl.h>
+#include <mutex>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "cli/bench/samples.h"
+
+namespace gd2fs {
+namespace {
+
+constexpr uint64_t kPartBytes = 1 << 20;
+constexpr int kThreads = 4;  // enough transfers in flight for one NVMe drive's sequential rate
+
+}  // namespace
+
+Result<RawDrive> RawDrive::open(std::string path, uint64_t size_bytes) {
+  RawDrive drive;
+  drive.path_ = std::move(path);
+  drive.size_bytes_ = size_bytes;
+  drive.fd_ = ::open(drive.path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
+  if (drive.fd_ < 0) return fail(Status::from_errno(errno, "open " + drive.path_ + " (O_DIRECT)"));
+  if (const int error = posix_fallocate(drive.fd_, 0, static_cast<off_t>(size_bytes)); error != 0) {
+    return fail(Status::from_errno(error, "fallocate " + drive.path_));
+  }
+  void* fill =
+      mmap(nullptr, kPartBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (fill == MAP_FAILED) return fail(Status::from_errno(errno, "mmap"));
+  Random(1).fill(as_writable_bytes(fill, kPartBytes));
+  Status status;
+  for (uint64_t at = 0; at < size_bytes && status.ok(); at += kPartBytes) {
+    const uint64_t part = size_bytes - at < kPartBytes ? size_bytes - at : kPartBytes;
+    if (pwrite(drive.fd_, fill, part, static_cast<off_t>(at)) != static_cast<ssize_t>(part)) {
+      status = Status::from_errno(errno, "write " + drive.path_);
+    }
+  }
+  munmap(fill, kPartBytes);
+  if (status.ok() && fdatasync(drive.fd_) != 0) status = Status::from_errno(errno, "fdatasync");
+  if (!status.ok()) return fail(status);
+  return drive;
+}
+
+RawDrive::RawDrive(RawDrive&& other) noexcept
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_bytes_(other.size_bytes_) {}
+
+RawDrive::~RawDrive() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(path_.c_str());
+}
+
+Result<double> RawDrive::transfer(std::byte* data, uint64_t length, bool write) {
+  CHECK(length <= size_bytes_ && is_aligned(length, 4096));
+  const double began = seconds_now();
+  std::atomic<uint64_t> next = 0;
+  std::atomic<int> error = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (;;) {
+        const uint64_t at = next.fetch_add(kPartBytes);
+        if (at >= length) return;
+        const uint64_t part = length - at < kPartBytes ? length - at : kPartBytes;
+        const ssize_t moved = write ? pwrite(fd_, data + at, part, static_cast<off_t>(at))
+                                    : pread(fd_, data + at, part, static_cast<off_t>(at));
+        if (moved != static_cast<ssize_t>(part)) error = moved < 0 ? errno : EIO;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (write && fdatasync(fd_) != 0) error = errno;
+  if (error != 0) return fail(Status::from_errno(error, path_));
+  return seconds_now() - began;
+}
+
+Result<double> RawDrive::read(Bytes buffer) {
+  return transfer(buffer.data(), buffer.size(), false);
+}
+
+Result<double> RawDrive::write(ConstBytes buffer) {
+  return transfer(const_cast<std::byte*>(buffer.data()), buffer.size(), true);
+}
+
+Result<std::vector<double>> RawDrive::small_writes(uint32_t depth, uint32_t count,
+                                                   double* seconds) {
+  const int fd = ::open(path_.c_str(), O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
+  if (fd < 0) return fail(Status::from_errno(errno, "open " + path_));
+  std::atomic<uint32_t> left = count;
+  std::atomic<int> error = 0;
+  std::mutex mutex;
+  std::vector<double> times;
+  std::vector<std::thread> threads;
+  const double began = seconds_now();
+  for (uint32_t i = 0; i < depth; ++i) {
+    threads.emplace_back([&, i] {
+      Random random(i + 1);
+      void* page = aligned_alloc(4096, 4096);
+      random.fill(as_writable_bytes(page, 4096));
+      std::vector<double> own;
+      while (left.fetch_sub(1) - 1 < count) {  // wraps below zero to a large number
+        const uint64_t at = random.below(size_bytes_ / 4096) * 4096;
+        const double start = seconds_now();
+        if (pwrite(fd, page, 4096, static_cast<off_t>(at)) != 4096) error = errno;
+        own.push_back((seconds_now() - start) * 1e6);
+      }
+      free(page);
+      std::lock_guard lock(mutex);
+      times.insert(times.end(), own.begin(), own.end());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  *seconds = seconds_now() - began;
+  close(fd);
+  if (error != 0) return fail(Status::from_errno(error, path_));
+  return times;
+}
+
+}  // namespace gd2fs
