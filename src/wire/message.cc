@@ -5,13 +5,16 @@ namespace {
 constexpr size_t kErrorTextMaxBytes = 4096;
 }
 
-std::vector<std::byte> pack_error(const Status& status) {
+std::vector<std::byte> pack_error(const Status& status, std::span<const uint64_t> done) {
   flatbuffers::FlatBufferBuilder builder(256);
   const std::string_view text = status.text().substr(0, kErrorTextMaxBytes);
   const auto text_offset = builder.CreateString(text.data(), text.size());
-  const ConstBytes body = finish_body(
-      builder, msg::CreateError(builder, static_cast<uint8_t>(status.code()),
-                                static_cast<uint16_t>(status.errno_value()), text_offset));
+  flatbuffers::Offset<flatbuffers::Vector<uint64_t>> done_offset;
+  if (!done.empty()) done_offset = builder.CreateVector(done.data(), done.size());
+  const ConstBytes body =
+      finish_body(builder, msg::CreateError(builder, static_cast<uint8_t>(status.code()),
+                                            static_cast<uint16_t>(status.errno_value()),
+                                            text_offset, done_offset));
   return {body.begin(), body.end()};
 }
 

@@ -59,7 +59,7 @@ inline std::string_view text_of(const flatbuffers::String* field) {
 
 // A failure as the body of a reply of Type::error, and back. A peer of a newer version may send a
 // code that we do not know: it becomes io, with the peer's number in the text. Never ok.
-std::vector<std::byte> pack_error(const Status& status);
+std::vector<std::byte> pack_error(const Status& status, std::span<const uint64_t> done = {});
 Status status_from_error(const msg::Error& error);
 // The same from unverified bytes; invalid if they are no Error.
 Status open_error(ConstBytes body);
