@@ -22,15 +22,8 @@ void SimDrive::detach_all(bool power_fails) {
 }
 
 void SimDrive::before_change() {
-  const bool crashes = changes_to_crash_ == 1;
-  const bool dies = changes_to_kill_ == 1;
-  if (changes_to_crash_ > 0) --changes_to_crash_;
-  if (changes_to_kill_ > 0) --changes_to_kill_;
-  if (crashes) {
-    crash();
-  } else if (dies) {
-    kill();
-  }
+  if (changes_to_crash_ > 0 && --changes_to_crash_ == 0) crash();
+  if (changes_to_kill_ > 0 && --changes_to_kill_ == 0) kill();
 }
 
 void SimDrive::crash() {

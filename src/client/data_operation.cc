@@ -1,0 +1,242 @@
+#include "client/data_operation.h"
+
+#include <algorithm>
+
+#include "client/client.h"
+
+namespace gd2fs::client {
+
+uint32_t use_handle(Link& link, const Layout& layout) {
+  const Handles::Use use = link.handles().use(layout.inode, layout.capability_number);
+  if (!use.bind) return use.handle;
+  flatbuffers::FlatBufferBuilder builder(256);
+  const auto capability = builder.CreateVector(
+      reinterpret_cast<const uint8_t*>(layout.capability.data()), layout.capability.size());
+  const Status told =
+      link.tell(msg::Type::bind_handle,
+                finish_body(builder, msg::CreateBindHandle(builder, use.handle, capability)));
+  // If that fails, the server finds a request without a handle: stale, and we come back.
+  if (!told.ok()) link.handles().forget(layout.inode);
+  return use.handle;
+}
+
+Batch::Batch(DataOperation& owner, PlannedBatch planned, const MemoryList& list,
+             Window::Direction direction)
+    : operation(owner), plan(std::move(planned)) {
+  type = direction == Window::Direction::sink ? msg::Type::read : msg::Type::write;
+  memory.direction = direction;
+  window = &memory;
+  done.bind<&Batch::on_done>(this);
+  map_memory(list);
+}
+
+void Batch::map_memory(const MemoryList& list) {
+  memory.segments.clear();
+  plan.length_bytes = 0;
+  for (const Piece& piece : plan.pieces) {
+    list.slice(piece.request_offset, piece.length_bytes, &memory.segments);
+    plan.length_bytes += piece.length_bytes;
+  }
+  credit_bytes = plan.length_bytes;
+}
+
+bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& list) {
+  size_t kept = 0;
+  for (size_t i = 0; i < plan.pieces.size(); ++i) {
+    if (done_pieces[i]) {
+      sequences_of->end_sequence(sequences[i]);
+      continue;
+    }
+    plan.pieces[kept] = plan.pieces[i];
+    sequences[kept++] = sequences[i];
+  }
+  plan.pieces.resize(kept);
+  sequences.resize(kept);
+  map_memory(list);
+  return kept > 0;
+}
+
+Batch::~Batch() {
+  for (const uint64_t sequence : sequences) sequences_of->end_sequence(sequence);
+}
+
+Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
+  return operation.compose(*this, link, builder);
+}
+
+void Batch::on_done(Completion&) {
+  operation.on_batch_done(*this);
+}
+
+DataOperation::DataOperation(Client& client, Request& request, bool write)
+    : Operation(client, request), write_(write) {
+  wish_.done.bind<&DataOperation::on_resolved>(this);
+  pause_.bind<&DataOperation::on_pause>(this);
+}
+
+uint64_t DataOperation::progress() const {
+  uint64_t moved = done_bytes_ + step_;
+  for (const auto& batch : in_flight_) moved += batch->moved_bytes();
+  return moved;
+}
+
+Status DataOperation::trouble() const {
+  const Peer* peer = in_flight_.empty() ? &client_.controller() : in_flight_.front()->peer();
+  return peer->reachable() ? Status() : peer->last_failure();
+}
+
+Origin DataOperation::waits_for() const {
+  return in_flight_.empty() ? Origin::controller : Origin::server;
+}
+
+bool DataOperation::quiet() const {
+  return !resolving_ && in_flight_.empty() && quiet_own();
+}
+
+void DataOperation::stop() {
+  client_.loop().cancel(pause_);
+  if (resolving_) client_.resolver().cancel(wish_);
+  for (const auto& batch : in_flight_) batch->cancel();
+  stop_own();
+}
+
+// --- the path ---
+
+void DataOperation::start() {
+  born_ = client_.resolver().asked();
+  layout_ = client_.layouts().find(request_.path, write_, client_.loop().now_ns());
+  if (layout_ != nullptr) return begin();
+  resolve(false, born_);
+}
+
+void DataOperation::resolve(bool fresh, uint64_t after) {
+  wish_.path = request_.path;
+  wish_.write = write_;
+  wish_.fresh = fresh;
+  wish_.after = after;
+  resolving_ = true;
+  client_.resolver().start(wish_);
+}
+
+void DataOperation::on_resolved(Completion&) {
+  resolving_ = false;
+  if (ending()) return;
+  if (!wish_.outcome.ok()) return fail(wish_.outcome, Origin::controller);
+  layout_ = wish_.layout;
+  stale_ = false;
+  reached(1);
+  client_.saw_map_version(layout_->map_version);
+  if (layout_->type != FileType::file) {
+    return fail(Status(StatusCode::invalid, "is a directory", EISDIR), Origin::controller);
+  }
+  begin();
+}
+
+void DataOperation::resolve_after_stale() {
+  stale_ = true;
+  stale_after_ = client_.resolver().asked();
+  // Once is normal. A server that insists needs time, not questions.
+  if (++stale_rounds_ <= 2) return resolve(true, stale_after_);
+  client_.loop().start(pause_, std::min<uint64_t>(kMs << std::min(stale_rounds_, 7u), 100 * kMs));
+}
+
+void DataOperation::on_pause(Completion&) {
+  if (stale_) {
+    resolve(true, stale_after_);
+  } else {
+    pump();
+  }
+}
+
+// --- batches ---
+
+void DataOperation::start_batches(uint64_t length_bytes) {
+  length_ = length_bytes;
+  planned_ = 0;
+  plan_.clear();
+  pump();
+}
+
+bool DataOperation::next_batch(PlannedBatch* out) {
+  if (plan_.empty() && planned_ < length_) {
+    std::vector<PlannedBatch> stretch;
+    const PlanLayout layout{.inode = layout_->inode,
+                            .chunk_log2 = layout_->chunk_log2,
+                            .group_count = static_cast<uint32_t>(client_.map()->groups.size())};
+    const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &stretch);
+    if (!planned.ok()) {
+      fail(planned, Origin::request);
+      return false;
+    }
+    std::move(stretch.begin(), stretch.end(), std::back_inserter(plan_));
+  }
+  if (plan_.empty()) return false;
+  *out = std::move(plan_.front());
+  plan_.pop_front();
+  return true;
+}
+
+void DataOperation::pump() {
+  if (stale_) {
+    if (in_flight_.empty()) start_over();
+    return;
+  }
+  while (in_flight_.size() < kBatchesMax && !pause_.running()) {
+    if (!parked_.empty()) {
+      std::unique_ptr<Batch> batch = std::move(parked_.front());
+      parked_.pop_front();
+      start_batch(std::move(batch));
+      continue;
+    }
+    PlannedBatch planned;
+    if (!next_batch(&planned)) break;
+    start_batch(
+        std::make_unique<Batch>(*this, std::move(planned), request_.memory,
+                                write_ ? Window::Direction::source : Window::Direction::sink));
+  }
+  if (ending()) return;
+  const bool all = parked_.empty() && plan_.empty() && planned_ == length_;
+  if (all && in_flight_.empty()) on_batches_done();
+}
+
+void DataOperation::start_batch(std::unique_ptr<Batch> batch) {
+  Peer* peer = client_.primary_of(batch->plan.group);
+  if (peer == nullptr) {
+    // The map does not name its server yet.
+    parked_.push_front(std::move(batch));
+    client_.loop().start(pause_, 20 * kMs);
+    return;
+  }
+  if (batch->sequences_of != nullptr && batch->sequences_of != peer) {
+    return fail(Status(StatusCode::unavailable, "the chunks have moved to another server"),
+                Origin::server);
+  }
+  batch->sequences_of = peer;
+  in_flight_.push_back(std::move(batch));
+  peer->start(*in_flight_.back());
+}
+
+void DataOperation::on_batch_done(Batch& ended) {
+  const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                  [&](const auto& batch) { return batch.get() == &ended; });
+  CHECK(found != in_flight_.end());
+  std::unique_ptr<Batch> batch = std::move(*found);
+  std::swap(*found, in_flight_.back());
+  in_flight_.pop_back();
+  if (ending()) return;
+  if (batch->outcome.is(StatusCode::stale)) {
+    stale_ = true;
+    if (Peer* peer = client_.primary_of(batch->plan.group)) peer->forget_handle(layout_->inode);
+    on_batch_stale(std::move(batch));
+  } else if (!batch->outcome.ok()) {
+    return fail(batch->outcome, Origin::server);
+  } else {
+    const Status taken = on_batch_ok(*batch);
+    if (!taken.ok()) return fail(taken, Origin::server);
+    done_bytes_ += batch->plan.length_bytes;
+    stale_rounds_ = 0;
+  }
+  pump();
+}
+
+}  // namespace gd2fs::client

@@ -1,0 +1,105 @@
+// DataOperation: what reads and writes have in common: resolve the path, plan a stretch, send its
+// batches, and start over with a new layout when a server finds the old one stale.
+#pragma once
+
+#include <deque>
+
+#include "client/operation.h"
+#include "client/peer.h"
+#include "client/plan.h"
+#include "client/resolver.h"
+
+namespace gd2fs::client {
+
+class DataOperation;
+
+// The handle of a file on this link, presenting its capability first if the server has not seen it.
+uint32_t use_handle(Link& link, const Layout& layout);
+
+// One read or write message: the pieces of a PlannedBatch and their memory.
+class Batch final : public Exchange {
+ public:
+  Batch(DataOperation& owner, PlannedBatch planned, const MemoryList& memory,
+        Window::Direction direction);
+  ~Batch() override;
+  Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
+  // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
+  // left. Only between two sends.
+  bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);
+
+  DataOperation& operation;
+  PlannedBatch plan;
+  Window memory;                    // window offset 0 is the first piece's first byte
+  std::vector<uint64_t> sequences;  // of a write: one per piece, for all its retries
+  Peer* sequences_of = nullptr;     // whose they are
+  uint64_t generation = 0;          // with which it was last sent
+
+ private:
+  void map_memory(const MemoryList& list);
+  void on_done(Completion&);
+};
+
+class DataOperation : public Operation {
+ public:
+  static constexpr size_t kBatchesMax = 16;  // in flight per request
+
+  DataOperation(Client& client, Request& request, bool write);
+  void start() override;
+  uint64_t progress() const override;
+  Status trouble() const override;
+  Origin waits_for() const override;
+
+ protected:
+  friend class Batch;
+  // A layout has come: check it, then start_batches(length) or finish.
+  virtual void begin() = 0;
+  virtual Result<ConstBytes> compose(Batch& batch, Link& link,
+                                     flatbuffers::FlatBufferBuilder& builder) = 0;
+  // What to do with a finished batch. A failure ends the operation.
+  virtual Status on_batch_ok(Batch& batch) = 0;
+  virtual void on_batch_stale(std::unique_ptr<Batch> batch) = 0;
+  virtual void on_batches_done() = 0;  // all bytes have moved
+  // Nothing is in flight, something was stale, and the path will be resolved again.
+  virtual void start_over() = 0;
+  // Further leaves that a kind of operation has of its own.
+  virtual void stop_own() {}
+  virtual bool quiet_own() const { return true; }
+
+  void stop() override;
+  bool quiet() const override;
+
+  // Resolves the path; `fresh`: by a question asked after `after`. begin() follows.
+  void resolve(bool fresh, uint64_t after);
+  void resolve_after_stale();
+  void start_batches(uint64_t length_bytes);
+  void start_batch(std::unique_ptr<Batch> batch);
+  void pump();
+  // Reached a further step, which counts as progress once.
+  void reached(uint32_t step) { step_ = std::max(step_, step); }
+
+  const bool write_;
+  LayoutRef layout_;
+  uint64_t born_ = 0;  // number of the last question asked when the request began
+  uint64_t done_bytes_ = 0;
+  std::deque<std::unique_ptr<Batch>> parked_;  // to be sent again with the next layout
+
+ private:
+  void on_resolved(Completion&);
+  void on_batch_done(Batch& batch);
+  void on_pause(Completion&);
+  bool next_batch(PlannedBatch* out);
+
+  Resolver::Wish wish_;
+  bool resolving_ = false;
+  Timer pause_;
+  uint32_t stale_rounds_ = 0;
+  uint64_t stale_after_ = 0;  // the layout must be newer than this question
+  bool stale_ = false;        // something was answered stale since the last layout
+  uint64_t length_ = 0;
+  uint64_t planned_ = 0;
+  std::deque<PlannedBatch> plan_;
+  std::vector<std::unique_ptr<Batch>> in_flight_;
+  uint32_t step_ = 0;
+};
+
+}  // namespace gd2fs::client

@@ -1,0 +1,179 @@
+#include "client/link.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fabric/reply.h"
+
+namespace gd2fs::client {
+namespace {
+
+bool permanent(const Status& status) {
+  return status.is(StatusCode::denied) || status.is(StatusCode::invalid) ||
+         status.is(StatusCode::unsupported) || status.is(StatusCode::not_found);
+}
+
+}  // namespace
+
+Link::Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions options)
+    : loop_(loop),
+      fabric_(fabric),
+      random_(random),
+      owner_(owner),
+      options_(std::move(options)),
+      tasks_(loop) {}
+
+Link::~Link() = default;
+
+void Link::want() {
+  if (open() || connecting_ || session_ != nullptr) return;
+  connecting_ = true;
+  tasks_.spawn(connect());
+}
+
+void Link::set_addresses(std::vector<std::string> addresses) {
+  if (addresses == options_.addresses) return;
+  options_.addresses = std::move(addresses);
+  next_address_ = 0;
+}
+
+void Link::fail_over(Status why) {
+  if (session_ != nullptr) session_->close(std::move(why));
+}
+
+ConnectOptions Link::connect_options() const {
+  ConnectOptions out;
+  out.address = options_.addresses[next_address_ % options_.addresses.size()];
+  out.local_address = options_.local_address;
+  out.role = PeerRole::client;
+  out.cluster = options_.cluster;
+  out.key = options_.key;
+  out.insecure = options_.key.empty();
+  out.incarnation = options_.incarnation;
+  out.lanes = options_.lanes;
+  out.timeout_ns = options_.connect_timeout_ns;
+  out.events = const_cast<Link*>(this);
+  return out;
+}
+
+uint64_t Link::back_off_ns() {
+  const uint32_t doublings = std::min(failures_, 8u);
+  const uint64_t base = std::min(kBackOffMinNs << doublings, kBackOffMaxNs);
+  return random_.between(base / 2, base);
+}
+
+Task<void> Link::connect() {
+  while (owner_.wants_link()) {
+    if (failures_ > 0) co_await Delay(loop_, back_off_ns());
+    const std::string address = options_.addresses[next_address_ % options_.addresses.size()];
+    Result<std::unique_ptr<Session>> result = co_await fabric_.connect(connect_options());
+    if (result.has_value()) {
+      session_ = std::move(*result);
+      session_->set_events(this);
+      connecting_ = false;
+      handles_.clear();
+      GD2FS_LOG_INFO("{}: connected to {} over {}", options_.name, address, session_->path());
+      owner_.on_link_open(*this);
+      co_return;
+    }
+    ++next_address_;
+    ++failures_;
+    last_failure_ = result.error().with(options_.name + " at " + address);
+    if (failures_ == 1) GD2FS_LOG_WARN("{}", last_failure_.to_string());
+    // A wrong token is wrong everywhere, but another reason may differ from address to address.
+    const bool last_word = permanent(last_failure_) && failures_ >= options_.addresses.size();
+    if (last_word) connecting_ = false;
+    owner_.on_link_failed(*this, last_failure_, last_word);
+    if (last_word) co_return;
+  }
+  connecting_ = false;
+}
+
+Status Link::send(Exchange& exchange, ConstBytes body) {
+  CHECK(has_room() && exchange.link_ == nullptr);
+  exchange.request_id_ = session_->next_request_id();
+  if (exchange.window != nullptr) {
+    exchange.window->request_id = exchange.request_id_;
+    session_->expose(*exchange.window);
+  }
+  Status sent = session_->send(static_cast<uint16_t>(exchange.type), exchange.request_id_, body,
+                               exchange.window);
+  // A failed send still leaves the window to be withdrawn: abandon() does it.
+  exchange.link_ = this;
+  exchange.state_ = Exchange::State::sent;
+  sent_.emplace(exchange.request_id_, &exchange);
+  sent_bytes_ += exchange.credit_bytes;
+  return sent;
+}
+
+Status Link::tell(msg::Type type, ConstBytes body) {
+  if (!open()) return {StatusCode::unavailable, "not connected"};
+  return session_->send(static_cast<uint16_t>(type), 0, body);
+}
+
+void Link::take(Exchange& exchange) {
+  sent_.erase(exchange.request_id_);
+  sent_bytes_ -= exchange.credit_bytes;
+  exchange.link_ = nullptr;
+}
+
+// `withdrawn_` completes when nothing of this session can touch the window's memory.
+void Link::withdraw(Exchange& exchange) {
+  take(exchange);
+  exchange.state_ = Exchange::State::withdrawing;
+  if (exchange.window == nullptr) {
+    loop_.complete(exchange.withdrawn_, Status());
+  } else {
+    session_->withdraw(*exchange.window, exchange.withdrawn_);
+  }
+}
+
+void Link::abandon(Exchange& exchange) {
+  withdraw(exchange);
+  flatbuffers::FlatBufferBuilder builder(64);
+  // A courtesy: a peer that does not get it finds the window gone.
+  [[maybe_unused]] const Status told = tell(
+      msg::Type::cancel, finish_body(builder, msg::CreateCancel(builder, exchange.request_id_)));
+}
+
+void Link::on_message(Session& session, const Message& message) {
+  if (message.request_id == 0) return;
+  reply_error(session, message.request_id,
+              Status(StatusCode::unsupported, "a client answers no requests"));
+}
+
+void Link::on_reply(Session&, const Message& reply) {
+  const auto found = sent_.find(reply.request_id);
+  if (found == sent_.end()) return;  // given up before
+  failures_ = 0;
+  Exchange& exchange = *found->second;
+  if (reply.type == static_cast<uint16_t>(msg::Type::error)) {
+    exchange.outcome = open_error(reply.body);
+  } else if (reply.type != static_cast<uint16_t>(exchange.type)) {
+    exchange.outcome = Status(StatusCode::io, "the reply is of another type than the request");
+  } else {
+    exchange.outcome = Status();
+  }
+  exchange.reply.assign(reply.body.begin(), reply.body.end());
+  withdraw(exchange);
+}
+
+void Link::on_closed(Session&, const Status& reason) {
+  last_failure_ = reason.with(options_.name);
+  GD2FS_LOG_WARN("{}: connection ended: {}", options_.name, reason.to_string());
+  session_.reset();
+  ++next_address_;
+  ++failures_;
+  handles_.clear();
+  const Status lost(StatusCode::unavailable, reason.text(), reason.errno_value());
+  while (!sent_.empty()) {
+    Exchange& exchange = *sent_.begin()->second;
+    take(exchange);
+    exchange.state_ = Exchange::State::withdrawing;
+    exchange.outcome = lost;
+    owner_.on_settled(exchange, true);
+  }
+  owner_.on_link_closed(*this, lost);
+}
+
+}  // namespace gd2fs::client

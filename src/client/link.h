@@ -1,0 +1,101 @@
+// Link: one standing connection of the client: from one local NIC to one peer, which may have
+// several addresses. It connects while its owner wants it, tries the addresses in turn, backs off
+// between rounds, and matches replies to exchanges. Belongs to one loop.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.h"
+#include "client/exchange.h"
+#include "client/handles.h"
+#include "fabric/fabric.h"
+#include "loop/task_group.h"
+
+namespace gd2fs::client {
+
+struct LinkOptions {
+  std::string name;                    // "controller", "server 3": for messages
+  std::vector<std::string> addresses;  // tried in turn
+  std::string local_address;           // "" for any
+  std::string cluster;
+  std::string key;
+  uint64_t incarnation = 0;
+  uint32_t lanes = 1;
+  uint64_t connect_timeout_ns = 3 * kSecond;
+};
+
+class Link final : public SessionEvents {
+ public:
+  static constexpr uint64_t kBackOffMinNs = 5 * kMs;
+  static constexpr uint64_t kBackOffMaxNs = 1 * kSecond;
+  // Below kRequestsMax, so that the peer never has to refuse.
+  static constexpr size_t kSentMax = kRequestsMax - 24;
+
+  // All calls come from the loop, never inside a call to the link.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual bool wants_link() const = 0;  // asked before each attempt
+    virtual void on_link_open(Link& link) = 0;
+    // One attempt has failed. last_word: every address refuses us for good (a wrong token); the
+    // link stops trying until it is wanted again.
+    virtual void on_link_failed(Link& link, const Status& why, bool last_word) = 0;
+    virtual void on_link_closed(Link& link, const Status& why) = 0;
+    // The exchange is not sent any more, exchange.outcome says how it went, and its memory is out
+    // of the peer's reach. `lost`: the connection ended before an answer.
+    virtual void on_settled(Exchange& exchange, bool lost) = 0;
+  };
+
+  Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions options);
+  ~Link() override;
+
+  bool open() const { return session_ != nullptr && session_->open(); }
+  bool has_room() const { return open() && sent_.size() < kSentMax; }
+  size_t sent() const { return sent_.size(); }
+  uint64_t sent_bytes() const { return sent_bytes_; }
+  Handles& handles() { return handles_; }
+  const LinkOptions& options() const { return options_; }
+  const Status& last_failure() const { return last_failure_; }
+
+  // Starts connecting unless it does so already.
+  void want();
+  void set_addresses(std::vector<std::string> addresses);
+  // Ends the session, so that the next address is tried.
+  void fail_over(Status why);
+
+  // Exposes the window and sends. An error: nothing was sent.
+  Status send(Exchange& exchange, ConstBytes body);
+  Status tell(msg::Type type, ConstBytes body);
+  // Gives up a sent exchange with exchange.outcome already set; on_settled follows.
+  void abandon(Exchange& exchange);
+
+  void on_message(Session& session, const Message& message) override;
+  void on_reply(Session& session, const Message& reply) override;
+  void on_closed(Session& session, const Status& reason) override;
+
+ private:
+  Task<void> connect();
+  ConnectOptions connect_options() const;
+  void take(Exchange& exchange);
+  void withdraw(Exchange& exchange);
+  uint64_t back_off_ns();
+
+  Loop& loop_;
+  Fabric& fabric_;
+  Random random_;
+  Owner& owner_;
+  LinkOptions options_;
+  size_t next_address_ = 0;
+  uint32_t failures_ = 0;  // in a row
+  bool connecting_ = false;
+  Status last_failure_;
+  std::unique_ptr<Session> session_;
+  Handles handles_;
+  std::unordered_map<uint64_t, Exchange*> sent_;
+  uint64_t sent_bytes_ = 0;
+  TaskGroup tasks_;  // last: its frames use all of the above
+};
+
+}  // namespace gd2fs::client

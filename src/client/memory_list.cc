@@ -1,0 +1,57 @@
+#include "client/memory_list.h"
+
+#include <algorithm>
+
+namespace gd2fs::client {
+
+void MemoryList::clear() {
+  segments_.clear();
+  ends_.clear();
+}
+
+void MemoryList::add(std::byte* data, uint64_t length_bytes) {
+  if (length_bytes == 0) return;
+  const uint64_t before = this->length_bytes();
+  if (!segments_.empty() && segments_.back().data + segments_.back().length_bytes == data) {
+    segments_.back().length_bytes += length_bytes;
+    ends_.back() += length_bytes;
+    return;
+  }
+  segments_.push_back({data, length_bytes});
+  ends_.push_back(before + length_bytes);
+}
+
+void MemoryList::slice(uint64_t offset, uint64_t length_bytes,
+                       std::vector<MemorySegment>* out) const {
+  CHECK(offset <= this->length_bytes() && length_bytes <= this->length_bytes() - offset);
+  size_t at =
+      static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), offset) - ends_.begin());
+  while (length_bytes > 0) {
+    const MemorySegment& segment = segments_[at];
+    const uint64_t start = ends_[at] - segment.length_bytes;
+    const uint64_t skip = offset - start;
+    const uint64_t take = std::min(length_bytes, segment.length_bytes - skip);
+    out->push_back({segment.data + skip, take});
+    offset += take;
+    length_bytes -= take;
+    ++at;
+  }
+}
+
+bool zero_range(const std::vector<MemorySegment>& segments, uint64_t offset,
+                uint64_t length_bytes) {
+  for (const MemorySegment& segment : segments) {
+    if (length_bytes == 0) return true;
+    if (offset >= segment.length_bytes) {
+      offset -= segment.length_bytes;
+      continue;
+    }
+    const uint64_t take = std::min(length_bytes, segment.length_bytes - offset);
+    std::memset(segment.data + offset, 0, take);
+    offset = 0;
+    length_bytes -= take;
+  }
+  return length_bytes == 0;
+}
+
+}  // namespace gd2fs::client

@@ -1,0 +1,26 @@
+// MemoryList: a request's SGEs as one run of bytes that can be sliced by offset. Any thread.
+#pragma once
+
+#include <vector>
+
+#include "fabric/fabric.h"
+
+namespace gd2fs::client {
+
+class MemoryList {
+ public:
+  void clear();
+  void add(std::byte* data, uint64_t length_bytes);
+  uint64_t length_bytes() const { return ends_.empty() ? 0 : ends_.back(); }
+  // Appends the segments of [offset, offset + length), which lies within length_bytes().
+  void slice(uint64_t offset, uint64_t length_bytes, std::vector<MemorySegment>* out) const;
+
+ private:
+  std::vector<MemorySegment> segments_;  // none is empty
+  std::vector<uint64_t> ends_;           // ends_[i]: bytes up to and with segment i
+};
+
+// Zeros [offset, offset + length) of a list of segments; false if that is not inside.
+bool zero_range(const std::vector<MemorySegment>& segments, uint64_t offset, uint64_t length_bytes);
+
+}  // namespace gd2fs::client

@@ -1,0 +1,214 @@
+#include "client/peer.h"
+
+#include <algorithm>
+
+namespace gd2fs::client {
+
+void Exchange::on_withdrawn(Completion&) {
+  peer_->on_settled(*this, false);
+}
+
+void Exchange::cancel() {
+  if (peer_ != nullptr) peer_->cancel(*this);
+}
+
+Peer::Peer(Loop& loop, Fabric& fabric, Random random, std::vector<LinkOptions> links,
+           uint64_t sequences_open_max, Watcher* watcher)
+    : loop_(loop), watcher_(watcher), sequences_(sequences_open_max), builder_(1024) {
+  CHECK(!links.empty());
+  room_.bind<&Peer::on_room>(this);
+  for (LinkOptions& options : links) {
+    links_.push_back(
+        std::make_unique<Link>(loop, fabric, random.fork(), *this, std::move(options)));
+  }
+}
+
+Peer::~Peer() = default;
+
+void Peer::start(Exchange& exchange) {
+  CHECK(exchange.idle());
+  exchange.peer_ = this;
+  exchange.canceled_ = false;
+  exchange.pauses_ = 0;
+  exchange.lost_sends = 0;
+  exchange.outcome = Status();
+  exchange.reply.clear();
+  queue(exchange);
+  pump();
+}
+
+void Peer::queue(Exchange& exchange) {
+  exchange.state_ = Exchange::State::queued;
+  (small(exchange) ? small_ : big_).push_back(exchange);
+}
+
+Link* Peer::pick() {
+  Link* best = nullptr;
+  for (auto& link : links_) {
+    if (!link->has_room()) {
+      link->want();
+      continue;
+    }
+    if (best == nullptr || link->sent_bytes() < best->sent_bytes() ||
+        (link->sent_bytes() == best->sent_bytes() && link->sent() < best->sent())) {
+      best = link.get();
+    }
+  }
+  return best;
+}
+
+// Sends the first of a queue; false when that has to wait.
+bool Peer::pump(List<Exchange>& from) {
+  Exchange* exchange = from.front();
+  if (exchange == nullptr) return false;
+  const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
+                      credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
+  if (!credit) return false;
+  Link* link = pick();
+  if (link == nullptr) return false;
+  exchange->unlink();
+  if (send(*link, *exchange)) return true;
+  from.push_front(*exchange);
+  return false;
+}
+
+void Peer::pump() {
+  while (pump(small_)) {
+  }
+  while (pump(big_)) {
+  }
+}
+
+// False: it has to wait for a sequence.
+bool Peer::send(Link& link, Exchange& exchange) {
+  builder_.Clear();
+  const Result<ConstBytes> body = exchange.compose(link, builder_);
+  if (!body.has_value()) {
+    if (body.error().is(StatusCode::busy)) {
+      out_of_sequences_ = true;
+      return false;
+    }
+    exchange.outcome = body.error();
+    end(exchange);
+    return true;
+  }
+  if (!small(exchange)) credit_used_bytes_ += exchange.credit_bytes;
+  const Status sent = link.send(exchange, *body);
+  if (!sent.ok()) {
+    exchange.outcome = sent;
+    link.abandon(exchange);
+  }
+  return true;
+}
+
+void Peer::end_sequence(uint64_t sequence) {
+  if (!sequences_.end(sequence) || !out_of_sequences_) return;
+  out_of_sequences_ = false;
+  if (!room_.pending()) loop_.complete(room_, Status());
+}
+
+void Peer::on_settled(Exchange& exchange, bool lost) {
+  if (!small(exchange)) credit_used_bytes_ -= exchange.credit_bytes;
+  if (lost) ++exchange.lost_sends;
+  const StatusCode code = exchange.outcome.code();
+  if (code == StatusCode::canceled || (!lost && code != StatusCode::unavailable &&
+                                       code != StatusCode::busy && code != StatusCode::timed_out)) {
+    end(exchange);
+  } else if (exchange.canceled_) {
+    exchange.outcome = Status(StatusCode::canceled);
+    end(exchange);
+  } else if (exchange.elsewhere && code != StatusCode::busy) {
+    end(exchange);
+  } else if (lost) {
+    queue(exchange);  // the link waits before it connects again
+  } else {
+    pause(exchange);
+  }
+  pump();
+}
+
+void Peer::pause(Exchange& exchange) {
+  exchange.state_ = Exchange::State::pausing;
+  exchange.pause_.fired.bind(&exchange, &Peer::on_pause_over);
+  const uint32_t doublings = std::min(exchange.pauses_++, 10u);
+  loop_.start(exchange.pause_, std::min(kPauseMinNs << doublings, kPauseMaxNs));
+}
+
+void Peer::on_pause_over(void* paused, Completion&) {
+  auto* exchange = static_cast<Exchange*>(paused);
+  exchange->peer_->queue(*exchange);
+  exchange->peer_->pump();
+}
+
+void Peer::end(Exchange& exchange) {
+  exchange.state_ = Exchange::State::idle;
+  loop_.complete(exchange.done, Status());
+}
+
+void Peer::cancel(Exchange& exchange) {
+  switch (exchange.state_) {
+    case Exchange::State::idle:
+      return;
+    case Exchange::State::queued:
+      exchange.unlink();
+      break;
+    case Exchange::State::pausing:
+      loop_.cancel(exchange.pause_);
+      break;
+    case Exchange::State::sent:
+      ++exchange.lost_sends;
+      exchange.outcome = Status(StatusCode::canceled);
+      return exchange.link_->abandon(exchange);
+    case Exchange::State::withdrawing:
+      exchange.canceled_ = true;
+      return;
+  }
+  exchange.outcome = Status(StatusCode::canceled);
+  end(exchange);
+}
+
+void Peer::set_addresses(const std::vector<std::string>& addresses) {
+  for (auto& link : links_) link->set_addresses(addresses);
+}
+
+void Peer::fail_over(const Status& why) {
+  for (auto& link : links_) link->fail_over(why);
+}
+
+void Peer::forget_handle(uint64_t inode) {
+  for (auto& link : links_) link->handles().forget(inode);
+}
+
+bool Peer::reachable() const {
+  return std::any_of(links_.begin(), links_.end(), [](const auto& link) { return link->open(); });
+}
+
+Status Peer::last_failure() const {
+  for (const auto& link : links_) {
+    if (!link->last_failure().ok()) return link->last_failure();
+  }
+  return {};
+}
+
+void Peer::on_link_open(Link&) {
+  pump();
+}
+
+void Peer::on_link_failed(Link&, const Status& why, bool last_word) {
+  if (last_word && !reachable()) {
+    for (List<Exchange>* list : {&small_, &big_}) {
+      while (Exchange* exchange = list->pop_front()) {
+        exchange->outcome = why;
+        end(*exchange);
+      }
+    }
+  }
+  if (watcher_ != nullptr) watcher_->on_peer_trouble(*this);
+}
+
+void Peer::on_link_closed(Link&, const Status&) {
+  if (watcher_ != nullptr) watcher_->on_peer_trouble(*this);
+  pump();
+}
+
+}  // namespace gd2fs::client

@@ -1,0 +1,89 @@
+// Peer: somebody the client asks: the controllers of the deployment, or one data server. Queues
+// exchanges until a connection and credit allow, spreads them over its links (one per local NIC) by
+// fewest bytes in flight, and retries: after a lost connection at once, after `busy` with growing
+// pauses, until the owner gives up.
+//
+// Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
+// drown one client (incast). Small exchanges need no credit and never queue behind big ones.
+// Belongs to one loop.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "client/link.h"
+#include "client/sequences.h"
+
+namespace gd2fs::client {
+
+class Peer final : public Link::Owner {
+ public:
+  static constexpr uint64_t kCreditBytes = 64 << 20;
+  static constexpr uint64_t kSmallBytes = 64 << 10;
+  static constexpr uint64_t kPauseMinNs = 500 * kUs;
+  static constexpr uint64_t kPauseMaxNs = 100 * kMs;
+
+  // Told of every failed attempt and lost connection: the peer may have moved.
+  class Watcher {
+   public:
+    virtual ~Watcher() = default;
+    virtual void on_peer_trouble(Peer& peer) = 0;
+  };
+
+  Peer(Loop& loop, Fabric& fabric, Random random, std::vector<LinkOptions> links,
+       uint64_t sequences_open_max, Watcher* watcher);
+  ~Peer() override;
+
+  void start(Exchange& exchange);
+  // Gives up; `done` completes soon with `canceled`, or with the answer if that came first. Nothing
+  // happens to an exchange that is idle.
+  void cancel(Exchange& exchange);
+
+  // Sequences of mutations for this peer. take: 0 when too many are open; compose() answers
+  // no_sequence() then, and is asked again when there is room.
+  uint64_t take_sequence() { return sequences_.take(); }
+  void end_sequence(uint64_t sequence);
+  uint64_t low_sequence() const { return sequences_.low(); }
+  static Status no_sequence() { return {StatusCode::busy, "too many open sequences"}; }
+
+  void set_addresses(const std::vector<std::string>& addresses);
+  // Ends the sessions, so that other addresses are tried.
+  void fail_over(const Status& why);
+  // Some link is open.
+  bool reachable() const;
+  // Why the last attempt to connect failed, or the last connection ended.
+  Status last_failure() const;
+  // The server does not know this file's handle: present the capability again.
+  void forget_handle(uint64_t inode);
+
+  bool wants_link() const override { return !small_.empty() || !big_.empty(); }
+  void on_link_open(Link& link) override;
+  void on_link_failed(Link& link, const Status& why, bool last_word) override;
+  void on_link_closed(Link& link, const Status& why) override;
+  void on_settled(Exchange& exchange, bool lost) override;
+
+ private:
+  bool small(const Exchange& exchange) const { return exchange.credit_bytes <= kSmallBytes; }
+  void queue(Exchange& exchange);
+  void pump();
+  bool pump(List<Exchange>& from);
+  bool send(Link& link, Exchange& exchange);
+  void on_room(Completion&) { pump(); }
+  void pause(Exchange& exchange);
+  void end(Exchange& exchange);
+  Link* pick();
+  static void on_pause_over(void* exchange, Completion&);
+
+  Loop& loop_;
+  Watcher* watcher_;
+  std::vector<std::unique_ptr<Link>> links_;
+  List<Exchange> small_;
+  List<Exchange> big_;
+  uint64_t credit_used_bytes_ = 0;
+  Sequences sequences_;
+  bool out_of_sequences_ = false;
+  Completion room_;
+  flatbuffers::FlatBufferBuilder builder_;
+};
+
+}  // namespace gd2fs::client

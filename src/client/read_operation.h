@@ -1,0 +1,30 @@
+// ReadOperation: preadv.
+//
+//   layout -> (the end lies past its size: ask again) -> batches -> holes filled with zeros -> done
+//
+// When a server answers stale, the whole read starts over with a new layout once nothing is in
+// flight, so that its bytes come from one file.
+#pragma once
+
+#include "client/data_operation.h"
+
+namespace gd2fs::client {
+
+class ReadOperation final : public DataOperation {
+ public:
+  ReadOperation(Client& client, Request& request) : DataOperation(client, request, false) {}
+
+ private:
+  void begin() override;
+  Result<ConstBytes> compose(Batch& batch, Link& link,
+                             flatbuffers::FlatBufferBuilder& builder) override;
+  Status on_batch_ok(Batch& batch) override;
+  void on_batch_stale(std::unique_ptr<Batch>) override {}
+  void on_batches_done() override;
+  void start_over() override;
+
+  uint64_t length_ = 0;  // asked for, cut at the end of the file
+  bool sequential_ = false;
+};
+
+}  // namespace gd2fs::client

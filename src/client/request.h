@@ -1,0 +1,71 @@
+// Request: one operation as the user asked for it, and its result. Owned by whoever submits it,
+// until `done` completes on the client's loop; by then no peer can touch the memory it names.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/completion_status.h"
+#include "client/memory_list.h"
+#include "wire/ids.h"
+
+namespace gd2fs::client {
+
+class Operation;
+
+// The numbers are XFER_GD2FS_OP_*.
+enum class Op : uint8_t {
+  read = 1,
+  write = 2,
+  stat = 3,
+  create = 4,
+  unlink = 5,
+  rename = 6,
+  mkdir = 7,
+  rmdir = 8,
+  truncate = 9,
+  fsync = 10,
+  readdir = 11,
+};
+
+struct FileFacts {
+  uint64_t size_bytes = 0;
+  uint64_t inode = 0;
+  uint64_t generation = 0;
+  uint64_t chunk_bytes = 0;
+  uint64_t mtime_us = 0;
+  uint64_t ctime_us = 0;
+  FileType type = FileType::none;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  uint64_t size_bytes = 0;
+  uint64_t mtime_us = 0;
+  uint64_t inode = 0;
+  FileType type = FileType::none;
+};
+
+struct Request {
+  Op op = Op::read;
+  std::string path;          // checked
+  std::string other;         // rename: the new path, checked; readdir: the name to start after
+  uint64_t offset = 0;       // read, write
+  MemoryList memory;         // read, write
+  uint64_t size_bytes = 0;   // create, truncate
+  uint32_t entries_max = 0;  // readdir
+
+  Completion done;
+  // The result, when done has completed.
+  Status status;
+  Origin origin = Origin::none;
+  uint64_t value = 0;  // bytes moved, or entries filled
+  FileFacts facts;     // stat, create, truncate
+  std::vector<DirectoryEntry> entries;
+
+ private:
+  friend class Client;
+  Operation* operation_ = nullptr;
+};
+
+}  // namespace gd2fs::client
