@@ -200,5 +200,25 @@ TEST(Worker, jobs_run_elsewhere_and_complete_on_the_loop) {
   EXPECT_NE(ran_on, std::this_thread::get_id());
 }
 
+Task<void> work_elsewhere(Loop* loop, Worker* worker, std::thread::id* ran_on, Status* status) {
+  *status = co_await OnWorker(*loop, *worker, [ran_on] {
+    *ran_on = std::this_thread::get_id();
+    return Status(StatusCode::no_space);
+  });
+  loop->stop();
+}
+
+TEST(Worker, a_coroutine_waits_for_a_job_and_goes_on_with_its_status) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  ThreadWorker worker("test-worker");
+  std::thread::id ran_on;
+  Status status;
+  loop.spawn(work_elsewhere(&loop, &worker, &ran_on, &status));
+  loop.run();
+  EXPECT_EQ(status.code(), StatusCode::no_space);
+  EXPECT_NE(ran_on, std::this_thread::get_id());
+}
+
 }  // namespace
 }  // namespace gd2fs

@@ -34,6 +34,30 @@ class Worker {
   virtual void submit(Loop& loop, Job& job) = 0;
 };
 
+// Await a job inside a coroutine: `Status status = co_await OnWorker(loop, worker, [&] { ... });`
+// As with any pending completion, the coroutine must not be dropped meanwhile.
+class OnWorker {
+ public:
+  OnWorker(Loop& loop, Worker& worker, std::move_only_function<Status()> run)
+      : loop_(loop), worker_(worker) {
+    job_.run = std::move(run);
+    job_.done.bind(this,
+                   [](void* self, Completion&) { static_cast<OnWorker*>(self)->waiter_.resume(); });
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) {
+    waiter_ = waiter;
+    worker_.submit(loop_, job_);
+  }
+  Status await_resume() const { return job_.done.status; }
+
+ private:
+  Loop& loop_;
+  Worker& worker_;
+  Job job_;
+  std::coroutine_handle<> waiter_;
+};
+
 class InlineWorker final : public Worker {
  public:
   void submit(Loop& loop, Job& job) override;

@@ -2,6 +2,11 @@
 
 namespace gd2fs {
 
+MemoryMetaStore::MemoryMetaStore(Loop& loop, Reads reads)
+    : OptimisticStore(loop, 1), reads_(reads) {
+  write_.bind<&MemoryMetaStore::on_write>(this);
+}
+
 void MemoryMetaStore::answer(MetaRead& read) const {
   read.revision = revision();
   read.values.clear();
@@ -33,9 +38,8 @@ void MemoryMetaStore::read(MetaRead& read, Completion& done) {
   loop().complete(done, Status());
 }
 
-void MemoryMetaStore::write(std::span<const MetaWrite>, Completion& done) {
-  done.start();
-  loop().complete(done, Status());
+void MemoryMetaStore::write(std::span<const MetaWrite>) {
+  loop().complete(write_, Status());
 }
 
 // The map changes here and not in write(), so that revision() always says what it holds.

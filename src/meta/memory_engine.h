@@ -14,8 +14,7 @@ class MemoryMetaStore final : public OptimisticStore {
   // at_once: reads are answered without waiting. later: each goes through the loop, so that
   // transactions interleave as they do on a drive.
   enum class Reads : uint8_t { at_once, later };
-  explicit MemoryMetaStore(Loop& loop, Reads reads = Reads::later)
-      : OptimisticStore(loop, 1), reads_(reads) {}
+  explicit MemoryMetaStore(Loop& loop, Reads reads = Reads::later);
 
   Task<Status> close() override;
   const std::map<std::string, std::string, std::less<>>& contents() const { return map_; }
@@ -23,12 +22,14 @@ class MemoryMetaStore final : public OptimisticStore {
  protected:
   bool read_now(MetaRead& read) override;
   void read(MetaRead& read, Completion& done) override;
-  void write(std::span<const MetaWrite> writes, Completion& done) override;
+  void write(std::span<const MetaWrite> writes) override;
   void written(std::span<const MetaWrite> writes) override;
 
  private:
   void answer(MetaRead& read) const;
+  void on_write(Completion&) { write_ended(Status()); }
   Reads reads_;
+  Completion write_;
   std::map<std::string, std::string, std::less<>> map_;
 };
 

@@ -9,7 +9,6 @@ namespace gd2fs {
 OptimisticStore::OptimisticStore(Loop& loop, uint64_t first_revision)
     : loop_(loop), revision_(first_revision) {
   gather_.bind<&OptimisticStore::on_gather>(this);
-  written_.bind<&OptimisticStore::on_written>(this);
 }
 
 OptimisticStore::~OptimisticStore() = default;
@@ -76,12 +75,13 @@ void OptimisticStore::form_group() {
     return;
   }
   writing_ = true;
-  write(group_writes_, written_);
+  write(group_writes_);
 }
 
-void OptimisticStore::on_written(Completion& done) {
+void OptimisticStore::write_ended(const Status& status) {
+  CHECK(writing_);
   writing_ = false;
-  if (done.status.ok()) {
+  if (status.ok()) {
     size_t at = 0;
     for (const auto& [waiter, writes] : group_) {
       ++revision_;
@@ -90,13 +90,13 @@ void OptimisticStore::on_written(Completion& done) {
       }
     }
     written(group_writes_);
-  } else if (done.status.is(StatusCode::unavailable)) {
+  } else if (status.is(StatusCode::unavailable)) {
     window_.forget_all(++revision_);
     outcome_unknown();
   }
-  for (const auto& [waiter, writes] : group_) loop_.complete(*waiter, done.status);
+  for (const auto& [waiter, writes] : group_) loop_.complete(*waiter, status);
   window_.forget_until(snapshots_.empty() ? revision_ : snapshots_.begin()->first);
-  if (done.status.ok() && !watchers_.empty()) notify();
+  if (status.ok() && !watchers_.empty()) notify();
   group_.clear();
   group_writes_.clear();
   group_keys_.clear();

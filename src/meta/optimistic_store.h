@@ -68,14 +68,18 @@ class OptimisticStore : public MetaStore {
   virtual bool read_now(MetaRead& read) = 0;
   // Fills them later and completes done; `read` stays valid until then.
   virtual void read(MetaRead& read, Completion& done) = 0;
-  // Makes all writes durable together, in order; `writes` stays valid until done completes. ok:
-  // they are. unavailable: nobody knows; whatever was read before may be wrong. Else: none is.
-  virtual void write(std::span<const MetaWrite> writes, Completion& done) = 0;
+  // Makes all writes durable together, in order, and then calls write_ended() from the loop, never
+  // from inside; `writes` stays valid until then.
+  virtual void write(std::span<const MetaWrite> writes) = 0;
   // After the writes are durable and revision() counts them.
   virtual void written(std::span<const MetaWrite> writes) = 0;
   // After a write() whose outcome nobody knows: forget what was read.
   virtual void outcome_unknown() {}
 
+  // ok: the writes are durable. unavailable: nobody knows; whatever was read before may be wrong.
+  // Else: none is. From here on revision() counts them, so no read that saw them may be answered
+  // before this call.
+  void write_ended(const Status& status);
   // Waits until no commit is waiting or in progress.
   Task<void> drain();
   Loop& loop() { return loop_; }
@@ -94,7 +98,6 @@ class OptimisticStore : public MetaStore {
   void snapshot_ends(uint64_t revision);
   void enqueue(OptimisticTransaction& transaction, Completion& done);
   void on_gather(Completion& done);
-  void on_written(Completion& done);
   void form_group();
   void notify();
   void end_drain();
@@ -105,7 +108,6 @@ class OptimisticStore : public MetaStore {
   std::map<uint64_t, size_t> snapshots_;  // of the transactions alive
   std::deque<Waiting> waiting_;
   Completion gather_;  // forms a group at the end of the loop's turn, so that the turn's all join
-  Completion written_;
   bool writing_ = false;
   std::vector<MetaWrite> group_writes_;
   std::vector<std::pair<Completion*, size_t>> group_;  // and how many writes each has

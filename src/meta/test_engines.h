@@ -12,6 +12,9 @@
 #include "loop/loop.h"
 #include "meta/memory_engine.h"
 #include "meta/meta_store.h"
+#include "meta/sqlite_engine.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_drive.h"
 
 namespace gd2fs {
 
@@ -60,10 +63,32 @@ class MemoryTestStore final : public TestStore {
   MemoryMetaStore store_;
 };
 
-enum class TestEngine : uint8_t { memory_at_once, memory_later };
+// SQLite on a simulated drive; its worker is the one thread.
+class SqliteTestStore final : public TestStore {
+ public:
+  static constexpr uint64_t kDeployment = 77;
+  // A small cache makes most reads go to the database.
+  SqliteTestStore(uint64_t seed, size_t cache_bytes)
+      : drive_("meta-test", seed), disk_(std::make_unique<SimDisk>(loop_, drive_)) {
+    SqliteMetaOptions options;
+    options.file.new_deployment_id = kDeployment;
+    options.cache_bytes = cache_bytes;
+    store_ = finish(loop_, SqliteMetaStore::open(loop_, *disk_, worker_, options)).value();
+  }
+  MetaStore& store() override { return *store_; }
+
+ private:
+  SimDrive drive_;
+  InlineWorker worker_;
+  std::unique_ptr<SimDisk> disk_;
+  std::unique_ptr<SqliteMetaStore> store_;
+};
+
+enum class TestEngine : uint8_t { memory_at_once, memory_later, sqlite, sqlite_tiny_cache };
 
 inline std::vector<TestEngine> all_test_engines() {
-  return {TestEngine::memory_at_once, TestEngine::memory_later};
+  return {TestEngine::memory_at_once, TestEngine::memory_later, TestEngine::sqlite,
+          TestEngine::sqlite_tiny_cache};
 }
 
 inline std::string test_engine_name(TestEngine engine) {
@@ -72,16 +97,24 @@ inline std::string test_engine_name(TestEngine engine) {
       return "memory_at_once";
     case TestEngine::memory_later:
       return "memory_later";
+    case TestEngine::sqlite:
+      return "sqlite";
+    case TestEngine::sqlite_tiny_cache:
+      return "sqlite_tiny_cache";
   }
   return "unknown";
 }
 
-inline std::unique_ptr<TestStore> make_test_store(TestEngine engine, uint64_t) {
+inline std::unique_ptr<TestStore> make_test_store(TestEngine engine, uint64_t seed) {
   switch (engine) {
     case TestEngine::memory_at_once:
       return std::make_unique<MemoryTestStore>(MemoryMetaStore::Reads::at_once);
     case TestEngine::memory_later:
       return std::make_unique<MemoryTestStore>(MemoryMetaStore::Reads::later);
+    case TestEngine::sqlite:
+      return std::make_unique<SqliteTestStore>(seed, 1 << 20);
+    case TestEngine::sqlite_tiny_cache:
+      return std::make_unique<SqliteTestStore>(seed, 1000);
   }
   return nullptr;
 }
