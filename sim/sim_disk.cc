@@ -156,7 +156,9 @@ Status SimDisk::do_write(const DiskOp& op, uint64_t* value) {
 void SimDisk::land_in_part(const DiskOp& op) {
   auto& file = static_cast<SimFile&>(*op.file);
   if (!drive_.has_room(file.inode(), op.offset_bytes, op.length_bytes())) return;
-  const uint32_t landing_percent = static_cast<uint32_t>(drive_.random_.below(101));
+  // Now and then the whole write: many sectors would hardly ever all land by chance.
+  const bool whole = drive_.random_.chance(1, 3);
+  const auto landing_percent = whole ? 100u : static_cast<uint32_t>(drive_.random_.below(101));
   const uint32_t id = file.inode().new_write_id();
   uint64_t at = op.offset_bytes;
   for (int i = 0; i < op.iov_count; ++i) {

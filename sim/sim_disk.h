@@ -52,7 +52,7 @@ class SimDisk final : public Disk, public ListNode<> {
   void finish(Pending& pending);
   Status do_read(const DiskOp& op, uint64_t* value);
   Status do_write(const DiskOp& op, uint64_t* value);
-  // Half-done writes of a process that died; `part` of each write's sectors lands.
+  // A write that ended with its process or in an error: all or some of its sectors land.
   void land_in_part(const DiskOp& op);
   void die(bool power_fails);
   void resume();

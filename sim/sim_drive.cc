@@ -22,8 +22,15 @@ void SimDrive::detach_all(bool power_fails) {
 }
 
 void SimDrive::before_change() {
-  if (changes_to_crash_ > 0 && --changes_to_crash_ == 0) crash();
-  if (changes_to_kill_ > 0 && --changes_to_kill_ == 0) kill();
+  const bool crashes = changes_to_crash_ == 1;
+  const bool dies = changes_to_kill_ == 1;
+  if (changes_to_crash_ > 0) --changes_to_crash_;
+  if (changes_to_kill_ > 0) --changes_to_kill_;
+  if (crashes) {
+    crash();
+  } else if (dies) {
+    kill();
+  }
 }
 
 void SimDrive::crash() {

@@ -55,7 +55,7 @@ class SimWorld {
   // Until predicate() is true (asked between turns). False if the world went idle or limit_ns
   // passed first.
   template <class Predicate>
-  bool run_until(Predicate predicate, uint64_t limit_ns = kLimitNs) {
+  bool run_until(const Predicate& predicate, uint64_t limit_ns = kLimitNs) {
     const uint64_t end_ns = clock_.now_ns() + limit_ns;
     for (;;) {
       if (predicate()) return true;

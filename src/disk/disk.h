@@ -8,8 +8,12 @@
 //    make_dir; "..", absolute names and empty names are invalid.
 //  - write() is durable only after a sync() *started after the write completed* has completed.
 //    A new file's name is durable after sync_dir() of its folder.
+//  - remove() and rename() are for files; a folder, or a file where a folder should be, is invalid.
 //  - errors are Status: not_found, exists, no_space, io, timed_out is never produced here (the
 //    store puts deadlines on drives).
+//
+// Destroying a disk waits for the transfers that run; those not completed by then never are. None
+// should be pending: their buffers must live until then. A file outlives its transfers.
 //
 // Thread rules: submit() from the loop given at construction; the blocking calls from any one
 // thread at a time per file (a Worker, or main() before the loop runs).

@@ -2,22 +2,24 @@
 // Knows no network and no server: what the data servers must be told before an answer may leave is
 // handed to the caller as intents.
 //
-// The caller (a controller operation) does, for unlink, truncate and rename:
+// The caller (a controller operation) does, for unlink, truncate and rename (docs/protocol.md):
 //   1. auto answer = co_await names.unlink(cluster, path, tag);       // committed
-//   2. send the fence that each answer.intents entry describes to every server that may hold the
-//      inode (or, for a namespace epoch, to all); wait until each is durable there;
-//   3. co_await names.finish_intents(answer.intents), and acknowledge to the client. (Acknowledging
-//      an unlink or rename needs only step 2; finish_intents may follow behind.)
-// After a crash pending_intents() lists those that were not finished; do 2 and 3 for each of them.
-// A retried mutation whose intents are still open answers with them again: do 2 and 3 again.
-// A server ignores a fence whose generation is not above the one it has, so that a late duplicate
-// of a truncate's fence cannot cut what was written after it.
+//   2. for each of answer.intents: send the fence that it describes to every server (that of a
+//      namespace epoch, too) and wait until each has made it durable or its lease has surely ended;
+//   3. all answered: co_await names.finish_intents(answer.intents). One did not, but its lease has
+//      ended: settle_intents(), and finish_intents() when the last one has answered;
+//   4. acknowledge to the client.
+// After a crash pending_intents() lists what was not finished; do 2 and 3 for each of them before
+// anything depends on it. A retried mutation whose intents are not settled answers with them again:
+// do 2 to 4 again. To one server, the fences of one inode go in the order of their generations; a
+// server ignores one that is not above what it has.
 //
-// Open intents. From the commit of a truncate until finish_intents, nobody may be given the file:
-// lookup, reserve, set_size answer busy (retry soon). Otherwise bytes written under the new
-// generation could be cut by the fence still under way, and bytes cut off could shine through an
-// extension. After an unlink the inode stays as a tombstone until finish_intents removes it; its
-// number is never used again.
+// Open intents. Until an intent is settled, nobody learns of what it did: the names that it took
+// away or gave a new meaning, all names below such a directory, and the inode itself are held.
+// Whatever meets one answers busy: wait_for_settle(), then again. readdir shows held names as they
+// were. So nobody holds a new generation while its fence is under way, and nobody who saw the new
+// state can be followed by a reader whose old layout still works. An unlinked inode stays as a
+// tombstone until finish_intents() removes it; its number is never used again.
 //
 // Retries. Every mutation takes a MutationTag and commits its answer, success or failure, in the
 // same transaction. The same tag again gets the same answer and runs nothing. The window is
@@ -27,8 +29,8 @@
 //
 // Failures (text says which path): not_found ENOENT; exists EEXIST; invalid EINVAL, ENAMETOOLONG,
 // ENOTDIR, EISDIR, ENOTEMPTY, EFBIG; no_space EDQUOT; stale (old generation: look up again); busy
-// (an open intent, or too many mutations at once: retry); corrupt (a damaged record); what the
-// store answers.
+// (held by an open intent, or too many mutations at once: retry); corrupt (a damaged record); what
+// the store answers.
 //
 // Thread rule: one loop, the MetaStore's. Several Namespaces (controllers) may share one
 // distributed store. The Namespace outlives its tasks.
@@ -48,6 +50,8 @@
 #include "wire/ids.h"
 
 namespace gd2fs {
+
+struct NamespaceCore;  // namespace_core.h: what the operations share
 
 enum class Durability : uint8_t { disk = 0, memory = 1 };
 
@@ -99,13 +103,14 @@ struct Intent {
   uint8_t chunk_log2 = 0;
   bool unlinked = false;
   uint64_t namespace_epoch = 0;  // the new one after a directory rename; else 0
+  bool settled = false;          // acknowledged, but owed to a server that was down
   friend bool operator==(const Intent&, const Intent&) = default;
 };
 
 struct Mutated {
-  InodeInfo info;  // as it was right after the mutation
-  std::vector<Intent> intents;
-  bool replayed = false;  // the tag was seen before
+  InodeInfo info;               // as it was right after the mutation
+  std::vector<Intent> intents;  // not settled: fence, then acknowledge
+  bool replayed = false;        // the tag was seen before
 };
 
 struct Looked {
@@ -137,7 +142,8 @@ class Namespace {
   static constexpr uint64_t kTagWindow = 256;
   static constexpr size_t kReaddirMax = 1000;
   static constexpr size_t kTokenMaxBytes = 128;
-  static constexpr size_t kClusterNameMaxBytes = 64;
+  static constexpr uint16_t kClustersMax = 65534;  // ever made in a deployment
+  static constexpr uint64_t kQuotaMaxBytes = uint64_t{1} << 62;
   static constexpr size_t kIntentsPageMax = 100;
   static constexpr size_t kMutationsWaitingMax = 4096;  // over it: busy
 
@@ -166,17 +172,18 @@ class Namespace {
   Task<Result<ClusterUsage>> usage(uint16_t cluster);
 
   // --- reading names ---
-  Task<Result<InodeInfo>> lookup(uint16_t cluster, std::string path);
+  Task<Result<InodeInfo>> lookup(uint16_t cluster, std::string path);  // a file or a directory
   // For a write to a path that may not exist: creates an empty file (not its directory).
   Task<Result<Looked>> lookup_or_create(uint16_t cluster, std::string path, CreateOptions options,
                                         MutationTag tag);
-  // Like lookup, also while an intent is open: for showing, not for reading or writing.
-  Task<Result<InodeInfo>> stat(uint16_t cluster, std::string path);
+  // For messages and bookkeeping, whatever is under way.
   Task<Result<InodeInfo>> stat_inode(uint64_t inode);
-  // At most limit (<= kReaddirMax) entries after the name `after` ("" = from the start).
+  // At most limit (<= kReaddirMax) entries after the name `after` ("" = from the start). The names
+  // are of one instant; sizes may be newer, and what was unlinked in between is left out.
   Task<Result<DirectoryPage>> readdir(uint16_t cluster, std::string path, std::string after,
                                       size_t limit);
-  // Sums a directory tree (or one file). Not of one instant: the tree may change meanwhile.
+  // Sums a directory tree (or one file); reserved bytes too. Not of one instant: the tree may
+  // change meanwhile.
   Task<Result<ClusterUsage>> usage_of(uint16_t cluster, std::string path);
   // For messages: "cluster:/a/b".
   Task<Result<std::string>> path_of(uint64_t inode);
@@ -201,14 +208,22 @@ class Namespace {
   Task<Result<InodeInfo>> release_reservation(uint64_t inode, uint64_t generation);
 
   // --- intents ---
-  // In order of (inode, generation), those after `after`; at most kIntentsPageMax.
+  // In order of (inode, generation), those after `after`; at most kIntentsPageMax. Settled or not.
   Task<Result<std::vector<Intent>>> pending_intents(Intent after);
+  // Idempotent, both. settle: what they held is free; they stay pending. finish: settled, and gone.
+  Task<Status> settle_intents(std::vector<Intent> intents);
   Task<Status> finish_intents(std::vector<Intent> intents);
+  // Until an intent was settled or finished here, or timeout_ns passed.
+  Task<void> wait_for_settle(uint64_t timeout_ns);
 
   // --- background ---
   // Shrinks the tag records of clients that have been silent since before_us to one floor record
   // each, below which everything is stale. Answers how many clients.
   Task<Result<uint64_t>> expire_clients(uint64_t before_us);
+
+ private:
+  explicit Namespace(std::unique_ptr<NamespaceCore> core);
+  std::unique_ptr<NamespaceCore> core_;
 };
 
 }  // namespace gd2fs
