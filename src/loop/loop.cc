@@ -1,7 +1,10 @@
 #include "loop/loop.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <ctime>
 #include <unistd.h>
 
@@ -73,6 +76,13 @@ Loop::Loop(Clock& clock, Waits waits) : clock_(clock) {
 
 Loop::~Loop() {
   spawned_.clear();
+  for (Mail* mail : {taken_mail_, mail_.load(std::memory_order_acquire)}) {
+    while (mail != nullptr) {
+      Mail* next = mail->next_;
+      if (mail->drop_ != nullptr) mail->drop_(mail->owner_);
+      mail = next;
+    }
+  }
   for (Timer* timer : timers_) {
     timer->heap_index_ = Timer::kNotRunning;
     timer->loop_ = nullptr;
@@ -201,9 +211,13 @@ void Loop::post(Mail& mail) {
 }
 
 void Loop::wake() {
-  if (wake_fd_ < 0) return;
-  const uint64_t one = 1;
-  [[maybe_unused]] ssize_t written = write(wake_fd_, &one, sizeof one);
+  woken_.store(true, std::memory_order_seq_cst);
+  // One writer is enough for one sleep.
+  if (sleeping_.exchange(false, std::memory_order_seq_cst) && wake_fd_ >= 0) {
+    const uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = write(wake_fd_, &one, sizeof one);
+  }
+  if (wake_run_ != nullptr && !driven()) wake_run_(wake_owner_);
 }
 
 namespace {
@@ -222,22 +236,25 @@ void Loop::post(std::move_only_function<void()> job) {
   auto mail = std::make_unique<FunctionMail>();
   mail->job = std::move(job);
   mail->mail.bind<&FunctionMail::run>(mail.get());
+  mail->mail.drop_ = [](void* self) { delete static_cast<FunctionMail*>(self); };
   post(mail.release()->mail);
 }
 
 size_t Loop::run_mail() {
-  Mail* stack = mail_.exchange(nullptr, std::memory_order_acq_rel);
-  Mail* in_order = nullptr;
-  while (stack != nullptr) {
-    Mail* next = stack->next_;
-    stack->next_ = in_order;
-    in_order = stack;
-    stack = next;
+  if (taken_mail_ == nullptr) {
+    if (mail_.load(std::memory_order_relaxed) == nullptr) return 0;
+    Mail* stack = mail_.exchange(nullptr, std::memory_order_acq_rel);
+    while (stack != nullptr) {
+      Mail* next = stack->next_;
+      stack->next_ = taken_mail_;
+      taken_mail_ = stack;
+      stack = next;
+    }
   }
   size_t ran = 0;
-  while (in_order != nullptr) {
-    Mail* mail = in_order;
-    in_order = mail->next_;
+  while (taken_mail_ != nullptr) {
+    Mail* mail = taken_mail_;
+    taken_mail_ = mail->next_;
     mail->next_ = nullptr;
     mail->posted_.store(false, std::memory_order_release);
     mail->run_(mail->owner_);  // may free the mail
@@ -273,19 +290,33 @@ size_t Loop::run_completions() {
   return ran;
 }
 
+int Loop::wait_for_fds(uint64_t timeout_ns) {
+  if (timeout_ns == 0) return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, 0);
+  const bool forever = timeout_ns == UINT64_MAX;
+  // epoll_pwait2 (Linux 5.11) knows nanoseconds. Older kernels and some containers refuse it.
+  static std::atomic<bool> has_pwait2{true};
+  if (has_pwait2.load(std::memory_order_relaxed)) {
+    timespec timeout{};
+    if (!forever) {
+      timeout.tv_sec = static_cast<time_t>(timeout_ns / kSecond);
+      timeout.tv_nsec = static_cast<long>(timeout_ns % kSecond);
+    }
+    const int count =
+        epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+    has_pwait2.store(false, std::memory_order_relaxed);
+  }
+  const uint64_t timeout_ms = std::min<uint64_t>((timeout_ns - 1) / kMs + 1, INT_MAX);
+  return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, forever ? -1 : static_cast<int>(timeout_ms));
+}
+
 size_t Loop::run_fds(uint64_t timeout_ns) {
   if (epoll_fd_ < 0) return 0;
-  timespec timeout{};
-  const bool forever = timeout_ns == UINT64_MAX;
-  if (!forever) {
-    timeout.tv_sec = static_cast<time_t>(timeout_ns / kSecond);
-    timeout.tv_nsec = static_cast<long>(timeout_ns % kSecond);
-  }
-  ready_count_ =
-      epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
+  ready_count_ = wait_for_fds(timeout_ns);
   if (ready_count_ < 0) {
     CHECK(errno == EINTR);
     ready_count_ = 0;
+    interrupted_ = true;
   }
   size_t ran = 0;
   for (int i = 0; i < ready_count_; ++i) {
@@ -311,20 +342,56 @@ size_t Loop::run_ready() {
   return ran;
 }
 
-size_t Loop::turn(uint64_t timeout_ns) {
+size_t Loop::run_queued() {
+  const size_t ran = run_mail();
+  return ran + run_completions();
+}
+
+// Looks at the fds again and again until the window or the next timer ends it, or mail or wake().
+size_t Loop::spin_for_fds(uint64_t window_ns) {
+  const uint64_t from_ns = now_ns();
+  const uint64_t end_ns = std::min(from_ns + window_ns, next_timer_ns());
+  uint64_t now = from_ns;
+  size_t ran = 0;
+  bool called = false;
+  while (ran == 0 && !called && now < end_ns) {
+    ran = run_fds(0);
+    called = has_mail() || woken_.load(std::memory_order_relaxed);
+    // The peer may be waiting for this very core.
+    if (ran == 0 && !called) sched_yield();
+    now = now_ns();
+  }
+  spin_.spun(ran > 0 || called, now - from_ns, window_ns);
+  return ran;
+}
+
+size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns) {
+  const uint64_t idle_from_ns = now_ns();
+  if (spin_ns > 0 && spin_.worthwhile()) {
+    const size_t ran = spin_for_fds(spin_ns);
+    if (ran > 0) return ran;
+  }
+  const uint64_t timer_ns = next_timer_ns();
+  if (timeout_ns != 0 && timer_ns != UINT64_MAX) {
+    const uint64_t now = now_ns();
+    timeout_ns = std::min(timeout_ns, timer_ns > now ? timer_ns - now : 0);
+  }
+  // Announce the sleep, then look: whoever posts or wakes does it the other way round.
+  sleeping_.store(true, std::memory_order_seq_cst);
+  const bool woken = woken_.exchange(false, std::memory_order_seq_cst);
+  const size_t ran = run_fds(woken || has_mail() ? 0 : timeout_ns);
+  sleeping_.store(false, std::memory_order_relaxed);
+  if (spin_ns > 0 && ran > 0 && timeout_ns > 0) spin_.slept(now_ns() - idle_from_ns, spin_ns);
+  return ran;
+}
+
+size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
+  interrupted_ = false;
   size_t ran = run_mail();
   ran += run_timers();
   ran += run_completions();
-  if (ran == 0 && completions_.empty()) {
-    const uint64_t timer_ns = next_timer_ns();
-    if (timer_ns != UINT64_MAX) {
-      const uint64_t now = now_ns();
-      timeout_ns = std::min(timeout_ns, timer_ns > now ? timer_ns - now : 0);
-    }
-    sleeping_.store(true, std::memory_order_seq_cst);
-    if (mail_.load(std::memory_order_seq_cst) != nullptr) timeout_ns = 0;
-    ran += run_fds(timeout_ns);
-    sleeping_.store(false, std::memory_order_relaxed);
+  if (ran == 0 && completions_.empty() && epoll_fd_ >= 0) {
+    ran += wait_for_work(timeout_ns, spin_ns);
     ran += run_mail();
     ran += run_timers();
   } else {
@@ -334,8 +401,10 @@ size_t Loop::turn(uint64_t timeout_ns) {
   return ran;
 }
 
-void Loop::run() {
-  while (!stopping_.load(std::memory_order_acquire)) turn(UINT64_MAX);
+void Loop::run(uint64_t spin_ns) {
+  Drive drive = try_drive();
+  CHECK(drive);
+  while (!stopping_.load(std::memory_order_acquire)) turn(UINT64_MAX, spin_ns);
 }
 
 void Loop::stop() {
@@ -343,8 +412,26 @@ void Loop::stop() {
   wake();
 }
 
+const void* Loop::this_thread() {
+  static thread_local char address;
+  return &address;
+}
+
 Loop::Drive Loop::try_drive() {
-  return Drive(std::unique_lock<std::mutex>(drive_, std::try_to_lock));
+  const void* nobody = nullptr;
+  if (driver_.load(std::memory_order_relaxed) != nullptr ||
+      !driver_.compare_exchange_strong(nobody, this_thread(), std::memory_order_seq_cst)) {
+    return Drive();
+  }
+  sleeping_.store(false, std::memory_order_relaxed);
+  return Drive(this);
+}
+
+void Loop::Drive::release() {
+  if (loop_ == nullptr) return;
+  Loop& loop = *std::exchange(loop_, nullptr);
+  loop.sleeping_.store(true, std::memory_order_seq_cst);
+  loop.driver_.store(nullptr, std::memory_order_seq_cst);
 }
 
 }  // namespace gd2fs

@@ -3,7 +3,7 @@
 // A server has one loop per core; an object belongs to one loop and is touched only from it; other
 // threads send mail. The loop owns no thread: somebody drives it. run() drives it until stop();
 // a client's loop is *lent*: a thread in wait() takes the right to drive with try_drive() and turns
-// it itself, while the I/O thread sleeps (see LoopThread). In sim/ nobody waits: the simulator
+// it itself, while the I/O thread sleeps (see loop_thread.h). In sim/ nobody waits: the simulator
 // calls run_ready() and moves the clock to next_timer_ns().
 //
 // Order: completions and mail run in the order queued; timers by deadline, then by start order.
@@ -13,11 +13,12 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <utility>
 #include <vector>
 
 #include <sys/epoll.h>
 
+#include "loop/adaptive_spin.h"
 #include "loop/clock.h"
 #include "loop/completion.h"
 #include "loop/task.h"
@@ -83,6 +84,7 @@ class Mail {
   friend class Loop;
   void* owner_ = nullptr;
   void (*run_)(void*) = nullptr;
+  void (*drop_)(void*) = nullptr;  // frees mail that owns itself and will never run
   Mail* next_ = nullptr;
   std::atomic<bool> posted_{false};
 };
@@ -117,33 +119,61 @@ class Loop {
   void post(Mail& mail);
   // The convenient form for control paths; allocates.
   void post(std::move_only_function<void()> job);
-  // Makes the thread that waits in turn() return.
+  // Makes the thread that waits in turn(), or is about to, return.
   void wake();
+  bool on_loop_thread() const { return driver_.load(std::memory_order_relaxed) == this_thread(); }
 
   // --- the driver ---
   // Runs all that is ready now (mail, due timers, fd events without waiting, completions) and
   // returns how many callbacks ran.
   size_t run_ready();
-  // Like run_ready, but waits up to timeout_ns (UINT64_MAX: no limit) for something to be ready.
-  size_t turn(uint64_t timeout_ns);
-  void run();   // turns until stop()
-  void stop();  // any thread
+  // Runs mail and completions that are queued, without a look at fds and timers.
+  size_t run_queued();
+  // Like run_ready, but with nothing ready it first looks again for up to spin_ns, if spinning paid
+  // off lately (see AdaptiveSpin), and then sleeps up to timeout_ns (UINT64_MAX: no limit; 0: not
+  // at all) until something is.
+  size_t turn(uint64_t timeout_ns, uint64_t spin_ns = 0);
+  void run(uint64_t spin_ns = 0);  // turns until stop(), with the right to drive
+  void stop();                     // any thread
   // The earliest timer, UINT64_MAX if none.
   uint64_t next_timer_ns() const;
+  // Completions are queued; only turning the loop runs them.
+  bool has_completions() const { return !completions_.empty(); }
+  // A signal handler ended the sleep of the last turn().
+  bool interrupted() const { return interrupted_; }
+  AdaptiveSpin& adaptive_spin() { return spin_; }
 
-  // Lending. The holder of a Drive is the loop thread until it lets go.
+  // Lending. The holder of a Drive is the loop's thread until it lets go. Whoever lets go must then
+  // look at has_mail(): what was posted a moment before woke nobody.
   class Drive {
    public:
     Drive() = default;
-    explicit operator bool() const { return lock_.owns_lock(); }
+    Drive(Drive&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)) {}
+    Drive& operator=(Drive&& other) noexcept {
+      release();
+      loop_ = std::exchange(other.loop_, nullptr);
+      return *this;
+    }
+    ~Drive() { release(); }
+    explicit operator bool() const { return loop_ != nullptr; }
+    void release();
 
    private:
     friend class Loop;
-    explicit Drive(std::unique_lock<std::mutex> lock) : lock_(std::move(lock)) {}
-    std::unique_lock<std::mutex> lock_;
+    explicit Drive(Loop* loop) : loop_(loop) {}
+    Loop* loop_ = nullptr;
   };
   Drive try_drive();
+  // --- any thread, for the lender ---
+  bool driven() const { return driver_.load(std::memory_order_seq_cst) != nullptr; }
+  bool has_mail() const { return mail_.load(std::memory_order_seq_cst) != nullptr; }
   int epoll_fd() const { return epoll_fd_; }  // readable when turn() would find an fd event or mail
+  // Called by wake() when nobody drives, so that the lender can send somebody. Set it before other
+  // threads know the loop.
+  void on_wake_undriven(void* owner, void (*run)(void*)) {
+    wake_owner_ = owner;
+    wake_run_ = run;
+  }
 
  private:
   friend class Timer;
@@ -156,6 +186,10 @@ class Loop {
   size_t run_timers();
   size_t run_fds(uint64_t timeout_ns);
   size_t run_completions();
+  int wait_for_fds(uint64_t timeout_ns);
+  size_t spin_for_fds(uint64_t window_ns);
+  size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns);
+  static const void* this_thread();
 
   Clock& clock_;
   int epoll_fd_ = -1;
@@ -163,14 +197,21 @@ class Loop {
   static constexpr int kFdsPerTurn = 64;
   epoll_event ready_[kFdsPerTurn];
   int ready_count_ = 0;
+  bool interrupted_ = false;
+  AdaptiveSpin spin_;
   List<Completion> completions_;
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)
   uint64_t timer_order_ = 0;
   std::atomic<Mail*> mail_{nullptr};  // a stack; reversed when taken
+  Mail* taken_mail_ = nullptr;        // taken and not yet run
+  // Whoever posts must wake somebody: the driver sleeps, or let go of the loop.
   std::atomic<bool> sleeping_{false};
+  std::atomic<bool> woken_{false};  // wake() was called since the last sleep
   std::atomic<bool> stopping_{false};
+  std::atomic<const void*> driver_{nullptr};  // this_thread() of the holder of the Drive
+  void* wake_owner_ = nullptr;
+  void (*wake_run_)(void*) = nullptr;
   std::vector<std::unique_ptr<Spawned>> spawned_;
-  std::mutex drive_;
 };
 
 // Await a delay inside a coroutine: `co_await Delay(loop, 5 * kMs);`

@@ -175,6 +175,88 @@ TEST(Loop, mail_from_another_thread_wakes_a_sleeping_loop) {
   EXPECT_EQ(ran, 100);
 }
 
+// Posts from inside now_ns(), which turn() calls between its look at the mail and its sleep.
+class PostingClock final : public Clock {
+ public:
+  uint64_t now_ns() override {
+    if (Mail* once = std::exchange(mail, nullptr)) loop->post(*once);
+    return real.now_ns();
+  }
+  uint64_t wall_us() override { return real.wall_us(); }
+  RealClock real;
+  Loop* loop = nullptr;
+  Mail* mail = nullptr;
+};
+
+TEST(Loop, mail_posted_between_the_last_look_and_the_sleep_ends_the_sleep) {
+  PostingClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  struct Receiver {
+    int mails = 0;
+    void on_mail() { ++mails; }
+  } receiver;
+  Mail mail;
+  mail.bind<&Receiver::on_mail>(&receiver);
+  clock.loop = &loop;
+  for (const uint64_t spin_ns : {uint64_t{0}, 20 * kUs}) {
+    const uint64_t from_ns = clock.real.now_ns();
+    clock.mail = &mail;
+    receiver.mails = 0;
+    loop.turn(20 * kSecond, spin_ns);
+    EXPECT_EQ(receiver.mails, 1);
+    EXPECT_LT(clock.real.now_ns() - from_ns, 10 * kSecond);
+  }
+}
+
+TEST(Loop, wake_before_the_sleep_is_remembered) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  const uint64_t from_ns = clock.now_ns();
+  loop.wake();
+  loop.turn(20 * kSecond);
+  EXPECT_LT(clock.now_ns() - from_ns, 10 * kSecond);
+}
+
+TEST(Loop, jobs_posted_and_never_run_are_freed_with_the_loop) {
+  RealClock clock;
+  const auto held = std::make_shared<int>(1);
+  {
+    Loop loop(clock, Loop::Waits::epoll);
+    loop.post([held] {});
+  }
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST(AdaptiveSpin, stops_after_two_misses_and_starts_again_after_short_sleeps) {
+  constexpr uint64_t kWindowNs = 50 * kUs;
+  AdaptiveSpin spin;
+  EXPECT_TRUE(spin.worthwhile());
+  spin.spun(false, kWindowNs, kWindowNs);
+  EXPECT_TRUE(spin.worthwhile());
+  spin.spun(false, kWindowNs, kWindowNs);
+  EXPECT_FALSE(spin.worthwhile());
+  for (int i = 0; i < 100; ++i) spin.slept(kMs, kWindowNs);  // no spin would have met these
+  EXPECT_FALSE(spin.worthwhile());
+  spin.slept(kWindowNs, kWindowNs);
+  EXPECT_FALSE(spin.worthwhile());
+  spin.slept(kWindowNs, kWindowNs);
+  EXPECT_TRUE(spin.worthwhile());
+  spin.spun(true, kUs, kWindowNs);
+  EXPECT_TRUE(spin.worthwhile());
+}
+
+TEST(AdaptiveSpin, gives_up_for_long_after_losing_a_time_slice_even_if_it_found_work) {
+  constexpr uint64_t kWindowNs = 50 * kUs;
+  AdaptiveSpin spin;
+  spin.spun(true, 3 * kMs, kWindowNs);
+  int sleeps = 0;
+  while (!spin.worthwhile() && sleeps < 100000) {
+    spin.slept(kUs, kWindowNs);
+    ++sleeps;
+  }
+  EXPECT_EQ(sleeps, 1024);
+}
+
 TEST(Worker, jobs_run_elsewhere_and_complete_on_the_loop) {
   RealClock clock;
   Loop loop(clock, Loop::Waits::epoll);
