@@ -1,13 +1,13 @@
 // AdaptiveSpin: whether a loop with nothing to do should look again for some microseconds before it
 // sleeps.
 //
-// Sleeping and being woken costs up to 60 us, so a loop whose next event comes within the spin window
-// should look for it instead. But a spin that finds nothing burns a core that the peer may need, and
-// one that gives up the core between two looks (sched_yield, for a peer on the same core) may lose
-// it for a whole time slice. So: spin as long as spins find something; after two misses in a row, or
-// one lost slice, stop, and start again only after a number of sleeps so short that a spin would have
-// met their end. Each further miss doubles the number, each find halves it. An idle loop does not
-// turn, so it never spins. docs/decisions/003-lent-loop.md has the measurements.
+// Sleeping and being woken costs up to 60 us, so a loop whose next event comes within the spin
+// window should look for it instead. But a spin that finds nothing burns a core that the peer may
+// need, and one that gives up the core between two looks (sched_yield, for a peer on the same core)
+// may lose it for a whole time slice. So: spin as long as spins find something; after two misses in
+// a row, or one lost slice, stop, and start again only after a number of sleeps so short that a
+// spin would have met their end. Each further miss doubles the number, each find halves it. An idle
+// loop does not turn, so it never spins. docs/decisions/003-lent-loop.md has the measurements.
 // Belongs to one loop.
 #pragma once
 

@@ -1,11 +1,10 @@
 #include "loop/loop.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <ctime>
+#include <sched.h>
 #include <unistd.h>
 
 #include <sys/epoll.h>

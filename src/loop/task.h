@@ -2,8 +2,8 @@
 //
 // Lazy: it runs when awaited or spawned on a loop, always on that loop's thread. A Task owns its
 // frame; dropping an unfinished Task destroys the frame, so whoever drops it must know that none
-// of its completions is pending. We throw nothing but CheckFailure (in libgd2fs): it leaves the Task
-// and goes up to the loop's top, which poisons the loop; nobody resumes the awaiting Task.
+// of its completions is pending. We throw nothing but CheckFailure (in libgd2fs): it leaves the
+// Task and goes up to the loop's top, which poisons the loop; nobody resumes the awaiting Task.
 //
 // g++ 12 destroys an aggregate temporary awaitable twice (co_await Wrapper{co_await x}), so every
 // awaitable here has a constructor; write one co_await per statement, no capturing lambda
