@@ -1,0 +1,193 @@
+#include "fabric/frame_reader.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "fabric/stripes.h"
+
+namespace gd2fs {
+namespace {
+
+constexpr size_t kHeaderBytes = sizeof(FrameHeader);
+constexpr size_t kBodyKeptBytes = 64 * 1024;  // a larger body's memory is given back
+
+// Drained bytes land here; nobody reads them.
+constexpr size_t kDrainBytes = 64 * 1024;
+thread_local std::byte g_drain[kDrainBytes];
+
+}  // namespace
+
+FrameReader::FrameReader(FrameSink& sink) : sink_(sink) {}
+
+std::span<iovec> FrameReader::targets() {
+  payload_parts_ = 0;
+  payload_asked_ = 0;
+  if (state_ == State::header) {
+    if (begin_ > 0) {
+      std::memmove(buffer_, buffer_ + begin_, end_ - begin_);
+      end_ -= begin_;
+      begin_ = 0;
+    }
+    parts_[0] = {buffer_ + end_, kReadAheadBytes - end_};
+    asked_bytes_ = parts_[0].iov_len;
+    return {parts_, 1};
+  }
+  // Nothing is read ahead here: parse() has used it up.
+  uint64_t left = 0;
+  if (state_ == State::body) {
+    left = frame_.header.body_bytes - body_done_;
+    parts_[0] = {body_.data() + body_done_, left};
+    payload_parts_ = 1;
+  } else {
+    left = frame_.header.payload_bytes - payload_done_;
+    const uint64_t now = std::min<uint64_t>(left, kTurnBytes);
+    const Landing& landing = frame_.landing;
+    if (landing.window != nullptr) {
+      payload_parts_ =
+          window_parts(*landing.window, landing.offset + payload_done_, now, parts_, kPartsMax - 1);
+    } else if (!landing.memory.empty()) {
+      parts_[0] = {landing.memory.data() + payload_done_, now};
+      payload_parts_ = 1;
+    } else {
+      parts_[0] = {g_drain, std::min<uint64_t>(now, kDrainBytes)};
+      payload_parts_ = 1;
+    }
+  }
+  for (int i = 0; i < payload_parts_; ++i) payload_asked_ += parts_[i].iov_len;
+  asked_bytes_ = payload_asked_;
+  int count = payload_parts_;
+  begin_ = end_ = 0;
+  if (payload_asked_ == left) {
+    // The next header, and no more than it, so that its payload is not copied.
+    parts_[count++] = {buffer_, kHeaderBytes};
+    asked_bytes_ += kHeaderBytes;
+  }
+  return {parts_, static_cast<size_t>(count)};
+}
+
+void FrameReader::add_crc(size_t length_bytes) {
+  if (frame_.drained) return;
+  for (int i = 0; i < payload_parts_ && length_bytes > 0; ++i) {
+    const size_t part = std::min(length_bytes, parts_[i].iov_len);
+    crc_ = crc32c_extend(crc_, as_bytes(parts_[i].iov_base, part));
+    length_bytes -= part;
+  }
+}
+
+Status FrameReader::received(size_t length_bytes) {
+  CHECK(length_bytes <= asked_bytes_);
+  const size_t into = std::min(length_bytes, payload_asked_);
+  end_ += length_bytes - into;
+  if (state_ == State::body) {
+    body_done_ += into;
+    if (body_done_ < frame_.header.body_bytes) return {};
+    GD2FS_TRY(end_body());
+  } else if (state_ == State::payload) {
+    add_crc(into);
+    payload_done_ += into;
+    if (payload_done_ < frame_.header.payload_bytes) return {};
+    GD2FS_TRY(end_frame());
+  }
+  return parse();
+}
+
+Status FrameReader::parse() {
+  for (;;) {
+    const size_t available = end_ - begin_;
+    switch (state_) {
+      case State::header: {
+        if (available < kHeaderBytes) return {};
+        GD2FS_ASSIGN(frame_.header, decode_frame_header(buffer_ + begin_));
+        begin_ += kHeaderBytes;
+        GD2FS_TRY(begin_frame());
+        break;
+      }
+      case State::body:
+        begin_ += take_body(available);
+        if (body_done_ < frame_.header.body_bytes) return {};
+        GD2FS_TRY(end_body());
+        break;
+      case State::payload:
+        begin_ += take_payload(available);
+        if (payload_done_ < frame_.header.payload_bytes) return {};
+        GD2FS_TRY(end_frame());
+        break;
+    }
+  }
+}
+
+Status FrameReader::begin_frame() {
+  const FrameHeader& header = frame_.header;
+  frame_.drained = false;
+  frame_.payload_ok = true;
+  frame_.eager.clear();
+  GD2FS_ASSIGN(frame_.landing, sink_.on_header(header));
+  body_done_ = 0;
+  payload_done_ = 0;
+  crc_ = 0;
+  if (header.kind == FrameKind::message && header.payload_bytes > 0) {
+    frame_.eager.resize(header.payload_bytes);
+    frame_.landing.memory = frame_.eager;
+  }
+  frame_.drained = frame_.landing.window == nullptr && frame_.landing.memory.empty();
+  state_ = State::body;
+  // Grown before it is known that the bytes come; bounded by kFrameBodyMaxBytes for each lane.
+  body_.resize(header.body_bytes);
+  return header.body_bytes == 0 ? end_body() : Status();
+}
+
+size_t FrameReader::take_body(size_t available) {
+  const size_t part = std::min<size_t>(available, frame_.header.body_bytes - body_done_);
+  std::memcpy(body_.data() + body_done_, buffer_ + begin_, part);
+  body_done_ += part;
+  return part;
+}
+
+Status FrameReader::end_body() {
+  if (frame_.header.body_bytes > 0 && crc32c(body_) != frame_.header.body_crc) {
+    return {StatusCode::corrupt, "frame: body crc"};
+  }
+  frame_.body = body_;
+  state_ = State::payload;
+  return frame_.header.payload_bytes == 0 ? end_frame() : Status();
+}
+
+size_t FrameReader::take_payload(size_t available) {
+  const auto part = static_cast<size_t>(
+      std::min<uint64_t>(available, frame_.header.payload_bytes - payload_done_));
+  if (part == 0) return 0;
+  const ConstBytes from(buffer_ + begin_, part);
+  const Landing& landing = frame_.landing;
+  if (!frame_.drained) {
+    if (landing.window != nullptr) {
+      copy_into(*landing.window, landing.offset + payload_done_, from);
+    } else {
+      std::memcpy(landing.memory.data() + payload_done_, from.data(), part);
+    }
+    crc_ = crc32c_extend(crc_, from);
+  }
+  payload_done_ += part;
+  return part;
+}
+
+Status FrameReader::end_frame() {
+  state_ = State::header;
+  frame_.payload_ok = frame_.header.payload_bytes == 0 || crc_ == frame_.header.payload_crc;
+  GD2FS_TRY(sink_.on_frame(frame_));
+  if (body_.capacity() > kBodyKeptBytes) body_ = std::vector<std::byte>();
+  return {};
+}
+
+void FrameReader::forget(const Window& window) {
+  if (state_ == State::header || frame_.landing.window != &window) return;
+  frame_.landing = Landing();
+  frame_.drained = true;
+}
+
+void FrameReader::forget(const Pull& pull) {
+  if (state_ == State::header || frame_.landing.pull != &pull) return;
+  frame_.landing = Landing();
+  frame_.drained = true;
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,77 @@
+#include "fabric/frame_writer.h"
+
+#include <algorithm>
+
+#include "fabric/stripes.h"
+
+namespace gd2fs {
+namespace {
+constexpr size_t kZerosBytes = 64 * 1024;
+const std::byte g_zeros[kZerosBytes] = {};
+
+iovec part_of(const std::byte* data, size_t length_bytes) {
+  return {const_cast<std::byte*>(data), length_bytes};  // sendmsg only reads
+}
+}  // namespace
+
+OutFrame& FrameWriter::add() {
+  return frames_.emplace_back();
+}
+
+std::span<iovec> FrameWriter::parts() {
+  int count = 0;
+  for (OutFrame& frame : frames_) {
+    if (count + 3 > kPartsMax) break;
+    uint64_t skip = frame.sent_bytes;
+    if (skip < sizeof frame.header) {
+      parts_[count++] = part_of(frame.header + skip, sizeof frame.header - skip);
+      skip = 0;
+    } else {
+      skip -= sizeof frame.header;
+    }
+    if (skip < frame.body.size()) {
+      parts_[count++] = part_of(frame.body.data() + skip, frame.body.size() - skip);
+      skip = 0;
+    } else {
+      skip -= frame.body.size();
+    }
+    if (skip < frame.payload_bytes) {
+      const int before = count;
+      add_payload(frame, skip, count);
+      uint64_t covered = 0;
+      for (int i = before; i < count; ++i) covered += parts_[i].iov_len;
+      if (covered < frame.payload_bytes - skip) break;  // out of parts; the rest comes next time
+    }
+  }
+  return {parts_, static_cast<size_t>(count)};
+}
+
+void FrameWriter::add_payload(OutFrame& frame, uint64_t skip, int& count) {
+  if (frame.filler) {
+    for (uint64_t left = frame.payload_bytes - skip; left > 0 && count < kPartsMax;) {
+      const uint64_t part = std::min<uint64_t>(left, kZerosBytes);
+      parts_[count++] = part_of(g_zeros, part);
+      left -= part;
+    }
+  } else if (frame.window != nullptr) {
+    count += window_parts(*frame.window, frame.window_offset + skip, frame.payload_bytes - skip,
+                          parts_ + count, kPartsMax - count);
+  } else {
+    parts_[count++] = part_of(frame.bytes.data() + skip, frame.payload_bytes - skip);
+  }
+}
+
+void FrameWriter::forget(const Window& window) {
+  for (OutFrame& frame : frames_) {
+    if (frame.window != &window) continue;
+    frame.window = nullptr;
+    frame.filler = true;
+  }
+}
+
+void FrameWriter::clear() {
+  frames_.clear();
+  queued_bytes_ = 0;
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,62 @@
+// TcpListener: takes connections, lets those in who prove themselves, and hands their sessions out.
+// Each connection is greeted by a coroutine of its own; the oldest greeting makes room for a new
+// one when there are too many, since an honest one takes milliseconds. One loop.
+#pragma once
+
+#include <list>
+#include <memory>
+
+#include "fabric/log_limit.h"
+#include "fabric/tcp_greeting.h"
+#include "fabric/tcp_session.h"
+#include "loop/task_group.h"
+
+namespace gd2fs {
+
+class TcpListener final : public Listener {
+ public:
+  TcpListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, std::string address,
+              ListenOptions options, OnSession on_session);
+  ~TcpListener() override;
+  Status start();
+
+  std::string address() const override { return address_; }
+  size_t greetings() const { return guests_.size(); }
+
+ private:
+  struct Guest {  // a connection that has not proved itself
+    Guest(TcpListener& owner, TcpSocket socket);
+    TcpListener& listener;
+    std::string address;
+    TcpGreeting greeting;
+    Timer deadline;
+    std::list<Guest>::iterator self;
+    void on_deadline(Completion&);
+  };
+
+  void on_events(uint32_t events);
+  void on_resume(Completion&);
+  void welcome_guest(TcpSocket socket);
+  static Task<void> greet(Guest* guest);
+  static Task<Status> talk(Guest* guest);
+  std::vector<std::string> keys_for(const HelloFacts& hello) const;
+  Status open_session(Guest& guest, const ServerHandshake& handshake);
+  Status join_session(Guest& guest, const HelloFacts& hello);
+  Status say_welcome(Guest& guest, uint64_t number);
+  void log_refusal(const Guest& guest, const Status& reason);
+
+  Loop& loop_;
+  const TcpOptions tcp_;
+  TcpSocket socket_;
+  std::string address_;
+  ListenOptions options_;
+  OnSession on_session_;
+  Watch watch_;
+  Timer resume_;  // after descriptors ran out
+  LogLimit log_limit_;
+  std::shared_ptr<TcpSessions> sessions_ = std::make_shared<TcpSessions>();
+  std::list<Guest> guests_;  // oldest first
+  TaskGroup tasks_;
+};
+
+}  // namespace gd2fs

@@ -1,0 +1,200 @@
+// What arrives on a TcpSession.
+#include "fabric/reply.h"
+#include "fabric/stripes.h"
+#include "fabric/tcp_session.h"
+
+namespace gd2fs {
+namespace {
+
+Status violation(std::string_view what) {
+  return {StatusCode::invalid, what};
+}
+
+}  // namespace
+
+Result<Landing> TcpSession::on_header(TcpLane& lane, const FrameHeader& header) {
+  switch (header.kind) {
+    case FrameKind::message:
+    case FrameKind::reply:
+      // Keeps their order, and the memory for bodies to one lane.
+      if (lane.index() != 0) return gd2fs::fail(violation("a message on a lane other than 0"));
+      return Landing();
+    case FrameKind::stripe:
+      return land_stripe(header);
+    case FrameKind::pulled:
+      return land_pulled(header);
+    default:
+      return Landing();
+  }
+}
+
+Result<Landing> TcpSession::land_stripe(const FrameHeader& header) {
+  const auto found = windows_.find(header.request_id);
+  if (found == windows_.end()) return Landing();  // withdrawn: drained
+  Window& window = *found->second;
+  if (window.direction != Window::Direction::sink ||
+      !inside(window, header.offset, header.payload_bytes)) {
+    return gd2fs::fail(violation("the peer pushed outside of the window"));
+  }
+  Landing landing;
+  landing.window = &window;
+  landing.offset = header.offset;
+  return landing;
+}
+
+Pull* TcpSession::find_pull(const FrameHeader& header, uint64_t length_bytes, Bytes* place) {
+  const auto found = incoming_.find(header.request_id);
+  if (found == incoming_.end()) return nullptr;
+  List<Pull>& pulls = found->second->pulls;
+  for (Pull* pull = pulls.front(); pull != nullptr; pull = pulls.next(*pull)) {
+    *place = place_of(*pull, header.offset, length_bytes);
+    if (!place->empty()) return pull;
+  }
+  return nullptr;
+}
+
+Landing TcpSession::land_pulled(const FrameHeader& header) {
+  Landing landing;
+  landing.pull = find_pull(header, header.payload_bytes, &landing.memory);
+  return landing;
+}
+
+Status TcpSession::on_frame(TcpLane& lane, InFrame& frame) {
+  Status status;
+  switch (frame.header.kind) {
+    case FrameKind::message:
+      status = take_message(frame);
+      break;
+    case FrameKind::reply:
+      status = take_reply(frame);
+      break;
+    case FrameKind::stripe:
+      status = take_stripe(frame);
+      break;
+    case FrameKind::pull:
+      status = take_pull(frame.header);
+      break;
+    case FrameKind::pulled:
+      status = take_pulled(frame);
+      break;
+    case FrameKind::pull_gone:
+      status = take_pull_gone(frame.header);
+      break;
+    case FrameKind::ping:
+      if (!lane.pong_queued) {
+        lane.pong_queued = true;
+        queue_bare(lane, FrameKind::pong);
+      }
+      break;
+    case FrameKind::pong:
+      break;
+  }
+  if (closing_) return {StatusCode::canceled, "closed"};  // nothing more is taken
+  return status;
+}
+
+Status TcpSession::take_message(InFrame& frame) {
+  CHECK(events_ != nullptr);
+  const uint64_t id = frame.header.request_id;
+  if (id != 0) {
+    auto [place, is_new] = incoming_.try_emplace(id);
+    if (!is_new) return violation("the peer used a request id twice");
+    place->second = std::make_unique<Incoming>();
+    ++unanswered_;
+    if (unanswered_ > kRequestsMax) {
+      reply_error(*this, id, Status(StatusCode::busy, "requests_max reached"));
+      return {};
+    }
+    // Bytes that changed while they were sent, or that are too many, are pulled when they are
+    // wanted.
+    if (!frame.eager.empty() && frame.payload_ok &&
+        eager_in_bytes_ + frame.eager.size() <= kEagerTotalMaxBytes) {
+      Incoming& request = *place->second;
+      request.has_eager = true;
+      request.eager = std::move(frame.eager);
+      eager_in_bytes_ += request.eager.size();
+    }
+  }
+  events_->on_message(*this, {FrameKind::message, frame.header.type, id, frame.body});
+  return {};
+}
+
+Status TcpSession::take_reply(InFrame& frame) {
+  const uint64_t id = frame.header.request_id;
+  release_eager(id);
+  const auto found = windows_.find(id);
+  if (found != windows_.end() && found->second->direction == Window::Direction::sink) {
+    const uint64_t moved = found->second->moved_bytes;
+    const uint64_t pushed = frame.header.offset;
+    if (moved > pushed || pushed > found->second->total_bytes || held_.contains(id)) {
+      return violation("the reply does not match the bytes pushed for it");
+    }
+    if (moved < pushed) {
+      held_.emplace(id,
+                    HeldReply{frame.header.type, pushed, {frame.body.begin(), frame.body.end()}});
+      return {};
+    }
+  }
+  CHECK(events_ != nullptr);
+  events_->on_reply(*this, {FrameKind::reply, frame.header.type, id, frame.body});
+  return {};
+}
+
+Status TcpSession::take_stripe(InFrame& frame) {
+  if (frame.drained) return {};
+  if (!frame.payload_ok) return {StatusCode::corrupt, "stripe crc"};
+  Window& window = *frame.landing.window;
+  window.moved_bytes += frame.header.payload_bytes;
+  const auto held = held_.find(frame.header.request_id);
+  if (held == held_.end() || window.moved_bytes < held->second.pushed_bytes) return {};
+  if (window.moved_bytes > held->second.pushed_bytes) {
+    return violation("the reply does not match the bytes pushed for it");
+  }
+  const HeldReply reply = std::move(held->second);
+  held_.erase(held);
+  events_->on_reply(*this, {FrameKind::reply, reply.type, frame.header.request_id, reply.body});
+  return {};
+}
+
+Status TcpSession::take_pull(const FrameHeader& header) {
+  const auto found = windows_.find(header.request_id);
+  if (found == windows_.end()) return send_gone(header.request_id, header.offset, header.length);
+  Window& window = *found->second;
+  if (window.direction != Window::Direction::source ||
+      !inside(window, header.offset, header.length)) {
+    return violation("the peer pulled outside of the window");
+  }
+  if (answers_.size() >= kAnswersMax) return violation("the peer pulls more than it reads");
+  answers_.push_back({&window, header.offset, header.length});
+  kick();
+  return {};
+}
+
+Status TcpSession::take_pulled(InFrame& frame) {
+  if (frame.drained) return {};
+  Pull& pull = *frame.landing.pull;
+  if (!frame.payload_ok) {
+    finish_pull(pull, Status(StatusCode::corrupt, "the bytes changed while they were sent"));
+    return {};
+  }
+  // Another lane may have brought the same stripe meanwhile, from a peer that sends it twice.
+  if (place_of(pull, frame.header.offset, frame.header.payload_bytes).empty()) return {};
+  mark_arrived(pull, frame.header.offset);
+  if (fully_arrived(pull)) {
+    finish_pull(pull, Status());
+  } else {
+    ask(pull);
+  }
+  return {};
+}
+
+Status TcpSession::take_pull_gone(const FrameHeader& header) {
+  Bytes place;
+  Pull* pull = find_pull(header, header.length, &place);
+  if (pull != nullptr) {
+    finish_pull(*pull, Status(StatusCode::canceled, "the peer withdrew its memory"));
+  }
+  return {};
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,279 @@
+#include "fabric/tcp_session.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "fabric/stripes.h"
+
+namespace gd2fs {
+
+TcpSession::TcpSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
+                       uint32_t lanes, std::string session_key)
+    : loop_(loop),
+      options_(options),
+      peer_(std::move(peer)),
+      number_(number),
+      session_key_(std::move(session_key)),
+      lanes_(lanes) {
+  closed_.bind<&TcpSession::on_closed>(this);
+  flush_.bind<&TcpSession::on_flush>(this);
+  tick_.bind<&TcpSession::on_tick>(this);
+}
+
+TcpSession::~TcpSession() {
+  if (sessions_ != nullptr) sessions_->by_number.erase(number_);
+}
+
+void TcpSession::enter(std::shared_ptr<TcpSessions> sessions) {
+  sessions_ = std::move(sessions);
+  sessions_->by_number.emplace(number_, this);
+}
+
+Status TcpSession::check_lane(uint16_t index) const {
+  if (closing_) return {StatusCode::unavailable, "the session is closed"};
+  if (index >= lanes_.size()) return {StatusCode::invalid, "no such lane"};
+  if (lanes_[index] != nullptr) return {StatusCode::exists, "the lane is there already"};
+  return {};
+}
+
+Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
+  GD2FS_TRY(check_lane(index));
+  lanes_[index] = std::make_unique<TcpLane>(loop_, *this, index, std::move(socket));
+  if (!started_) return {};
+  kick();  // bytes may wait for a lane
+  return lanes_[index]->start();
+}
+
+Status TcpSession::start() {
+  started_ = true;
+  loop_.start(tick_, options_.ping_after_ns / 2);
+  for (auto& lane : lanes_) {
+    if (lane != nullptr) GD2FS_TRY(lane->start());
+  }
+  return {};
+}
+
+void TcpSession::set_eager_max_bytes(uint32_t bytes) {
+  eager_max_bytes_ = std::min<uint64_t>(bytes, kEagerTotalMaxBytes);
+}
+
+// --- messages ---
+
+Status TcpSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) {
+  if (closing_) return {StatusCode::unavailable, "the session is closed"};
+  if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the message is over 1 MiB"};
+  if (message_bytes_ + body.size() > kSendQueueMaxBytes) {
+    return {StatusCode::busy, "the peer does not read its messages"};
+  }
+  FrameHeader header;
+  header.kind = FrameKind::message;
+  header.type = type;
+  header.request_id = request_id;
+  std::vector<std::byte> eager;
+  if (window != nullptr && window->direction == Window::Direction::source && request_id != 0) {
+    const uint64_t length = window->total_bytes;
+    if (length > 0 && length <= kEagerMaxBytes && eager_out_bytes_ + length <= eager_max_bytes_) {
+      eager.resize(length);
+      copy_out_of(*window, 0, eager);
+      window->moved_bytes = length;
+      eager_out_.emplace(request_id, length);
+      eager_out_bytes_ += length;
+    }
+  }
+  queue_frame(header, body, eager);
+  return {};
+}
+
+Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
+  if (closing_) return {StatusCode::unavailable, "the session is closed"};
+  if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the reply is over 1 MiB"};
+  const auto found = incoming_.find(request_id);
+  if (found == incoming_.end() || found->second->replied) return {};
+  if (message_bytes_ + body.size() > kSendQueueMaxBytes + kReplyReserveBytes) {
+    return {StatusCode::busy, "the peer does not read its replies"};
+  }
+  Incoming& request = *found->second;
+  FrameHeader header;
+  header.kind = FrameKind::reply;
+  header.type = type;
+  header.request_id = request_id;
+  header.offset = request.pushed_bytes;
+  request.replied = true;
+  --unanswered_;
+  eager_in_bytes_ -= request.eager.size();
+  request.eager = {};
+  request.has_eager = false;
+  forget_if_done(request_id);
+  queue_frame(header, body);
+  return {};
+}
+
+void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager) {
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.body_crc = body.empty() ? 0 : crc32c(body);
+  header.payload_bytes = static_cast<uint32_t>(eager.size());
+  header.payload_crc = eager.empty() ? 0 : crc32c(eager);
+  OutFrame& frame = messages_.emplace_back();
+  encode_frame_header(header, frame.header);
+  frame.body.reserve(body.size() + eager.size());
+  frame.body.assign(body.begin(), body.end());
+  frame.body.insert(frame.body.end(), eager.begin(), eager.end());
+  frame.message = true;
+  message_bytes_ += frame.total_bytes();
+  kick();
+}
+
+// A ping or pong, on the lane that it is about.
+void TcpSession::queue_bare(TcpLane& lane, FrameKind kind) {
+  FrameHeader header;
+  header.kind = kind;
+  OutFrame& frame = lane.writer.add();
+  frame.pong = kind == FrameKind::pong;
+  encode_frame_header(header, frame.header);
+  lane.writer.added(frame);
+  kick();
+}
+
+void TcpSession::release_eager(uint64_t request_id) {
+  const auto found = eager_out_.find(request_id);
+  if (found == eager_out_.end()) return;
+  eager_out_bytes_ -= found->second;
+  eager_out_.erase(found);
+}
+
+// --- sending ---
+
+void TcpSession::kick() {
+  if (!flush_.pending() && started_ && !closing_) loop_.complete(flush_, Status());
+}
+
+void TcpSession::on_flush(Completion&) {
+  uint64_t written_bytes = 0;
+  bool progress = true;
+  while (progress && !closing_) {
+    if (written_bytes > kFlushTurnBytes) return kick();
+    progress = false;
+    for (auto& lane : lanes_) {
+      if (lane == nullptr || lane->blocked()) continue;
+      progress |= flush_lane(*lane, &written_bytes);
+      if (closing_) return;
+    }
+  }
+}
+
+// One write's worth for one lane. True if it had something to write.
+bool TcpSession::flush_lane(TcpLane& lane, uint64_t* written_bytes) {
+  constexpr size_t kFramesAtOnce = 16;
+  if (lane.index() == 0) {
+    while (!messages_.empty() && lane.writer.frames() < kFramesAtOnce) {
+      OutFrame& frame = lane.writer.add();
+      frame = std::move(messages_.front());
+      messages_.pop_front();
+      lane.writer.added(frame);
+    }
+  }
+  while (lane.writer.frames() < kFramesAtOnce && lane.writer.queued_bytes() < kStripeDefaultBytes) {
+    if (!next_stripe(lane)) break;
+  }
+  if (lane.writer.empty()) return false;
+  const uint64_t before = lane.writer.queued_bytes();
+  const Status status = lane.write([&](OutFrame& frame) { on_frame_sent(lane, frame); });
+  if (!status.ok()) {
+    fail(status);
+    return false;
+  }
+  *written_bytes += before - lane.writer.queued_bytes();
+  return true;
+}
+
+void TcpSession::on_frame_sent(TcpLane& lane, OutFrame& frame) {
+  if (frame.pong) lane.pong_queued = false;
+  if (frame.message) message_bytes_ -= frame.total_bytes();
+  if (frame.push != nullptr) {
+    Push& push = *frame.push;
+    if (--push.stripes_busy == 0 && (fully_cut(push) || !push.outcome.ok())) finish_push(push);
+  } else if (frame.window != nullptr) {
+    frame.window->moved_bytes += frame.payload_bytes;
+  }
+}
+
+// --- liveness ---
+
+void TcpSession::on_tick(Completion&) {
+  const uint64_t tick_ns = options_.ping_after_ns / 2;
+  for (auto& lane : lanes_) {
+    if (lane == nullptr) continue;
+    if (lane->take_heard()) {
+      lane->silent_ticks = 0;
+      continue;
+    }
+    // Counted in ticks of this loop, so that a process that was stopped itself blames nobody.
+    const uint64_t silent_ns = ++lane->silent_ticks * tick_ns;
+    if (silent_ns >= options_.dead_after_ns) {
+      return fail(Status(StatusCode::unavailable, "the peer was silent for too long"));
+    }
+    if (lane->silent_ticks == 2) queue_bare(*lane, FrameKind::ping);
+  }
+  loop_.start(tick_, tick_ns);
+}
+
+// --- the end ---
+
+void TcpSession::fail(const Status& reason) {
+  if (closing_) return;
+  uint64_t skipped = 0;
+  const bool violation = reason.is(StatusCode::invalid) || reason.is(StatusCode::corrupt) ||
+                         reason.is(StatusCode::unsupported);
+  if (violation && log_limit_.allow(loop_.now_ns(), &skipped)) {
+    GD2FS_LOG_WARN("session with {} ended: {}", peer_.address, reason.to_string());
+  }
+  close(reason.with(peer_.address));
+}
+
+void TcpSession::close(Status reason) {
+  if (closing_) return;
+  closing_ = true;
+  close_reason_ = std::move(reason);
+  send_last_words();
+  const Status lost(StatusCode::unavailable, close_reason_.text(), close_reason_.errno_value());
+  for (auto& lane : lanes_) {
+    if (lane != nullptr) lane->stop();
+  }
+  loop_.cancel(tick_);
+  messages_.clear();
+  windows_.clear();
+  held_.clear();
+  answers_.clear();
+  for (List<Push>* list : {&small_pushes_, &large_pushes_, &flying_pushes_}) {
+    while (Push* push = list->pop_front()) loop_.complete(push->done, lost);
+  }
+  for (auto& [id, request] : incoming_) {
+    while (Pull* pull = request->pulls.pop_front()) loop_.complete(pull->done, lost);
+  }
+  incoming_.clear();
+  loop_.complete(closed_, Status());
+}
+
+// What can still leave at once does, so that a last reply is not lost without need.
+void TcpSession::send_last_words() {
+  TcpLane* lane = lanes_[0].get();
+  if (lane == nullptr || !lane->open()) return;
+  while (!messages_.empty() || !lane->writer.empty()) {
+    if (!messages_.empty()) {
+      OutFrame& frame = lane->writer.add();
+      frame = std::move(messages_.front());
+      messages_.pop_front();
+      lane->writer.added(frame);
+    }
+    if (lane->blocked()) return;
+    if (!lane->write([](OutFrame&) {}).ok()) return;
+  }
+}
+
+void TcpSession::on_closed(Completion&) {
+  CHECK(events_ != nullptr);
+  events_->on_closed(*this, close_reason_);
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,161 @@
+// TcpSession: a Session over one or more TCP connections (lanes). See fabric.h for what it promises
+// and docs/protocol.md for what goes over the wire. Made by TcpFabric.
+//
+// Messages, replies and pulls go over lane 0, in order. Bytes are cut into stripes late: whichever
+// lane's socket takes bytes gets the next stripe, so that the fastest lane carries most and a
+// reply need not wait behind bytes that were queued long ago.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <unordered_map>
+
+#include "fabric/log_limit.h"
+#include "fabric/tcp_lane.h"
+
+namespace gd2fs {
+
+class TcpSession;
+
+struct TcpOptions {
+  // A session gets at least this many lanes, whatever its owner asked for.
+  uint32_t lanes_min = 4;
+  uint64_t ping_after_ns = 2 * kSecond;  // of silence on a lane
+  uint64_t dead_after_ns = 5 * kSecond;
+  uint32_t greetings_max = 256;  // connections that have not yet proved themselves
+};
+
+// The sessions that a listener has let in, by number; lives as long as any of them.
+struct TcpSessions {
+  std::unordered_map<uint64_t, TcpSession*> by_number;
+};
+
+class TcpSession final : public Session {
+ public:
+  static constexpr size_t kReplyReserveBytes = kSendQueueMaxBytes;  // beyond what send() may use
+  static constexpr uint64_t kFlushTurnBytes = 4 << 20;  // sent before others get their turn
+  static constexpr size_t kSmallPushBytes = 64 * 1024;  // sent before larger ones, over lane 0
+  static constexpr size_t kAnswersMax = 65536;          // stripes that the peer asked for at once
+
+  TcpSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number, uint32_t lanes,
+             std::string session_key);
+  ~TcpSession() override;
+
+  // --- for the listener and connect ---
+  uint64_t number() const { return number_; }
+  uint32_t lanes() const { return static_cast<uint32_t>(lanes_.size()); }
+  const std::string& session_key() const { return session_key_; }
+  void enter(std::shared_ptr<TcpSessions> sessions);
+  // exists: that lane is there. Lane 0 comes first; the session lives from start() on.
+  Status check_lane(uint16_t index) const;
+  Status add_lane(uint16_t index, TcpSocket socket);
+  Status start();
+  // What the peer's Welcome allows us.
+  void set_eager_max_bytes(uint32_t bytes);
+
+  // --- Session ---
+  const Peer& peer() const override { return peer_; }
+  bool open() const override { return !closing_; }
+  std::string_view path() const override { return "tcp"; }
+  Status send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) override;
+  Status reply(uint16_t type, uint64_t request_id, ConstBytes body) override;
+  void expose(Window& window) override;
+  void withdraw(Window& window, Completion& done) override;
+  void push(Push& push) override;
+  void pull(Pull& pull) override;
+  void drop_request(uint64_t request_id) override;
+  void close(Status reason) override;
+
+  // --- for its lanes ---
+  Result<Landing> on_header(TcpLane& lane, const FrameHeader& header);
+  Status on_frame(TcpLane& lane, InFrame& frame);
+  void on_room() { kick(); }
+  void fail(const Status& reason);  // what the peer or the network did wrong
+
+ private:
+  struct Incoming {  // a request of the peer
+    bool replied = false;
+    uint64_t pushed_bytes = 0;
+    uint32_t pushes = 0;  // not yet done
+    bool has_eager = false;
+    std::vector<std::byte> eager;
+    List<Pull> pulls;
+  };
+  struct Answer {  // a stripe that the peer pulls
+    Window* window;
+    uint64_t offset;
+    uint64_t length_bytes;
+  };
+  struct HeldReply {
+    uint16_t type = 0;
+    uint64_t pushed_bytes = 0;
+    std::vector<std::byte> body;
+  };
+  using IncomingMap = std::unordered_map<uint64_t, std::unique_ptr<Incoming>>;
+
+  // tcp_session.cc
+  void kick();
+  void on_flush(Completion&);
+  void on_closed(Completion&);
+  void on_tick(Completion&);
+  bool flush_lane(TcpLane& lane, uint64_t* written_bytes);
+  void on_frame_sent(TcpLane& lane, OutFrame& frame);
+  void send_last_words();
+  void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {});
+  void queue_bare(TcpLane& lane, FrameKind kind);
+  void release_eager(uint64_t request_id);
+  // tcp_receive.cc
+  Pull* find_pull(const FrameHeader& header, uint64_t length_bytes, Bytes* place);
+  Result<Landing> land_stripe(const FrameHeader& header);
+  Landing land_pulled(const FrameHeader& header);
+  Status take_message(InFrame& frame);
+  Status take_reply(InFrame& frame);
+  Status take_stripe(InFrame& frame);
+  Status take_pull(const FrameHeader& header);
+  Status take_pulled(InFrame& frame);
+  Status take_pull_gone(const FrameHeader& header);
+  Status deliver_reply(uint64_t request_id, const HeldReply& reply);
+  // tcp_transfers.cc
+  bool next_stripe(TcpLane& lane);
+  void add_push_stripe(TcpLane& lane, List<Push>& from);
+  void add_answer(TcpLane& lane);
+  void finish_push(Push& push);
+  void ask(Pull& pull);
+  void finish_pull(Pull& pull, Status status);
+  void forget_if_done(uint64_t request_id);
+  Status send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes);
+
+  Loop& loop_;
+  const TcpOptions options_;
+  Peer peer_;
+  const uint64_t number_;
+  const std::string session_key_;
+  std::shared_ptr<TcpSessions> sessions_;
+  std::vector<std::unique_ptr<TcpLane>> lanes_;  // null: not joined yet
+  bool started_ = false;
+  bool closing_ = false;
+  Status close_reason_;
+  Completion closed_;
+  Completion flush_;
+  Timer tick_;
+  LogLimit log_limit_;
+
+  std::deque<OutFrame> messages_;  // for lane 0
+  size_t message_bytes_ = 0;       // of those and of the ones a lane is sending
+
+  std::unordered_map<uint64_t, Window*> windows_;
+  std::unordered_map<uint64_t, HeldReply> held_;
+  std::unordered_map<uint64_t, uint64_t> eager_out_;  // bytes, by request
+  uint64_t eager_out_bytes_ = 0;
+  uint64_t eager_max_bytes_ = kEagerTotalMaxBytes;
+  std::deque<Answer> answers_;
+
+  IncomingMap incoming_;
+  size_t unanswered_ = 0;
+  uint64_t eager_in_bytes_ = 0;
+  List<Push> small_pushes_;  // with bytes left to cut
+  List<Push> large_pushes_;
+  List<Push> flying_pushes_;  // cut, and a lane still needs their memory
+};
+
+}  // namespace gd2fs

@@ -1,0 +1,131 @@
+#include "fabric/tcp_socket.h"
+
+#include <cerrno>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace gd2fs {
+namespace {
+
+constexpr int kListenBacklog = 512;
+
+Status error_here(std::string_view what) {
+  return Status::from_errno(errno, what);
+}
+
+}  // namespace
+
+void TcpSocket::close() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+Result<TcpSocket> TcpSocket::listen(const SocketAddress& address) {
+  const std::string what = "listen on " + address.to_string();
+  TcpSocket made(socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.open()) return fail(error_here(what));
+  const int on = 1;
+  // A server that starts again finds its old connections still closing.
+  if (setsockopt(made.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
+    return fail(error_here(what));
+  }
+  if (bind(made.fd(), address.get(), address.length) != 0) return fail(error_here(what));
+  if (::listen(made.fd(), kListenBacklog) != 0) return fail(error_here(what));
+  return made;
+}
+
+Result<TcpSocket> TcpSocket::connect(const SocketAddress& to, const SocketAddress* from) {
+  TcpSocket made(socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.open()) return fail(error_here("socket"));
+  if (from != nullptr) {
+    // The port is chosen at connect, when the whole pair is known: else they run out early. An old
+    // kernel without the option works as well.
+    const int on = 1;
+    setsockopt(made.fd(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(made.fd(), from->get(), from->length) != 0) {
+      return fail(error_here("bind to " + from->to_string()));
+    }
+  }
+  GD2FS_TRY(made.set_up());
+  int result = 0;
+  do {
+    result = ::connect(made.fd(), to.get(), to.length);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0 && errno != EINPROGRESS) return fail(error_here("connect"));
+  return made;
+}
+
+Status TcpSocket::connect_result() const {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return error_here("connect");
+  if (error != 0) return Status::from_errno(error, "connect");
+  return {};
+}
+
+Result<TcpSocket> TcpSocket::accept() const {
+  for (;;) {
+    TcpSocket taken(accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (taken.open()) return taken;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return TcpSocket();
+    // Others are the fate of that one connection (accept(2)).
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      return fail(error_here("accept"));
+    }
+    if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK || errno == EOPNOTSUPP) {
+      return fail(error_here("accept"));
+    }
+  }
+}
+
+Status TcpSocket::set_up() const {
+  const int on = 1;
+  if (setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
+    return error_here("TCP_NODELAY");
+  }
+  return {};
+}
+
+TcpSocket::Moved TcpSocket::read(std::span<iovec> parts) const {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  ssize_t moved = 0;
+  do {
+    moved = recvmsg(fd_, &message, MSG_DONTWAIT);
+  } while (moved < 0 && errno == EINTR);
+  Moved result;
+  if (moved > 0) {
+    result.bytes = static_cast<size_t>(moved);
+  } else if (moved == 0) {
+    result.ended = true;
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    result.would_block = true;
+  } else {
+    result.error = errno;
+  }
+  return result;
+}
+
+TcpSocket::Moved TcpSocket::write(std::span<iovec> parts) const {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  ssize_t moved = 0;
+  do {
+    moved = sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (moved < 0 && errno == EINTR);
+  Moved result;
+  if (moved >= 0) {
+    result.bytes = static_cast<size_t>(moved);
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    result.would_block = true;
+  } else {
+    result.error = errno;
+  }
+  return result;
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,55 @@
+// TcpSocket: owns one non-blocking TCP socket.
+#pragma once
+
+#include <span>
+#include <utility>
+
+#include <sys/uio.h>
+
+#include "fabric/tcp_address.h"
+
+namespace gd2fs {
+
+class TcpSocket {
+ public:
+  TcpSocket() = default;
+  explicit TcpSocket(int fd) : fd_(fd) {}
+  TcpSocket(TcpSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  TcpSocket& operator=(TcpSocket&& other) noexcept {
+    if (this != &other) {
+      close();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  ~TcpSocket() { close(); }
+
+  int fd() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  void close();
+
+  // A listening socket; port 0 picks one.
+  static Result<TcpSocket> listen(const SocketAddress& address);
+  // A connect that has begun: writable when it ended, then connect_result().
+  static Result<TcpSocket> connect(const SocketAddress& to, const SocketAddress* from);
+  Status connect_result() const;
+  // Not open(): nobody waits to be accepted. busy: out of descriptors or memory.
+  Result<TcpSocket> accept() const;
+
+  // What every connection gets: no delay, so that a small frame leaves at once.
+  Status set_up() const;
+
+  struct Moved {
+    size_t bytes = 0;
+    bool would_block = false;
+    int error = 0;
+    bool ended = false;
+  };
+  Moved read(std::span<iovec> parts) const;
+  Moved write(std::span<iovec> parts) const;
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace gd2fs
