@@ -1,0 +1,29 @@
+// `gd2fs bench`: see bench/bench.h.
+#include "cli/bench/bench.h"
+#include "cli/command.h"
+
+namespace gd2fs::cli {
+
+void add_bench(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<BenchOptions>();
+  options->folder = "/var/tmp";
+  CLI::App* verb =
+      app.add_subcommand("bench", "Measure GD2FS beside raw sockets and the raw drive");
+  verb->add_option("--dir", options->folder, "A directory on the drive to measure")
+      ->type_name("DIR")
+      ->capture_default_str();
+  verb->add_option("--lanes", options->lanes, "TCP connections, of GD2FS and of the raw sockets")
+      ->check(CLI::Range(1, 16));
+  verb->add_flag("--quick", options->quick, "Small sizes and few samples, to see that all works");
+  verb->add_flag("--json", options->json, "A list of rows on standard output, nothing else");
+  verb->callback([&chosen, options] {
+    chosen.run = [options](const Invocation& invocation) -> int {
+      options->program = invocation.program;
+      options->slab_bytes = invocation.config.slab_bytes;
+      options->json = options->json || invocation.output == OutputFormat::json;
+      return run_bench(*options);
+    };
+  });
+}
+
+}  // namespace gd2fs::cli
