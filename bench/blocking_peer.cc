@@ -58,15 +58,15 @@ void read_blocking(int fd, uint64_t offset, Bytes into) {
   receive_all(fd, into.data(), into.size());
 }
 
-void read_stripes_blocking(int fd, Bytes into, uint32_t lane, uint32_t lanes) {
+void read_stripes_blocking(int fd, Bytes into, uint32_t lane, uint32_t lanes, uint32_t window) {
   const uint64_t step = static_cast<uint64_t>(kStripeBytes) * lanes;
   uint64_t asked = static_cast<uint64_t>(kStripeBytes) * lane;
   uint32_t outstanding = 0;
   for (uint64_t at = asked; at < into.size(); at += step) {
-    if (outstanding <= kAsksPerLaneMax / 2) {  // fill the window in one send, as the loop does
-      Ask asks[kAsksPerLaneMax];
+    if (outstanding <= window / 2) {  // fill the window in one send, as the loop does
+      Ask asks[kWindowMax];
       size_t count = 0;
-      for (; outstanding < kAsksPerLaneMax && asked < into.size(); asked += step, ++outstanding) {
+      for (; outstanding < window && asked < into.size(); asked += step, ++outstanding) {
         asks[count++] = {asked, kStripeBytes, 1};
       }
       send_all(fd, asks, count * sizeof(Ask));

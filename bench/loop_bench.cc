@@ -5,8 +5,8 @@
 // with a thread per lane and side; one loop per side). Servers are processes of their own. Modes
 // take turns; each figure is the median of the rounds, each ratio the median of the rounds' ratios.
 //
-//   loop_bench [--rounds N] [--reads N] [--lanes N] [--congestion NAME]
-//              [--client-spin-us N] [--server-spin-us N]
+//   loop_bench [--rounds N] [--reads N] [--lanes N] [--window N]
+//              [--congestion NAME] [--client-spin-us N] [--server-spin-us N]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -23,8 +23,8 @@
 #include <sys/wait.h>
 
 #include "bench/blocking_peer.h"
+#include "bench/loop_client.h"
 #include "bench/loop_peer.h"
-#include "loop/loop_thread.h"
 
 namespace gd2fs::bench {
 namespace {
@@ -34,11 +34,18 @@ RealClock g_clock;
 struct Settings {
   uint64_t rounds = 5;
   uint64_t reads = 5000;
-  uint64_t lanes = 0;  // 0: 1, 2 and 4
+  uint64_t lanes = 0;   // 0: 1, 2 and 4
+  uint64_t window = 2;  // stripes asked for and not yet here, per lane
   uint64_t client_spin_us = 50;
   uint64_t server_spin_us = 50;
   std::string congestion;  // empty: the kernel's default
 };
+
+LoopClient::Settings client_settings(const Settings& settings, uint32_t lanes) {
+  return {.lanes = lanes,
+          .window = static_cast<uint32_t>(settings.window),
+          .spin_ns = settings.client_spin_us * kUs};
+}
 
 Bytes touched_memory(uint64_t length_bytes) {
   void* memory = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE,
@@ -130,118 +137,12 @@ Latency blocking_reads(const Settings& settings, uint16_t port, Bytes memory) {
   });
 }
 
-// A client whose lanes live on a lent loop.
-class LoopClient {
- public:
-  LoopClient(const Settings& settings, uint16_t port, uint32_t lanes, Bytes memory)
-      : spin_ns_(settings.client_spin_us * kUs), memory_(memory) {
-    LoopThread::Options options;
-    options.spin_ns = spin_ns_;
-    auto thread = LoopThread::start(g_clock, std::move(options));
-    CHECK(thread.has_value());
-    thread_ = std::move(*thread);
-    run([&] {
-      for (uint32_t i = 0; i < lanes; ++i) {
-        lanes_.push_back(
-            std::make_unique<ClientLane>(thread_->loop(), connect_to(port), memory_,
-                                         [this, i](const Ask& answer) { on_answer(i, answer); }));
-      }
-    });
-  }
-  ~LoopClient() {
-    thread_->stop();
-    lanes_.clear();
-  }
-
-  // The caller submits in place and drives until the answer is there.
-  void read_driving(uint64_t offset) {
-    WaitFlag flag(*thread_);
-    flag_ = &flag;
-    small_offset_ = offset;
-    thread_->submit(ask_small_);
-    CHECK(thread_->drive_until(flag, UINT64_MAX, spin_ns_) == LoopThread::Woken::flag);
-  }
-  // The caller posts and sleeps: the I/O thread does all the work.
-  void read_by_io_thread(uint64_t offset) {
-    flag_ = nullptr;
-    small_offset_ = offset;
-    answered_.store(0, std::memory_order_relaxed);
-    thread_->loop().post(ask_small_);
-    while (answered_.load(std::memory_order_acquire) == 0) {
-      futex_wait(answered_, 0, UINT64_MAX);
-    }
-  }
-  void read_stripes() {
-    WaitFlag flag(*thread_);
-    flag_ = &flag;
-    thread_->submit([this] {
-      asked_bytes_ = answered_bytes_ = 0;
-      lane_asks_.assign(lanes_.size(), 0);
-      for (uint32_t lane = 0; lane < lanes_.size(); ++lane) ask_stripes(lane);
-    });
-    CHECK(thread_->drive_until(flag, UINT64_MAX, spin_ns_) == LoopThread::Woken::flag);
-  }
-  template <class Job>
-  void run(Job job) {
-    WaitFlag flag(*thread_);
-    thread_->submit([&] {
-      job();
-      flag.set();
-    });
-    CHECK(thread_->drive_until(flag, UINT64_MAX) == LoopThread::Woken::flag);
-  }
-
- private:
-  void ask_small() {
-    const Ask ask{small_offset_, kSmallReadBytes, 0};
-    lanes_[0]->ask({&ask, 1});
-  }
-  // Fills the lane's window once it is half empty, in one send: a send of 16 bytes costs as much as
-  // one of many, since the kernel runs the other side's acknowledgements in it.
-  void ask_stripes(uint32_t lane) {
-    if (lane_asks_[lane] > kAsksPerLaneMax / 2) return;
-    Ask asks[kAsksPerLaneMax];
-    uint32_t count = 0;
-    for (; lane_asks_[lane] < kAsksPerLaneMax && asked_bytes_ < memory_.size(); ++count) {
-      asks[count] = {asked_bytes_, kStripeBytes, 1};
-      asked_bytes_ += kStripeBytes;
-      ++lane_asks_[lane];
-    }
-    if (count > 0) lanes_[lane]->ask({asks, count});
-  }
-  void on_answer(uint32_t lane, const Ask& answer) {
-    if (answer.tag == 1) {
-      answered_bytes_ += answer.length_bytes;
-      --lane_asks_[lane];
-      ask_stripes(lane);
-      if (answered_bytes_ < memory_.size()) return;
-    }
-    if (flag_ != nullptr) return flag_->set();
-    answered_.store(1, std::memory_order_release);
-    futex_wake_one(answered_);
-  }
-
-  uint64_t spin_ns_;
-  Bytes memory_;
-  std::unique_ptr<LoopThread> thread_;
-  std::vector<std::unique_ptr<ClientLane>> lanes_;
-  struct AskSmall : Mail {
-    explicit AskSmall(LoopClient* client) { bind<&LoopClient::ask_small>(client); }
-  } ask_small_{this};
-  uint64_t small_offset_ = 0;
-  WaitFlag* flag_ = nullptr;
-  std::atomic<uint32_t> answered_{0};
-  uint64_t asked_bytes_ = 0;
-  uint64_t answered_bytes_ = 0;
-  std::vector<uint32_t> lane_asks_;
-};
-
-void blocking_stripes(uint16_t port, uint32_t lanes, Bytes memory) {
+void blocking_stripes(uint16_t port, uint32_t lanes, uint32_t window, Bytes memory) {
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < lanes; ++i) {
     threads.emplace_back([=] {
       const Fd fd = connect_to(port);
-      read_stripes_blocking(fd.get(), memory, i, lanes);
+      read_stripes_blocking(fd.get(), memory, i, lanes, window);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -264,17 +165,17 @@ void bench_latency(const Settings& settings, const Server& blocking, const Serve
     Latency measured[4];
     measured[0] = blocking_reads(settings, blocking.port(), memory);
     {
-      LoopClient client(settings, loop.port(), 1, memory);
+      LoopClient client(client_settings(settings, 1), loop.port(), memory);
       measured[1] = time_reads(settings.reads, [&](uint64_t at) { client.read_driving(at); });
     }
     {
       Settings no_spin = settings;
       no_spin.client_spin_us = 0;
-      LoopClient client(no_spin, loop.port(), 1, memory);
+      LoopClient client(client_settings(no_spin, 1), loop.port(), memory);
       measured[2] = time_reads(settings.reads, [&](uint64_t at) { client.read_driving(at); });
     }
     {
-      LoopClient client(settings, loop.port(), 1, memory);
+      LoopClient client(client_settings(settings, 1), loop.port(), memory);
       measured[3] = time_reads(settings.reads, [&](uint64_t at) { client.read_by_io_thread(at); });
     }
     for (int i = 0; i < 4; ++i) {
@@ -308,6 +209,7 @@ Bulk time_bulk(const Server& server, Read read) {
 
 void bench_stripes(const Settings& settings, const Server& blocking, const Server& loop,
                    Bytes memory) {
+  const auto window = static_cast<uint32_t>(settings.window);
   std::printf(
       "256 MiB in 512 KiB stripes  blocking GB/s  CPU s/GB   loop GB/s  CPU s/GB   ratio\n");
   for (const uint32_t lanes : {1U, 2U, 4U}) {
@@ -318,10 +220,11 @@ void bench_stripes(const Settings& settings, const Server& blocking, const Serve
     std::vector<double> ours_cpu;
     std::vector<double> ratio;
     for (uint64_t round = 0; round < settings.rounds; ++round) {
-      const Bulk a = time_bulk(blocking, [&] { blocking_stripes(blocking.port(), lanes, memory); });
+      const Bulk a =
+          time_bulk(blocking, [&] { blocking_stripes(blocking.port(), lanes, window, memory); });
       check_bytes(memory, 0);
       std::memset(memory.data(), 0, memory.size());
-      LoopClient client(settings, loop.port(), lanes, memory);
+      LoopClient client(client_settings(settings, lanes), loop.port(), memory);
       const Bulk b = time_bulk(loop, [&] { client.read_stripes(); });
       check_bytes(memory, 0);
       std::memset(memory.data(), 0, memory.size());
@@ -337,7 +240,7 @@ void bench_stripes(const Settings& settings, const Server& blocking, const Serve
 }
 
 void bench_idle(const Settings& settings, const Server& loop, Bytes memory) {
-  LoopClient client(settings, loop.port(), 1, memory);
+  LoopClient client(client_settings(settings, 1), loop.port(), memory);
   client.read_driving(0);
   const uint64_t server_ns = loop.cpu_ns();
   const uint64_t client_ns = own_cpu_ns();
@@ -373,6 +276,7 @@ int main(int argc, char** argv) {
   } flags[] = {{"--rounds", &settings.rounds},
                {"--reads", &settings.reads},
                {"--lanes", &settings.lanes},
+               {"--window", &settings.window},
                {"--client-spin-us", &settings.client_spin_us},
                {"--server-spin-us", &settings.server_spin_us}};
   for (int i = 1; i < argc; i += 2) {
@@ -390,6 +294,10 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "unknown or unfinished option %s\n", argv[i]);
       return 2;
     }
+  }
+  if (settings.window == 0 || settings.window > gd2fs::bench::kWindowMax) {
+    std::fprintf(stderr, "--window is 1 to %u\n", gd2fs::bench::kWindowMax);
+    return 2;
   }
   return gd2fs::bench::run(settings);
 }

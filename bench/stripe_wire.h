@@ -27,7 +27,7 @@ static_assert(sizeof(Ask) == 16);
 inline constexpr uint32_t kSmallReadBytes = 4096;
 inline constexpr uint32_t kStripeBytes = 512 * kKiB;
 inline constexpr uint64_t kBulkBytes = 256 * kMiB;
-inline constexpr uint32_t kAsksPerLaneMax = 16;
+inline constexpr uint32_t kWindowMax = 64;  // asks in flight per lane
 
 // An open file descriptor.
 class Fd {
