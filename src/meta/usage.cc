@@ -36,14 +36,20 @@ Task<Result<Shards>> read_shards(MetaTransaction& tx, uint16_t cluster) {
   co_return shards;
 }
 
-// Grants every shard what it has reserved plus an equal part of what is left (or minus an equal
-// part of what is too much), the remainder to `first`: the grants sum up to the quota.
+// Of a shard that may reserve nothing without asking all.
+constexpr int64_t kNothingGranted = INT64_MIN / 2;
+
+// Grants every shard what it has reserved plus an equal part of what is left, the remainder to
+// `first`: the grants sum up to the quota, and no shard has reserved more than its grant. While
+// more is reserved than the quota, there are no such grants: nobody may reserve without asking all.
 void deal(Shards& shards, uint64_t quota_bytes, uint8_t first) {
   int64_t left = static_cast<int64_t>(quota_bytes);
   for (const UsageRecord& shard : shards) left -= shard.reserved_bytes;
   const int64_t part = left / kUsageShards;
-  for (UsageRecord& shard : shards) shard.granted_bytes = shard.reserved_bytes + part;
-  shards[first].granted_bytes += left - part * kUsageShards;
+  for (UsageRecord& shard : shards) {
+    shard.granted_bytes = left < 0 ? kNothingGranted : shard.reserved_bytes + part;
+  }
+  if (left > 0) shards[first].granted_bytes += left - part * kUsageShards;
 }
 
 void add(UsageRecord& record, const UsageDelta& delta) {
