@@ -71,7 +71,6 @@ struct StoreRead {
   friend class Store;
   friend struct StoreReadState;
   std::vector<SlabPage*> pages_;
-  Store* store_ = nullptr;
 };
 
 // One write to one chunk; caller-owned. reserve() -> fill `buffer` -> commit() or abort().
@@ -125,6 +124,9 @@ struct StoreStats {
   uint64_t commits = 0;  // group commits
   uint64_t committed_writes = 0;
   uint64_t corrupt_blocks = 0;
+  uint64_t slots_taken = 0;    // when all is quiet: as many as extents
+  uint64_t slots_unwiped = 0;  // free, with an old descriptor in them
+  uint64_t pages_held = 0;
   uint32_t drives = 0;
   uint32_t drives_set_aside = 0;
 };

@@ -1,0 +1,234 @@
+#include "store/format.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdio>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+
+namespace gd2fs {
+namespace {
+
+// Eight ASCII letters, as they appear in a hex dump.
+constexpr uint64_t magic(const char (&text)[9]) {
+  uint64_t value = 0;
+  for (int i = 7; i >= 0; --i) value = (value << 8) | static_cast<uint8_t>(text[i]);
+  return value;
+}
+constexpr uint64_t kSuperblockMagic = magic("GD2FSDRV");
+constexpr uint64_t kDataFileMagic = magic("GD2FSDAT");
+constexpr uint64_t kDescriptorMagic = magic("GD2FSEXT");
+constexpr uint64_t kWipedMagic = magic("GD2FSWIP");
+
+// Superblock and data file header: the checksum at 60 covers what is before it. That much may
+// never change, so that any later version can be told from damage.
+constexpr size_t kCrcAt = 60;
+
+void put_header_crc(Bytes out) {
+  store_le(&out[kCrcAt], crc32c(ConstBytes(out).first(kCrcAt)));
+}
+
+Status check_header(ConstBytes bytes, uint64_t expected_magic, std::string_view what) {
+  if (bytes.size() < kHeaderBytes) return Status(StatusCode::corrupt, what).with("too short");
+  if (load_le<uint64_t>(&bytes[0]) != expected_magic ||
+      load_le<uint32_t>(&bytes[kCrcAt]) != crc32c(bytes.first(kCrcAt))) {
+    return Status(StatusCode::corrupt, what).with("damaged");
+  }
+  if (load_le<uint16_t>(&bytes[8]) > kStoreFormatVersion) {
+    return Status(StatusCode::unsupported, what).with("written by a newer version of GD2FS");
+  }
+  return {};
+}
+
+bool all_zero(ConstBytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+constexpr size_t kTableCrcAt = 120;
+constexpr size_t kDescriptorCrcAt = 124;
+
+bool plausible(const Descriptor& d) {
+  return d.slot_class < kSlotClasses && d.chunk_log2 >= kChunkLog2Min &&
+         d.chunk_log2 <= kChunkLog2Max && d.blocks >= 1 &&
+         uint32_t{d.first_block} + d.blocks <= blocks_in_chunk(d.chunk_log2) &&
+         d.blocks <= (1u << d.slot_class);
+}
+
+}  // namespace
+
+uint8_t slot_class_for(uint32_t blocks) {
+  CHECK(blocks >= 1 && blocks <= kChunkBlocksMax);
+  return static_cast<uint8_t>(std::bit_width(blocks - 1));
+}
+
+std::string DriveUuid::to_string() const {
+  std::string text;
+  for (const std::byte b : bytes) {
+    char hex[3];
+    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned>(b));
+    text += hex;
+  }
+  return text;
+}
+
+void encode_superblock(const Superblock& superblock, Bytes out) {
+  CHECK(out.size() == kHeaderBytes);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  store_le(&out[0], kSuperblockMagic);
+  store_le(&out[8], kStoreFormatVersion);
+  store_le(&out[16], superblock.deployment_id);
+  std::copy(superblock.uuid.bytes.begin(), superblock.uuid.bytes.end(), &out[24]);
+  store_le(&out[40], superblock.created_us);
+  store_le(&out[48], static_cast<uint8_t>(superblock.initialized ? 1 : 0));
+  put_header_crc(out);
+}
+
+Result<Superblock> parse_superblock(ConstBytes bytes) {
+  GD2FS_TRY(check_header(bytes, kSuperblockMagic, "drive.id"));
+  Superblock superblock;
+  superblock.deployment_id = load_le<uint64_t>(&bytes[16]);
+  std::copy_n(&bytes[24], 16, superblock.uuid.bytes.begin());
+  superblock.created_us = load_le<uint64_t>(&bytes[40]);
+  superblock.initialized = load_le<uint8_t>(&bytes[48]) == 1;
+  return superblock;
+}
+
+void encode_data_file_header(const DataFileHeader& header, Bytes out) {
+  CHECK(out.size() == kHeaderBytes);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  store_le(&out[0], kDataFileMagic);
+  store_le(&out[8], kStoreFormatVersion);
+  store_le(&out[10], header.slot_class);
+  store_le(&out[12], header.number);
+  store_le(&out[16], header.slots);
+  std::copy(header.uuid.bytes.begin(), header.uuid.bytes.end(), &out[24]);
+  put_header_crc(out);
+}
+
+Result<DataFileHeader> parse_data_file_header(ConstBytes bytes) {
+  GD2FS_TRY(check_header(bytes, kDataFileMagic, "data file header"));
+  DataFileHeader header;
+  header.slot_class = load_le<uint8_t>(&bytes[10]);
+  header.number = load_le<uint32_t>(&bytes[12]);
+  header.slots = load_le<uint32_t>(&bytes[16]);
+  std::copy_n(&bytes[24], 16, header.uuid.bytes.begin());
+  if (header.slot_class >= kSlotClasses || header.number > kDataFileNumberMax ||
+      header.slots > kSlotsPerFileMax) {
+    return fail(StatusCode::corrupt, "data file header: impossible numbers");
+  }
+  return header;
+}
+
+std::string data_file_name(uint8_t slot_class, uint32_t number) {
+  char name[32];
+  std::snprintf(name, sizeof name, "data/c%02u-%04u", unsigned{slot_class}, unsigned{number});
+  return name;
+}
+
+bool parse_data_file_name(std::string_view name, uint8_t* slot_class, uint32_t* number) {
+  if (name.size() < 8 || name[0] != 'c' || name[3] != '-') return false;
+  const char* const end = name.data() + name.size();
+  unsigned parsed_class = 0;
+  unsigned parsed_number = 0;
+  const auto [class_end, class_error] = std::from_chars(&name[1], &name[3], parsed_class);
+  const auto [number_end, number_error] = std::from_chars(&name[4], end, parsed_number);
+  if (class_error != std::errc() || class_end != &name[3] || number_error != std::errc() ||
+      number_end != end || parsed_class >= kSlotClasses || parsed_number > kDataFileNumberMax) {
+    return false;
+  }
+  *slot_class = static_cast<uint8_t>(parsed_class);
+  *number = parsed_number;
+  // One spelling only: "c6-12" or "c06-00012" are not ours.
+  return data_file_name(*slot_class, *number).substr(5) == name;
+}
+
+void encode_descriptor(const Descriptor& d, Bytes out) {
+  CHECK(plausible(d) && d.block_crcs.size() == d.blocks);
+  CHECK(out.size() == class_descriptor_bytes(d.slot_class));
+  std::fill(out.begin(), out.end(), std::byte{0});
+  store_le(&out[0], kDescriptorMagic);
+  store_le(&out[8], kStoreFormatVersion);
+  store_le(&out[10], static_cast<uint16_t>(kDescriptorHeaderBytes));
+  store_le(&out[12], d.chunk_log2);
+  store_le(&out[13], d.slot_class);
+  store_le(&out[14], d.first_block);
+  store_le(&out[16], d.blocks);
+  store_le(&out[20], d.key.chunk);
+  store_le(&out[24], d.key.inode);
+  store_le(&out[32], d.version);
+  store_le(&out[40], d.generation);
+  store_le(&out[48], d.epoch);
+  store_le(&out[56], d.group);
+  store_le(&out[60], d.file_number);
+  store_le(&out[64], d.tag.incarnation);
+  store_le(&out[72], d.tag.sequence);
+  store_le(&out[80], d.tag.low);
+  store_le(&out[88], d.settled_version);
+  store_le(&out[96], d.drive_tag);
+  store_le(&out[104], d.slot);
+  const size_t table_bytes = d.blocks * sizeof(uint32_t);
+  for (size_t i = 0; i < d.blocks; ++i) {
+    store_le(&out[kDescriptorHeaderBytes + i * sizeof(uint32_t)], d.block_crcs[i]);
+  }
+  store_le(&out[kTableCrcAt], crc32c(ConstBytes(out).subspan(kDescriptorHeaderBytes, table_bytes)));
+  store_le(&out[kDescriptorCrcAt], crc32c(ConstBytes(out).first(kDescriptorCrcAt)));
+}
+
+void encode_wiped(Bytes out) {
+  CHECK(out.size() >= kHeaderBytes);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  store_le(&out[0], kWipedMagic);
+  store_le(&out[8], kStoreFormatVersion);
+  store_le(&out[kDescriptorCrcAt], crc32c(ConstBytes(out).first(kDescriptorCrcAt)));
+}
+
+DescriptorVerdict parse_descriptor(ConstBytes bytes, Descriptor* out) {
+  if (bytes.size() < kHeaderBytes) return DescriptorVerdict::damaged;
+  const auto found_magic = load_le<uint64_t>(&bytes[0]);
+  const bool whole =
+      load_le<uint32_t>(&bytes[kDescriptorCrcAt]) == crc32c(bytes.first(kDescriptorCrcAt));
+  if (whole && found_magic == kWipedMagic) return DescriptorVerdict::empty;
+  if (!whole || found_magic != kDescriptorMagic) {
+    return all_zero(bytes) ? DescriptorVerdict::empty : DescriptorVerdict::damaged;
+  }
+  Descriptor d;
+  d.chunk_log2 = load_le<uint8_t>(&bytes[12]);
+  d.slot_class = load_le<uint8_t>(&bytes[13]);
+  d.first_block = load_le<uint16_t>(&bytes[14]);
+  d.blocks = load_le<uint16_t>(&bytes[16]);
+  d.key.chunk = load_le<uint32_t>(&bytes[20]);
+  d.key.inode = load_le<uint64_t>(&bytes[24]);
+  d.version = load_le<uint64_t>(&bytes[32]);
+  d.generation = load_le<uint64_t>(&bytes[40]);
+  d.epoch = load_le<uint64_t>(&bytes[48]);
+  d.group = load_le<uint32_t>(&bytes[56]);
+  d.file_number = load_le<uint32_t>(&bytes[60]);
+  d.tag.incarnation = load_le<uint64_t>(&bytes[64]);
+  d.tag.sequence = load_le<uint64_t>(&bytes[72]);
+  d.tag.low = load_le<uint64_t>(&bytes[80]);
+  d.settled_version = load_le<uint64_t>(&bytes[88]);
+  d.drive_tag = load_le<uint64_t>(&bytes[96]);
+  d.slot = load_le<uint32_t>(&bytes[104]);
+  if (load_le<uint16_t>(&bytes[8]) != kStoreFormatVersion ||
+      load_le<uint16_t>(&bytes[10]) != kDescriptorHeaderBytes || !plausible(d)) {
+    return DescriptorVerdict::damaged;
+  }
+  const size_t table_bytes = d.blocks * sizeof(uint32_t);
+  *out = std::move(d);
+  out->block_crcs.clear();
+  if (kDescriptorHeaderBytes + table_bytes > bytes.size() ||
+      load_le<uint32_t>(&bytes[kTableCrcAt]) !=
+          crc32c(bytes.subspan(kDescriptorHeaderBytes, table_bytes))) {
+    return DescriptorVerdict::torn;
+  }
+  out->block_crcs.reserve(out->blocks);
+  for (size_t i = 0; i < out->blocks; ++i) {
+    out->block_crcs.push_back(
+        load_le<uint32_t>(&bytes[kDescriptorHeaderBytes + i * sizeof(uint32_t)]));
+  }
+  return DescriptorVerdict::valid;
+}
+
+}  // namespace gd2fs

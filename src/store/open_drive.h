@@ -1,0 +1,42 @@
+// Opening one drive: identity, lock, log, data files, index. Everything here blocks and runs on the
+// drive's worker before the store serves; it fills the Drive, and the shared index in RAM (drives
+// are opened one after another).
+#pragma once
+
+#include "store/core.h"
+
+namespace gd2fs {
+
+// What drive.log tells, summed up.
+struct LogSummary {
+  bool whole = false;  // there, undamaged, this drive's
+  uint64_t epoch = 0;
+  uint64_t watermark = 0;
+  uint64_t transactions = 0;  // the index has at least these
+  bool clean = false;
+  uint64_t clean_transactions = 0;
+  uint64_t clean_digest = 0;
+  bool incomplete = false;
+  std::vector<FenceRecord> fences;
+  std::vector<TagRecord> tags;
+  std::vector<DriveUuid> members;
+  std::vector<std::pair<uint8_t, uint32_t>> files;  // created and not removed
+};
+LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid);
+
+struct OpenedDrive {
+  Status status;        // not ok: the drive cannot be used now
+  bool refuse = false;  // and the store must not open at all
+  bool fresh = false;
+  LogSummary log;
+  bool rebuild = false;  // no index, or one that cannot be trusted
+  std::string rebuild_why;
+  IndexDb::Loaded loaded;
+  uint64_t epoch = 0;  // the highest seen anywhere on the drive
+};
+
+void open_drive(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDrive& opened);
+// After the store knows its epoch and this drive is ready to serve: it is no longer fresh.
+Status finish_fresh_drive(Drive& drive, uint64_t deployment_id);
+
+}  // namespace gd2fs

@@ -1,0 +1,299 @@
+#include "store/read_op.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+
+namespace gd2fs {
+
+StoreReadState::StoreReadState() {
+  memory_.done.bind<&StoreReadState::on_memory>(this);
+}
+
+void StoreReadState::start(StoreCore& core, Pool<StoreReadState>& home, StoreRead& read) {
+  core_ = &core;
+  home_ = &home;
+  read_ = &read;
+  read.hit = false;
+  first_error_ = Status();
+  wide_ = false;
+  exact_only_ = false;
+  core.begin_operation();
+  const Status status = check();
+  if (!status.ok() || read.length_bytes == 0) {
+    finish(status);
+    return;
+  }
+  first_block_ = read.offset_bytes / kBlockBytes;
+  end_block_ = (read.offset_bytes + read.length_bytes - 1) / kBlockBytes + 1;
+  plan();
+}
+
+Status StoreReadState::check() const {
+  GD2FS_TRY(core_->check_range(read_->chunk_log2, read_->offset_bytes, read_->length_bytes));
+  GD2FS_TRY(core_->check_generation(read_->key.inode, read_->generation));
+  ChunkIndex::View view;
+  if (core_->index.find(read_->key, &view) && view.chunk_log2 != read_->chunk_log2) {
+    return Status(StatusCode::invalid, "the chunk has another size");
+  }
+  return {};
+}
+
+void StoreReadState::plan() {
+  Status status = take_snapshot();
+  if (!status.ok()) {
+    finish(status);
+    return;
+  }
+  bool started = start_fills();
+  if (!started && read_->sequential && !exact_only_) {
+    exact_only_ = true;  // no room to read ahead
+    started = start_fills();
+  }
+  if (!started) {
+    drop_pieces();
+    core_->slab.wait(memory_);
+    return;
+  }
+  core_->slab.served(memory_);
+  join_fills();
+  if (waiting_ != 0) {
+    ++core_->counters.read_misses;
+    return;
+  }
+  read_->hit = waits_.empty();
+  if (read_->hit) ++core_->counters.read_hits;
+  finish(Status());
+}
+
+// Cached pages are held from here on, and extents copied: nothing that happens later changes this
+// answer.
+Status StoreReadState::take_snapshot() {
+  extents_ = core_->extents_of(read_->key);
+  uint32_t block = first_block_;
+  const PageMap::Segments* const segments = core_->slab.map().find(read_->key);
+  if (segments != nullptr) {
+    for (const PageSegment& segment : *segments) {
+      const uint32_t begin = std::max(segment.first_block, block);
+      const uint32_t end = std::min(segment.end_block(), end_block_);
+      if (begin >= end) continue;
+      if (begin > block) GD2FS_TRY(add_uncached(block, begin - block));
+      core_->slab.hold(*segment.page);
+      core_->slab.used(*segment.page);
+      pieces_.push_back({.first_block = begin, .blocks = end - begin, .page = segment.page});
+      block = end;
+    }
+  }
+  if (block < end_block_) GD2FS_TRY(add_uncached(block, end_block_ - block));
+  return {};
+}
+
+Status StoreReadState::add_uncached(uint32_t first_block, uint32_t blocks) {
+  for (const VisibleRun& run : visible_runs(extents_, first_block, blocks)) {
+    if (run.extent == VisibleRun::kHole) {
+      if (core_->holes_unknown) {
+        return Status(StatusCode::io, "a drive that may hold these bytes is missing or incomplete");
+      }
+      pieces_.push_back({.first_block = run.first_block, .blocks = run.blocks});
+      continue;
+    }
+    const Extent& extent = extents_[static_cast<size_t>(run.extent)];
+    if (!core_->unit(extent).drive.serving()) {
+      return Status(StatusCode::unavailable, "the chunk's drive is set aside");
+    }
+    pieces_.push_back({.first_block = run.first_block, .blocks = run.blocks, .extent = &extent});
+  }
+  return {};
+}
+
+// What must be read and nobody reads yet, cut to fills. A sequential reader gets the whole run that
+// its extent shows, since the rest will be asked for next.
+std::vector<ExtentRead::Range> StoreReadState::wanted_fills() const {
+  std::vector<ExtentRead::Range> wanted;
+  const bool wide = read_->sequential && !exact_only_;
+  for (const Piece& piece : pieces_) {
+    if (piece.extent == nullptr) continue;
+    uint32_t begin = piece.first_block;
+    uint32_t end = piece.first_block + piece.blocks;
+    if (wide) {
+      const auto free_to_fill = [&](uint32_t block) {
+        return core_->shows(read_->key, *piece.extent, block) &&
+               core_->slab.map().page_of(read_->key, block) == nullptr;
+      };
+      while (begin > piece.extent->first_block && free_to_fill(begin - 1)) --begin;
+      while (end < piece.extent->end_block() && free_to_fill(end)) ++end;
+    }
+    for (uint32_t block = begin; block < end;) {
+      if (Fill* const fill = Fill::find(*core_, read_->key, *piece.extent, block)) {
+        block = fill->end_block();
+        continue;
+      }
+      uint32_t stop = std::min(end, block + Fill::kFillBlocksMax);
+      for (uint32_t next = block + 1; next < stop; ++next) {
+        if (Fill::find(*core_, read_->key, *piece.extent, next) != nullptr) stop = next;
+      }
+      wanted.push_back({.key = read_->key,
+                        .extent = *piece.extent,
+                        .first_block = block,
+                        .blocks = stop - block});
+      block = stop;
+    }
+  }
+  return wanted;
+}
+
+// All the memory or none: who waits for memory holds none.
+bool StoreReadState::start_fills() {
+  const std::vector<ExtentRead::Range> wanted = wanted_fills();
+  if (wanted.empty()) return true;
+  std::vector<SlabPage*> pages;
+  const auto give_back = [&] {
+    for (SlabPage* page : pages) core_->slab.unhold(*page);
+  };
+  for (const ExtentRead::Range& range : wanted) {
+    SlabPage* const page = core_->slab.take(range.key, range.first_block, range.blocks);
+    if (page == nullptr) {
+      give_back();
+      return false;
+    }
+    pages.push_back(page);
+  }
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    wide_ = wide_ || wanted[i].first_block < first_block_ ||
+            wanted[i].first_block + wanted[i].blocks > end_block_;
+    Fill::start(*core_, wanted[i], *pages[i]);
+  }
+  return true;
+}
+
+void StoreReadState::join_fills() {
+  std::vector<Piece> joined;
+  for (const Piece& piece : pieces_) {
+    if (piece.extent == nullptr) {
+      joined.push_back(piece);
+      continue;
+    }
+    for (uint32_t block = piece.first_block; block < piece.first_block + piece.blocks;) {
+      Fill* const fill = Fill::find(*core_, read_->key, *piece.extent, block);
+      CHECK(fill != nullptr);
+      const uint32_t end = std::min(fill->end_block(), piece.first_block + piece.blocks);
+      auto wait = std::make_unique<FillWait>();
+      wait->first_block = block;
+      wait->blocks = end - block;
+      wait->done.bind<&StoreReadState::on_fill>(this);
+      ++waiting_;
+      fill->join(*wait);
+      joined.push_back({.first_block = block, .blocks = end - block, .wait = wait.get()});
+      waits_.push_back(std::move(wait));
+      block = end;
+    }
+  }
+  pieces_ = std::move(joined);
+}
+
+void StoreReadState::drop_pieces() {
+  for (Piece& piece : pieces_) {
+    SlabPage* const page = piece.wait != nullptr ? piece.wait->page : piece.page;
+    if (page != nullptr) core_->slab.unhold(*page);
+  }
+  pieces_.clear();
+  waits_.clear();
+}
+
+void StoreReadState::on_memory(Completion& done) {
+  if (!done.status.ok()) {
+    finish(done.status);
+    return;
+  }
+  // Time has passed: the inode may have been fenced meanwhile.
+  const Status status = check();
+  if (!status.ok()) {
+    finish(status);
+    return;
+  }
+  plan();
+}
+
+void StoreReadState::on_fill(Completion& done) {
+  if (first_error_.ok() && !done.status.ok()) first_error_ = done.status;
+  if (--waiting_ != 0) return;
+  if (first_error_.is(StatusCode::io) && wide_ && !exact_only_) {
+    // Perhaps it is only the part that nobody asked for that cannot be read.
+    drop_pieces();
+    first_error_ = Status();
+    exact_only_ = true;
+    wide_ = false;
+    plan();
+    return;
+  }
+  finish(first_error_);
+}
+
+void StoreReadState::finish(const Status& status) {
+  StoreRead& read = *read_;
+  if (status.ok()) {
+    fill_slices();
+  } else {
+    drop_pieces();
+  }
+  pieces_.clear();
+  waits_.clear();
+  extents_.clear();
+  core_->slab.served(memory_);
+  StoreCore& core = *core_;
+  core.loop.complete(read.done, status, status.ok() ? read.length_bytes : 0);
+  home_->put(this);
+  core.end_operation();
+}
+
+// Neighbouring pieces of one page become one slice.
+void StoreReadState::fill_slices() {
+  for (Piece& piece : pieces_) {
+    if (piece.wait != nullptr) piece.page = piece.wait->page;
+    if (piece.page != nullptr) read_->pages_.push_back(piece.page);
+  }
+  for (size_t i = 0; i < pieces_.size();) {
+    Piece merged = pieces_[i];
+    for (++i; i < pieces_.size() && pieces_[i].page == merged.page; ++i) {
+      merged.blocks += pieces_[i].blocks;
+    }
+    add_slice(merged);
+  }
+}
+
+void StoreReadState::add_slice(const Piece& piece) {
+  const uint64_t read_end = uint64_t{read_->offset_bytes} + read_->length_bytes;
+  const uint64_t begin =
+      std::max<uint64_t>(read_->offset_bytes, uint64_t{piece.first_block} * kBlockBytes);
+  const uint64_t end =
+      std::min<uint64_t>(read_end, uint64_t{piece.first_block + piece.blocks} * kBlockBytes);
+  StoreSlice slice;
+  slice.length_bytes = static_cast<uint32_t>(end - begin);
+  if (piece.page == nullptr) {
+    slice.zeros = true;
+    slice.crc = crc32c_zeros(slice.length_bytes);
+    read_->slices.push_back(slice);
+    return;
+  }
+  SlabPage& page = *piece.page;
+  const uint64_t page_begin = uint64_t{page.first_block()} * kBlockBytes;
+  slice.bytes = ConstBytes(page.data() + (begin - page_begin), slice.length_bytes);
+  slice.arena = page.arena();
+  slice.arena_offset = page.arena_offset(page.first_block()) + (begin - page_begin);
+  slice.page_generation = page.generation();
+  // Whole blocks have their checksum already; only the cut ones are summed up.
+  for (uint64_t at = begin; at < end;) {
+    const auto block = static_cast<uint32_t>(at / kBlockBytes);
+    const uint64_t stop = std::min<uint64_t>(end, uint64_t{block + 1} * kBlockBytes);
+    const uint64_t length_bytes = stop - at;
+    const uint32_t crc = length_bytes == kBlockBytes
+                             ? page.crc(block)
+                             : crc32c(ConstBytes(page.data() + (at - page_begin), length_bytes));
+    slice.crc = at == begin ? crc : crc32c_combine(slice.crc, crc, length_bytes);
+    at = stop;
+  }
+  read_->slices.push_back(slice);
+}
+
+}  // namespace gd2fs

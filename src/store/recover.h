@@ -1,0 +1,44 @@
+// Recovery: from a set of directories to a store that may serve.
+//
+//   every drive: identity, lock, log, files, index        (open_drive.h, on its worker)
+//   all drives together: store epoch, fences, members, tags
+//   every drive: its log made anew; its index rebuilt by scan if there is none that can be trusted
+//     (rebuild.h), or, after an unclean stop, descriptors in free slots wiped (free_scan.h), so
+//     that what was never acknowledged cannot come back later
+//   every recorded cut carried out once more
+//
+// Thread rule: the store's loop.
+#pragma once
+
+#include "store/background.h"
+#include "store/open_drive.h"
+
+namespace gd2fs {
+
+class Recovery {
+ public:
+  Recovery(StoreCore& core, std::vector<StoreDrive> drives);
+  // ok: the core is ready; members() for what runs next.
+  Task<Status> run();
+  const std::vector<DriveUuid>& members() const { return members_; }
+
+ private:
+  Task<Status> open_all();
+  Status take_stock();
+  Task<Status> start_epoch();
+  Task<Status> recover_drive(size_t index);
+  Task<Status> rebuild_drive(size_t index);
+  Task<Status> rewrite_log(size_t index, uint64_t watermark, uint64_t transactions);
+  Task<Status> settle();
+  Task<Status> redo_fences();
+  void drop_shadowed();
+  void set_aside(size_t index, const Status& why);
+  size_t serving() const;
+
+  StoreCore& core_;
+  std::vector<StoreDrive> parts_;
+  std::vector<OpenedDrive> opened_;
+  std::vector<DriveUuid> members_;
+};
+
+}  // namespace gd2fs

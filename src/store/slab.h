@@ -1,0 +1,116 @@
+// Slab: the server's DRAM cache. Arenas of memory, each owned by one cluster, cut into pages.
+//
+// Memory is found in this order: a free run of an arena of the cluster; an arena of nobody; pages
+// evicted by S3-FIFO, and where that leaves no run long enough, a neighbourhood of unheld pages;
+// for a cluster that has no arena, another cluster's arena that nobody holds a page of, destroyed
+// and made anew so that no byte crosses clusters. If all of that fails the caller may wait.
+//
+// Thread rule: the store's loop.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "loop/loop.h"
+#include "store/page_map.h"
+#include "store/s3_fifo.h"
+
+namespace gd2fs {
+
+// A wait for memory; caller-owned. done: ok = try again now, then either wait() again (it keeps its
+// turn) or served(); busy = waited kWaitNs, or the queue is full, and the wait is over.
+struct SlabWait : ListNode<> {
+  Completion done;
+
+ private:
+  friend class Slab;
+  enum class State : uint8_t { idle, queued, woken };
+  State state = State::idle;
+  uint64_t deadline_ns = 0;
+};
+
+class Slab {
+ public:
+  static constexpr size_t kWaitsMax = 8192;
+  static constexpr uint64_t kWaitNs = 2 * kSecond;
+  static constexpr size_t kPagesMax = 1 << 20;
+
+  Slab(Loop& loop, std::unique_ptr<ArenaSource> source, uint64_t slab_bytes, uint64_t arena_bytes);
+  ~Slab();
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+
+  // A private page with one hold, for blocks [first_block, + blocks) of the chunk; nullptr when
+  // there is no memory now.
+  SlabPage* take(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
+  // Queues behind those who wait already.
+  void wait(SlabWait& wait);
+  void served(SlabWait& wait);  // or gave up after being woken; the next one's turn
+  bool anyone_waits() const { return waits_count_ != 0; }
+  // Whether a page of so many blocks could ever be had.
+  bool fits(uint32_t blocks) const { return uint64_t{blocks} * kBlockBytes <= arena_bytes_; }
+
+  void hold(SlabPage& page) {
+    if (page.holds_++ == 0) ++held_pages_;
+  }
+  void unhold(SlabPage& page);
+
+  // Makes blocks of the page what readers of its chunk see.
+  void show(SlabPage& page, uint32_t first_block, uint32_t blocks);
+  void hide(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
+  void used(SlabPage& page);
+  const PageMap& map() const { return map_; }
+  // Drops what nobody holds of this inode (UINT64_MAX: all).
+  void evict(uint64_t inode);
+
+  uint64_t capacity_bytes() const { return arena_bytes_ * arenas_max_; }
+  uint64_t used_bytes() const { return used_blocks_ * kBlockBytes; }
+  uint64_t held_pages() const { return held_pages_; }
+
+ private:
+  struct Arena {
+    ArenaSource::Arena memory;
+    bool owned = false;
+    uint16_t cluster = 0;
+    uint32_t free_blocks = 0;
+    uint32_t cursor = 0;
+    std::vector<SlabPage*> owner;  // per block; nullptr = free
+  };
+  struct Pool {  // one cluster's
+    std::vector<uint32_t> arenas;
+    S3Fifo queue;
+  };
+
+  SlabPage* place(Pool& pool, uint32_t blocks);
+  SlabPage* place_in(Arena& arena, uint32_t index, uint32_t blocks);
+  SlabPage* make_page(Arena& arena, uint32_t index, uint32_t first_unit, uint32_t blocks);
+  SlabPage* evict_and_place(Pool& pool, uint32_t blocks);
+  bool clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks);
+  bool give_arena(uint16_t cluster);
+  bool steal_arena(uint16_t cluster);
+  void evict_page(SlabPage& page);
+  void release(SlabPage& page);
+  void release_unused(std::vector<SlabPage*>& pages);
+  void wake_waits();
+  void on_wait_timer(Completion&);
+  Pool& pool_of(const SlabPage& page) { return pools_[arenas_[page.arena_].cluster]; }
+
+  Loop& loop_;
+  std::unique_ptr<ArenaSource> source_;
+  uint64_t arena_bytes_;
+  uint32_t arenas_max_;
+  std::vector<Arena> arenas_;
+  std::unordered_map<uint16_t, Pool> pools_;
+  PageMap map_;
+  List<SlabWait> waits_;
+  size_t waits_count_ = 0;
+  bool waking_ = false;
+  Timer wait_timer_;
+  uint64_t used_blocks_ = 0;
+  uint64_t held_pages_ = 0;
+  uint64_t pages_ = 0;
+  uint64_t next_generation_ = 1;
+};
+
+}  // namespace gd2fs

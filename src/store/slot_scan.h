@@ -1,0 +1,30 @@
+// Reading and wiping many slots at once, for start-up.
+// Thread rule: the store's loop.
+#pragma once
+
+#include "store/core.h"
+
+namespace gd2fs {
+
+struct ScannedSlot {
+  Slot slot;
+  bool readable = false;
+  DescriptorVerdict verdict = DescriptorVerdict::empty;
+  Descriptor descriptor;  // if valid or torn
+  // Whole, and says that it lies where it was found.
+  bool at_home = false;
+};
+
+inline constexpr size_t kSlotsPerScan = 128;
+
+// Reads the descriptors of at most kSlotsPerScan slots. Unreadable ones are told, not an error.
+Task<Status> scan_slots(StoreCore& core, DriveUnit& unit, std::vector<Slot> slots,
+                        std::vector<ScannedSlot>& scanned);
+// Slots of the file that are free now (or all), in portions of kSlotsPerScan.
+std::vector<std::vector<Slot>> scan_portions(const SlotMap& slots, uint16_t file, bool free_only);
+// Takes, wipes and frees them.
+Task<Status> wipe_slots(StoreCore& core, DriveUnit& unit, std::vector<Slot> slots);
+// Reads the extent's data: true if every block matches its checksum. io counts as no match.
+Task<Result<bool>> data_is_whole(StoreCore& core, DriveUnit& unit, ChunkKey key, Extent extent);
+
+}  // namespace gd2fs

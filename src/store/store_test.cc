@@ -1,0 +1,272 @@
+#include "store/store.h"
+
+#include "base/crc32c.h"
+#include "store/test_store.h"
+
+namespace gd2fs {
+namespace {
+
+std::string pattern(size_t length_bytes, uint64_t seed) {
+  std::string text(length_bytes, '\0');
+  Random random(seed);
+  random.fill(as_writable_bytes(text.data(), text.size()));
+  return text;
+}
+
+TEST(Store, ReadsBackWhatWasWrittenAndZerosElsewhere) {
+  TestStore t(1);
+  ASSERT_TRUE(t.open().ok());
+  ASSERT_TRUE(t.write({9, 0}, 100, "hello").ok());
+  ASSERT_TRUE(t.write({9, 0}, 70'000, "world").ok());
+  ASSERT_TRUE(t.write({9, 0}, 103, "LO WORLD").ok());
+  for (const bool evict : {false, true}) {
+    if (evict) t.store->evict(UINT64_MAX);
+    EXPECT_EQ(t.read({9, 0}, 98, 14), std::string("\0\0helLO WORLD\0", 14));
+    EXPECT_EQ(t.read({9, 0}, 69'999, 7), std::string("\0world\0", 7));
+    EXPECT_EQ(t.read({9, 1}, 0, 3), std::string(3, '\0'));
+  }
+  EXPECT_TRUE(t.close().ok());
+}
+
+TEST(Store, KeepsEverythingOverCleanCloseCrashKillAndRebuild) {
+  TestStore t(2);
+  ASSERT_TRUE(t.open().ok());
+  const std::string big = pattern(3 * kMiB + 12'345, 5);
+  ASSERT_TRUE(t.write({1, 2}, 54'321, big).ok());
+  const std::string small = pattern(4096, 6);
+  ASSERT_TRUE(t.write({1, 2}, 1'000'000, small).ok());
+  std::string expected = big;
+  expected.replace(1'000'000 - 54'321, small.size(), small);
+  ASSERT_TRUE(t.close().ok());
+  ASSERT_TRUE(t.open().ok());
+  EXPECT_EQ(t.read({1, 2}, 54'321, expected.size()), expected);
+  ASSERT_TRUE(t.crash_and_open().ok());
+  EXPECT_EQ(t.read({1, 2}, 54'321, expected.size()), expected);
+  t.kill();
+  ASSERT_TRUE(t.open().ok());
+  EXPECT_EQ(t.read({1, 2}, 54'321, expected.size()), expected);
+  t.crash();
+  t.options.rebuild = true;
+  ASSERT_TRUE(t.open().ok());
+  EXPECT_EQ(t.read({1, 2}, 54'321, expected.size()), expected);
+  EXPECT_TRUE(t.scrub().finished);
+  EXPECT_TRUE(t.close().ok());
+}
+
+TEST(Store, SlicesCarryTheChecksumOfTheirBytes) {
+  TestStore t(3);
+  ASSERT_TRUE(t.open().ok());
+  ASSERT_TRUE(t.write({1, 0}, 10'000, pattern(300'000, 1)).ok());
+  ASSERT_TRUE(t.write({1, 0}, 200'000, pattern(70'000, 2)).ok());
+  for (const uint32_t offset : {0u, 10'000u, 65'536u, 199'999u, 250'001u}) {
+    t.store->evict(UINT64_MAX);
+    StoreRead r;
+    r.key = {1, 0};
+    r.offset_bytes = offset;
+    r.length_bytes = 150'000;
+    ASSERT_TRUE(t.read(r).ok());
+    uint64_t sum = 0;
+    for (const StoreSlice& slice : r.slices) {
+      sum += slice.length_bytes;
+      const uint32_t crc = slice.zeros ? crc32c_zeros(slice.length_bytes) : crc32c(slice.bytes);
+      EXPECT_EQ(slice.crc, crc) << offset;
+    }
+    EXPECT_EQ(sum, 150'000u);
+  }
+}
+
+TEST(Store, ARetriedTagIsAnsweredAndNotExecutedAgainAlsoAfterACrashAndARebuild) {
+  TestStore t(4);
+  ASSERT_TRUE(t.open().ok());
+  StoreWrite w;
+  w.key = {1, 0};
+  w.tag = {.incarnation = 77, .sequence = 5, .low = 3};
+  const std::string first(100, 'a');
+  ASSERT_TRUE(t.write(w, as_bytes(first.data(), first.size())).ok());
+  const uint64_t version = w.version;
+  ASSERT_TRUE(t.write({1, 0}, 0, std::string(100, 'b')).ok());
+  for (int round = 0; round < 3; ++round) {
+    StoreWrite retry;
+    retry.key = {1, 0};
+    retry.tag = w.tag;
+    EXPECT_TRUE(t.write(retry, as_bytes(first.data(), first.size())).ok());
+    EXPECT_TRUE(retry.replayed) << round;
+    EXPECT_EQ(retry.version, version);
+    EXPECT_EQ(t.read({1, 0}, 0, 100), std::string(100, 'b'));
+    t.options.rebuild = round == 1;
+    ASSERT_TRUE(t.crash_and_open().ok());
+  }
+  StoreWrite below;
+  below.key = {1, 0};
+  below.tag = {.incarnation = 77, .sequence = 2, .low = 1};
+  EXPECT_TRUE(t.write(below, as_bytes(first.data(), first.size())).is(StatusCode::stale));
+}
+
+TEST(Store, AFenceMakesOlderRequestsStaleAndDropsBytesForGood) {
+  TestStore t(5);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(1 * kMiB, 9);
+  ASSERT_TRUE(t.write({1, 0}, 0, data, 1).ok());
+  ASSERT_TRUE(t.write({1, 1}, 0, data, 1).ok());
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 100'001}).ok());
+  EXPECT_EQ(t.read({1, 0}, 0, 10, 1).substr(0, 5), "stale");
+  EXPECT_TRUE(t.write({1, 0}, 0, "x", 1).is(StatusCode::stale));
+  std::string expected = data;
+  std::fill(expected.begin() + 100'001, expected.end(), '\0');
+  for (int round = 0; round < 4; ++round) {
+    EXPECT_EQ(t.read({1, 0}, 0, data.size(), 2), expected) << round;
+    EXPECT_EQ(t.read({1, 1}, 0, data.size(), 2), std::string(data.size(), '\0')) << round;
+    if (round == 0) t.store->evict(UINT64_MAX);
+    t.options.rebuild = round == 2;
+    if (round > 0) {
+      ASSERT_TRUE(t.crash_and_open().ok());
+    }
+  }
+  ASSERT_TRUE(t.write({1, 1}, 5, "new", 2).ok());
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 3, .keep_bytes = 0, .unlinked = true}).ok());
+  t.options.rebuild = true;
+  ASSERT_TRUE(t.crash_and_open().ok());
+  EXPECT_EQ(t.read({1, 0}, 0, 10, 3), std::string(10, '\0'));
+  EXPECT_EQ(t.read({1, 1}, 0, 10, 3), std::string(10, '\0'));
+  EXPECT_TRUE(t.store->inodes().empty());
+  // A late duplicate of the truncate changes nothing.
+  EXPECT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 100'001}).ok());
+}
+
+TEST(Store, AFlippedByteOnTheDriveIsCorruptAndNeverHandedOut) {
+  TestStore t(6);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(128 * kKiB, 3);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  ASSERT_TRUE(t.close().ok());
+  // Class 1: header, descriptor, data. The second block.
+  ASSERT_TRUE(t.drives[0]->flip("data/c01-0000", 4096 + 4096 + 70'000).ok());
+  ASSERT_TRUE(t.open().ok());
+  EXPECT_EQ(t.read({1, 0}, 0, 65'536), data.substr(0, 65'536));
+  EXPECT_EQ(t.read({1, 0}, 65'536, 10).substr(0, 7), "corrupt");
+  EXPECT_TRUE(t.write({1, 0}, 65'536 + 10, "into the damaged block").is(StatusCode::corrupt));
+  const ScrubReport report = t.scrub();
+  EXPECT_EQ(report.corrupt_blocks, 1u);
+  ASSERT_EQ(report.findings.size(), 1u);
+  EXPECT_NE(report.findings[0].find("data/c01-0000 slot 0: inode 1 chunk 0 block 1: crc"),
+            std::string::npos)
+      << report.findings[0];
+  // Overwriting the whole block heals it.
+  ASSERT_TRUE(t.write({1, 0}, 65'536, std::string(65'536, 'z')).ok());
+  EXPECT_EQ(t.read({1, 0}, 65'536, 10), std::string(10, 'z'));
+}
+
+TEST(Store, ManyReadersOfOneMissingRangeShareOneDiskRead) {
+  TestStore t(7);
+  ASSERT_TRUE(t.open().ok());
+  ASSERT_TRUE(t.write({1, 0}, 0, pattern(1 * kMiB, 3)).ok());
+  t.store->evict(UINT64_MAX);
+  const uint64_t before = t.store->stats().disk_read_bytes;
+  int done = 0;
+  std::vector<std::unique_ptr<StoreRead>> reads;
+  for (int i = 0; i < 50; ++i) {
+    reads.push_back(std::make_unique<StoreRead>());
+    StoreRead& r = *reads.back();
+    r.key = {1, 0};
+    r.length_bytes = 1 * kMiB;
+    r.done.bind(&done, [](void* count, Completion&) { ++*static_cast<int*>(count); });
+    t.store->read(r);
+  }
+  ASSERT_TRUE(t.world.run_until([&] { return done == 50; }));
+  EXPECT_EQ(t.store->stats().disk_read_bytes - before, 1 * kMiB + 4096);
+  for (const auto& r : reads) {
+    EXPECT_TRUE(r->done.status.ok());
+    EXPECT_FALSE(r->hit);
+  }
+}
+
+TEST(Store, AReaderKeepsItsSnapshotWhileTheChunkIsOverwrittenAndDropped) {
+  TestStore t(8);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(200'000, 3);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  StoreRead r;
+  r.key = {1, 0};
+  r.length_bytes = 200'000;
+  ASSERT_TRUE(t.read(r).ok());
+  ASSERT_TRUE(t.write({1, 0}, 0, pattern(200'000, 4)).ok());
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 1, .keep_bytes = 0, .unlinked = true}).ok());
+  EXPECT_EQ(TestStore::bytes_of(r), data);
+}
+
+TEST(Store, RefusesADirectoryOfAnotherDeploymentAndOneInUse) {
+  TestStore t(9);
+  ASSERT_TRUE(t.open().ok());
+  TestStore other(10);
+  {
+    // A second server on the same drive, while the first one runs.
+    Loop loop(t.world.clock(), Loop::Waits::never);
+    SimWorld::Member member(t.world, loop);
+    bool finished = false;
+    Status status;
+    std::vector<StoreDrive> parts;
+    parts.push_back(
+        {std::make_unique<SimDisk>(loop, *t.drives[0]), std::make_unique<InlineWorker>()});
+    loop.spawn([](Loop* l, std::vector<StoreDrive> drives, StoreOptions options, Status* answer,
+                  bool* done) -> Task<void> {
+      auto opened =
+          co_await Store::open(*l, std::move(drives), plain_arena_source(), options, Random(1));
+      *answer = opened ? Status() : opened.error();
+      *done = true;
+    }(&loop, std::move(parts), t.options, &status, &finished));
+    ASSERT_TRUE(t.world.run_until([&] { return finished; }));
+    EXPECT_TRUE(status.is(StatusCode::busy)) << status.to_string();
+  }
+  ASSERT_TRUE(t.close().ok());
+  t.options.deployment_id = 8;
+  const Status refused = t.open();
+  EXPECT_TRUE(refused.is(StatusCode::invalid)) << refused.to_string();
+  t.stop();
+  t.options.deployment_id = 7;
+  EXPECT_TRUE(t.open().ok());
+}
+
+TEST(Store, AChunkNeverHasMoreThanSixtyFourExtents) {
+  TestStore t(11);
+  t.options.data_file_bytes = 64 * kMiB;
+  t.options.slab_bytes = t.options.arena_bytes = 64 * kMiB;
+  ASSERT_TRUE(t.open().ok());
+  std::string expected(16 * kMiB, '\0');
+  for (int i = 0; i < 200; ++i) {
+    StoreWrite w;
+    w.key = {1, 0};
+    w.chunk_log2 = 24;
+    w.offset_bytes = static_cast<uint32_t>((i * 37 % 256) * kBlockBytes);
+    const std::string data = pattern(kBlockBytes, static_cast<uint64_t>(i));
+    ASSERT_TRUE(t.write(w, as_bytes(data.data(), data.size())).ok());
+    expected.replace(w.offset_bytes, data.size(), data);
+    ASSERT_LE(t.store->stats().extents, 64u);
+  }
+  StoreRead r;
+  r.key = {1, 0};
+  r.chunk_log2 = 24;
+  r.length_bytes = 16 * kMiB;
+  ASSERT_TRUE(t.read(r).ok());
+  EXPECT_TRUE(TestStore::bytes_of(r) == expected);
+}
+
+TEST(Store, QuietMomentsRewriteAFragmentedChunkAsOneExtentAndFreeItsSlots) {
+  TestStore t(12);
+  ASSERT_TRUE(t.open().ok());
+  std::string expected(4 * kMiB, '\0');
+  for (uint32_t i = 0; i < 20; ++i) {
+    const std::string data = pattern(5000, i);
+    ASSERT_TRUE(t.write({1, 0}, i * 200'000, data).ok());
+    expected.replace(i * 200'000, data.size(), data);
+  }
+  EXPECT_GT(t.store->stats().extents, 16u);
+  t.world.run_for_ns(5 * kSecond);
+  EXPECT_EQ(t.store->stats().extents, 1u);
+  EXPECT_EQ(t.store->stats().slots_taken, 1u);
+  EXPECT_EQ(t.store->stats().slots_unwiped, 0u);
+  t.store->evict(UINT64_MAX);
+  EXPECT_TRUE(t.read({1, 0}, 0, 4 * kMiB) == expected);
+}
+
+}  // namespace
+}  // namespace gd2fs
