@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "client/fake_cluster.h"
+#include "sim/sim_fabric.h"
 
 namespace gd2fs::client {
 namespace {
@@ -106,6 +107,11 @@ class ClientTest : public ::testing::Test {
     random_.fill(bytes);
     return bytes;
   }
+  FakeCluster::Place place(const std::string& node, const std::string& listen, Loop& loop) {
+    return {&loop, listen,
+            [this, node, &loop] { return std::make_unique<SimFabric>(network_, node, loop); },
+            [this, node] { network_.kill(node); }};
+  }
   // Answers `status` to the first `times` requests of a type.
   void interfere(msg::Type type, int times, const Status& status) {
     cluster_.interfere = [=, left = times](msg::Type asked) mutable -> std::optional<Status> {
@@ -116,10 +122,16 @@ class ClientTest : public ::testing::Test {
 
   SimWorld world_{kSeed};
   Random random_{kSeed};
-  FakeCluster cluster_{world_};
+  SimNetwork network_{world_};
+  Loop controller_loop_{world_.clock(), Loop::Waits::never};
+  SimWorld::Member controller_member_{world_, controller_loop_};
+  Loop server_loop_{world_.clock(), Loop::Waits::never};
+  SimWorld::Member server_member_{world_, server_loop_};
+  FakeCluster cluster_{place("controller", "tcp://controller:7527", controller_loop_),
+                       place("server", "tcp://server:7528", server_loop_)};
   Loop loop_{world_.clock(), Loop::Waits::never};
   SimWorld::Member member_{world_, loop_};
-  SimFabric fabric_{cluster_.network(), "client0", loop_};
+  SimFabric fabric_{network_, "client0", loop_};
   Client client_{loop_, fabric_, Random(kSeed), test_options()};
 };
 
@@ -285,7 +297,7 @@ TEST_F(ClientTest, a_broken_connection_is_made_anew_and_each_piece_is_executed_o
   auto asked = start_write("/a", 0, bytes);
   for (int i = 0; i < 20 && !asked->ended; ++i) {
     world_.run_for_ns(200 * kUs);
-    cluster_.network().reset_sessions("client0", "server");
+    network_.reset_sessions("client0", "server");
   }
   finish(*asked);
   ASSERT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
@@ -335,7 +347,7 @@ TEST_F(ClientTest, a_canceled_read_completes_at_once_and_no_byte_lands_after) {
   world_.run_for_ns(1 * kSecond);
   EXPECT_TRUE(std::all_of(asked->memory.begin(), asked->memory.end(),
                           [](std::byte b) { return b == std::byte{0x5a}; }));
-  EXPECT_GT(cluster_.network().late_stripes(), 0u);  // there were bytes to refuse
+  EXPECT_GT(network_.late_stripes(), 0u);  // there were bytes to refuse
 }
 
 TEST_F(ClientTest, a_request_may_be_canceled_at_any_moment_and_completes_once) {

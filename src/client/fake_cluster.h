@@ -1,6 +1,7 @@
-// FakeCluster: a controller and a data server in memory behind a SimFabric, for unit tests of the
-// client. It keeps the rules of docs/protocol.md that a client can see (generations, reservations,
-// sizes, handles, dedup), answers at once, and lets a test interfere with any request.
+// FakeCluster: a controller and a data server in memory, for tests of the client. It keeps the
+// rules of docs/protocol.md that a client can see (generations, reservations, sizes, handles,
+// dedup), answers at once, and lets a test interfere with any request. It stands on any Fabric: the
+// simulated one in unit tests, TCP under the C ABI's programs.
 #pragma once
 
 #include <functional>
@@ -12,8 +13,8 @@
 #include <vector>
 
 #include "base/crc32c.h"
+#include "fabric/fabric.h"
 #include "fabric/reply.h"
-#include "sim/sim_fabric.h"
 #include "wire/message.h"
 
 namespace gd2fs::client {
@@ -30,7 +31,15 @@ class FakeCluster {
   static constexpr uint8_t kChunkLog2 = 16;
   static constexpr uint64_t kChunkBytes = uint64_t{1} << kChunkLog2;
 
-  explicit FakeCluster(SimWorld& world);
+  // Where one of its two processes runs. make_fabric is called at every start; on_stop before
+  // what was made is destroyed.
+  struct Place {
+    Loop* loop = nullptr;
+    std::string listen;  // "tcp://host:port"
+    std::function<std::unique_ptr<Fabric>()> make_fabric;
+    std::function<void()> on_stop;
+  };
+  FakeCluster(Place controller, Place server);
 
   void start_controller();
   void start_server();
@@ -49,7 +58,7 @@ class FakeCluster {
   File& make(const std::string& path, uint64_t size_bytes);
   void replace(const std::string& path);  // unlink and create anew
   void raise_generation(const std::string& path);
-  size_t sessions() const { return controller_.sessions.size() + server_.sessions.size(); }
+  std::string controller_address() const { return controller_.listener->address(); }
 
  private:
   struct Node;
@@ -64,18 +73,12 @@ class FakeCluster {
     bool closed = false;
   };
   struct Node {
-    Node(SimWorld& world, FakeCluster& owner, std::string node_name)
-        : cluster(owner),
-          name(std::move(node_name)),
-          loop(world.clock(), Loop::Waits::never),
-          member(world, loop) {}
-    void listen(SimNetwork& network, const std::string& address);
-    void stop(SimNetwork& network);
+    Node(FakeCluster& owner, Place where) : cluster(owner), place(std::move(where)) {}
+    void listen();
+    void stop();
     FakeCluster& cluster;
-    std::string name;
-    Loop loop;
-    SimWorld::Member member;
-    std::unique_ptr<SimFabric> fabric;
+    Place place;
+    std::unique_ptr<Fabric> fabric;
     std::unique_ptr<Listener> listener;
     std::vector<std::unique_ptr<End>> sessions;
   };
@@ -100,15 +103,13 @@ class FakeCluster {
   flatbuffers::Offset<msg::FileInfo> info(flatbuffers::FlatBufferBuilder& builder,
                                           const File& file);
 
-  SimNetwork network_;
   Node controller_;
   Node server_;
   uint64_t last_inode_ = 1000;
+  uint64_t last_incarnation_ = 100;
+  std::string server_address_;
   std::set<std::pair<uint64_t, uint64_t>> executed_;  // incarnation, sequence
   std::vector<std::unique_ptr<Transfer>> transfers_;
-
- public:
-  SimNetwork& network() { return network_; }
 };
 
 }  // namespace gd2fs::client

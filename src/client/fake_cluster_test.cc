@@ -4,9 +4,6 @@
 namespace gd2fs::client {
 namespace {
 
-constexpr char kController[] = "controller";
-constexpr char kServer[] = "server";
-
 struct Capability {
   uint64_t inode;
   uint64_t generation;
@@ -14,21 +11,21 @@ struct Capability {
 
 }  // namespace
 
-FakeCluster::FakeCluster(SimWorld& world)
-    : network_(world), controller_(world, *this, kController), server_(world, *this, kServer) {
+FakeCluster::FakeCluster(Place controller, Place server)
+    : controller_(*this, std::move(controller)), server_(*this, std::move(server)) {
   start_controller();
   start_server();
 }
 
-void FakeCluster::Node::listen(SimNetwork& network, const std::string& address) {
-  fabric = std::make_unique<SimFabric>(network, name, loop);
+void FakeCluster::Node::listen() {
+  fabric = place.make_fabric();
   ListenOptions options;
-  options.incarnation = network.random().next();
+  options.incarnation = ++cluster.last_incarnation_;
   options.keys = [](PeerRole, std::string_view cluster) {
     return cluster == "c" ? std::vector<std::string>{"token"} : std::vector<std::string>{};
   };
   auto listening =
-      fabric->listen(address, std::move(options), [this](std::unique_ptr<Session> session) {
+      fabric->listen(place.listen, std::move(options), [this](std::unique_ptr<Session> session) {
         auto end = std::make_unique<End>(*this);
         session->set_events(end.get());
         end->session = std::move(session);
@@ -38,8 +35,8 @@ void FakeCluster::Node::listen(SimNetwork& network, const std::string& address) 
   listener = std::move(*listening);
 }
 
-void FakeCluster::Node::stop(SimNetwork& network) {
-  network.kill(name);
+void FakeCluster::Node::stop() {
+  if (place.on_stop) place.on_stop();
   cluster.transfers_.clear();
   sessions.clear();
   listener.reset();
@@ -47,16 +44,17 @@ void FakeCluster::Node::stop(SimNetwork& network) {
 }
 
 void FakeCluster::start_controller() {
-  controller_.listen(network_, "tcp://controller:7527");
+  controller_.listen();
 }
 void FakeCluster::start_server() {
-  server_.listen(network_, "tcp://server:7528");
+  server_.listen();
+  server_address_ = server_.listener->address();
 }
 void FakeCluster::stop_controller() {
-  controller_.stop(network_);
+  controller_.stop();
 }
 void FakeCluster::stop_server() {
-  server_.stop(network_);
+  server_.stop();
 }
 
 FakeCluster::File& FakeCluster::make(const std::string& path, uint64_t size_bytes) {
@@ -121,7 +119,7 @@ void FakeCluster::names(Session& session, const Message& message) {
   switch (type) {
     case msg::Type::cluster_map: {
       const std::vector<flatbuffers::Offset<flatbuffers::String>> addresses = {
-          builder.CreateString("tcp://server:7528")};
+          builder.CreateString(server_address_)};
       const std::vector<flatbuffers::Offset<msg::ServerInfo>> servers = {
           msg::CreateServerInfo(builder, 1, 1, builder.CreateVector(addresses), true)};
       const std::vector<uint32_t> members = {1};

@@ -1,0 +1,393 @@
+#include "client/ctx.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "client/op_check.h"
+#include "fabric/tcp_fabric.h"
+
+namespace gd2fs::client {
+namespace {
+
+Status canceled(std::string_view why) {
+  return {StatusCode::canceled, why};
+}
+
+void say_what_falls_back(const ClientOptions& options) {
+  for (const LocalAddress& local : options.locals) {
+    if (local.transport != Transport::rdma) continue;
+    GD2FS_LOG_WARN("rdma://{}: this version has no RDMA path; using tcp",
+                   local.host.empty() ? std::string_view("127.0.0.1") : local.host);
+    return;
+  }
+}
+
+void copy_facts(const FileFacts& facts, xfer_gd2fs_stat* out) {
+  std::memset(out, 0, sizeof *out);
+  out->size = facts.size_bytes;
+  out->inode = facts.inode;
+  out->generation = facts.generation;
+  out->chunk_bytes = facts.chunk_bytes;
+  out->mtime_us = facts.mtime_us;
+  out->ctime_us = facts.ctime_us;
+  out->type = static_cast<uint32_t>(facts.type);
+}
+
+void copy_entries(const std::vector<DirectoryEntry>& entries, xfer_gd2fs_dirent* out) {
+  for (const DirectoryEntry& entry : entries) {
+    std::memset(out, 0, sizeof *out);
+    out->size = entry.size_bytes;
+    out->mtime_us = entry.mtime_us;
+    out->inode = entry.inode;
+    out->type = static_cast<uint32_t>(entry.type);
+    // A name has at most 255 bytes: checked where it came in.
+    std::memcpy(out->name, entry.name.data(), entry.name.size());
+    ++out;
+  }
+}
+
+}  // namespace
+
+// A queue that stays while it is used.
+class Ctx::QueueRef {
+ public:
+  QueueRef(Ctx& ctx, QueueHandle handle) : ctx_(ctx), handle_(handle) {
+    if (handle == 0) {
+      queue_ = ctx.default_queue_.get();
+    } else if (auto* pinned = ctx.queues_.pin(handle)) {
+      queue_ = pinned->get();
+    }
+  }
+  QueueRef(const QueueRef&) = delete;
+  QueueRef& operator=(const QueueRef&) = delete;
+  ~QueueRef() {
+    if (handle_ == 0 || queue_ == nullptr || !ctx_.queues_.unpin(handle_)) return;
+    ctx_.queue_users_left_.fetch_add(1);
+    ctx_.queue_users_left_.notify_all();
+  }
+  Queue* get() const { return queue_; }
+
+ private:
+  Ctx& ctx_;
+  QueueHandle handle_;
+  Queue* queue_ = nullptr;
+};
+
+Ctx::Ctx() : slots_(*this), queues_(kQueuesMax) {}
+
+Ctx::~Ctx() = default;
+
+Result<std::unique_ptr<Ctx>> Ctx::open(const RawOptions& raw) {
+  std::unique_ptr<Ctx> ctx(new Ctx);
+  GD2FS_ASSIGN(ctx->options_, parse_options(raw, process_environment()));
+  set_log_level(ctx->options_.log_level);
+  say_what_falls_back(ctx->options_);
+  LoopThread::Options thread;
+  thread.on_poisoned = [self = ctx.get()](const CheckFailure& failure) {
+    GD2FS_LOG_ERROR("the library found itself broken: {}", failure.where);
+    self->poison();
+  };
+  GD2FS_ASSIGN(ctx->thread_, LoopThread::start(ctx->clock_, std::move(thread)));
+  Loop& loop = ctx->thread_->loop();
+  ctx->default_queue_ = std::make_unique<Queue>(*ctx->thread_);
+  ctx->resolver_ = std::make_unique<ThreadWorker>("gd2fs-resolve");
+  ctx->fabric_ = std::make_unique<TcpFabric>(loop, *ctx->resolver_);
+  ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
+                                          ctx->options_);
+  const Status connected = ctx->connect();
+  if (connected.ok()) return ctx;
+  ctx->stop();
+  if (connected.is(StatusCode::denied) && ctx->options_.token.empty()) {
+    return fail(connected.with("no token found at " + ctx->options_.token_path));
+  }
+  return fail(connected);
+}
+
+Status Ctx::connect() {
+  struct Waiting {
+    explicit Waiting(LoopThread& thread) : flag(thread) { done.bind<&Waiting::on_done>(this); }
+    void on_done(Completion& ended) {
+      status = ended.status;
+      flag.set();
+    }
+    WaitFlag flag;
+    Completion done;
+    Status status;
+  } waiting(*thread_);
+  const uint64_t timeout_ns = std::min(options_.timeout_ns, kConnectMaxNs);
+  const bool posted = thread_->submit([&] { client_->connect(waiting.done, timeout_ns); });
+  if (!posted) return cannot_run();
+  if (thread_->drive_until(waiting.flag, UINT64_MAX) != LoopThread::Woken::flag) {
+    return cannot_run();
+  }
+  return waiting.status;
+}
+
+Status Ctx::cannot_run() const {
+  if (thread_->poisoned()) return {StatusCode::io, "the ctx is broken", EIO};
+  return canceled("the ctx is closed");
+}
+
+// --- requests ---
+
+Result<uint64_t> Ctx::submit(QueueHandle queue_handle, const xfer_gd2fs_op& op) {
+  const QueueRef queue(*this, queue_handle);
+  if (queue.get() == nullptr) return fail(StatusCode::invalid, "no such completion queue", EINVAL);
+  Slot* slot = slots_.get();
+  if (slot == nullptr) return fail(StatusCode::busy, "requests_max are in flight", EAGAIN);
+  const Status taken = take_op(op, iomems_, slot);
+  if (!taken.ok()) {
+    slots_.put(*slot);
+    return fail(taken);
+  }
+  const uint64_t accepted = slot->memory.length_bytes();
+  slot->queue = queue.get();
+  slot->completion = {};
+  slot->completion.id = op.id;
+  slot->in_flight.store(true);
+  in_flight_.fetch_add(1);
+  queue.get()->in_flight.fetch_add(1);
+  if (op.request != nullptr) *op.request = slot->number.load();
+  if (!thread_->submit(slot->start) && slot->in_flight.exchange(false)) {
+    unpin_all(iomems_, slot);
+    slots_.put(*slot);
+    count_down(queue.get()->in_flight);
+    count_down(in_flight_);
+    return fail(cannot_run());
+  }
+  // The loop may have broken between the two: then nobody else finishes this one.
+  if (thread_->poisoned()) poison();
+  return accepted;
+}
+
+void Ctx::start_on_loop(Slot& slot) {
+  const bool cancel_first = std::exchange(slot.cancel_first, false);
+  Status refused;
+  Origin origin = Origin::ctx;
+  if (closing_.load() || slot.queue->closing.load()) {
+    refused = canceled("closed");
+  } else if (cancel_first) {
+    refused = canceled("canceled");
+    origin = Origin::request;
+  } else {
+    for (const IomemHandle pin : slot.pins) {
+      if (!iomems_.closing(pin)) continue;
+      refused = canceled("the iomem was deregistered");
+      origin = Origin::iomem;
+      break;
+    }
+  }
+  if (!refused.ok()) return finish(slot, completion_status(refused, origin), 0);
+  slot.on_loop = true;
+  client_->submit(slot);
+}
+
+void Ctx::cancel_on_loop(Slot& slot) {
+  const uint64_t number = slot.cancel_number.load();
+  if (slot.number.load() != number || !slot.in_flight.load()) return;
+  if (!slot.on_loop) {
+    slot.cancel_first = true;
+    return;
+  }
+  client_->cancel(slot, canceled("canceled"), Origin::request);
+}
+
+void Ctx::end_on_loop(Slot& slot) {
+  slot.on_loop = false;
+  if (slot.status.ok()) {
+    if (slot.stat != nullptr) copy_facts(slot.facts, slot.stat);
+    if (slot.entries != nullptr) copy_entries(slot.Request::entries, slot.entries);
+  } else {
+    GD2FS_LOG_DEBUG("{}: {}", slot.path, slot.status.to_string());
+  }
+  finish(slot, completion_status(slot.status, slot.origin), slot.value);
+}
+
+void Ctx::finish(Slot& slot, uint16_t status, uint64_t value) {
+  if (!slot.in_flight.exchange(false)) return;
+  slot.completion.status = status;
+  slot.completion.value = status == 0 ? value : 0;
+  // Before anybody can see the completion: its reaper may deregister at once.
+  unpin_all(iomems_, &slot);
+  Queue* queue = slot.queue;
+  queue->finished.push(slot);  // the slot may be another request's from here on
+  count_down(queue->in_flight);
+  count_down(in_flight_);
+}
+
+void Ctx::poison() {
+  const uint16_t broken = completion_status(Status(StatusCode::io, "", EIO), Origin::ctx);
+  slots_.for_each([&](Slot& slot) {
+    if (slot.in_flight.load()) finish(slot, broken, 0);
+  });
+}
+
+Status Ctx::cancel(uint64_t number) {
+  Slot* slot = slots_.find(number);
+  if (slot == nullptr || !slot->in_flight.load()) {
+    return {StatusCode::not_found, "no such request in flight", ENOENT};
+  }
+  slot->cancel_number.store(number);
+  return thread_->submit(slot->cancel) ? Status() : cannot_run();
+}
+
+Result<size_t> Ctx::wait(QueueHandle queue_handle, std::span<xfer_gd2fs_completion> out,
+                         int timeout_ms) {
+  constexpr size_t kAtOnce = 64;
+  const QueueRef queue(*this, queue_handle);
+  if (queue.get() == nullptr) return fail(StatusCode::invalid, "no such completion queue", EINVAL);
+  uint64_t deadline_ns = 0;
+  if (timeout_ms < 0) {
+    deadline_ns = UINT64_MAX;
+  } else if (timeout_ms > 0) {
+    deadline_ns = clock_.now_ns() + static_cast<uint64_t>(timeout_ms) * kMs;
+  }
+  size_t reaped = 0;
+  CompletionQueue::Finished* finished[kAtOnce];
+  CompletionQueue& from = queue.get()->finished;
+  while (reaped < out.size()) {
+    const std::span some(finished, std::min(kAtOnce, out.size() - reaped));
+    size_t got = 0;
+    if (reaped == 0) {
+      GD2FS_ASSIGN(got, from.wait(some, deadline_ns));
+    } else {
+      got = from.take(some);
+    }
+    for (size_t i = 0; i < got; ++i) {
+      auto& slot = static_cast<Slot&>(*finished[i]);
+      out[reaped++] = slot.completion;
+      slots_.put(slot);
+    }
+    if (got < some.size()) break;
+  }
+  return reaped;
+}
+
+// --- waiting for the end of things ---
+
+void Ctx::count_down(std::atomic<uint32_t>& count) {
+  if (count.fetch_sub(1) != 1 || countdowns_waiting_.load() == 0) return;
+  std::lock_guard lock(countdowns_mutex_);
+  for (Countdown* waiting = countdowns_.front(); waiting != nullptr;
+       waiting = countdowns_.next(*waiting)) {
+    if (&waiting->count == &count) waiting->flag.set();
+  }
+}
+
+void Ctx::wait_for_zero(std::atomic<uint32_t>& count) {
+  countdowns_waiting_.fetch_add(1);
+  while (count.load() != 0) {
+    Countdown waiting(*thread_, count);
+    {
+      std::lock_guard lock(countdowns_mutex_);
+      countdowns_.push_back(waiting);
+    }
+    LoopThread::Woken woken = LoopThread::Woken::flag;
+    if (count.load() != 0) woken = thread_->drive_until(waiting.flag, UINT64_MAX);
+    if (woken == LoopThread::Woken::poisoned) poison();
+    std::lock_guard lock(countdowns_mutex_);
+    waiting.unlink();
+  }
+  countdowns_waiting_.fetch_sub(1);
+}
+
+template <class Which>
+void Ctx::cancel_where(Which which, Status why, Origin origin) {
+  const bool posted = thread_->submit([this, which, why = std::move(why), origin] {
+    client_->cancel_if(
+        [&](const Request& request) { return which(static_cast<const Slot&>(request)); }, why,
+        origin);
+  });
+  if (!posted) poison();
+}
+
+void Ctx::cancel_all() {
+  closing_.store(true);
+  cancel_where([](const Slot&) { return true; }, canceled("the ctx is closed"), Origin::ctx);
+  wait_for_zero(in_flight_);
+  default_queue_->finished.close();
+  queues_.for_each([](QueueHandle, const std::unique_ptr<Queue>& queue) {
+    if (queue != nullptr) queue->finished.close();
+  });
+}
+
+void Ctx::stop() {
+  wait_for_zero(in_flight_);
+  thread_->stop();
+  if (!thread_->poisoned()) return;
+  // What a failed CHECK left behind cannot be taken down in order. Its loop is never turned again,
+  // so it touches nothing.
+  (void)client_.release();
+  (void)fabric_.release();
+  (void)thread_.release();
+}
+
+// --- queues ---
+
+Result<QueueHandle> Ctx::make_queue() {
+  const QueueHandle handle = queues_.insert(std::make_unique<Queue>(*thread_));
+  if (handle == 0) return fail(StatusCode::busy, "queues_max completion queues are in use", EMFILE);
+  return handle;
+}
+
+Status Ctx::destroy_queue(QueueHandle handle) {
+  if (handle == 0 || !queues_.close(handle)) {
+    return {StatusCode::invalid, "no such completion queue", EINVAL};
+  }
+  Queue* queue = queues_.value_of(handle).get();
+  queue->closing.store(true);
+  cancel_where([queue](const Slot& slot) { return slot.queue == queue; },
+               canceled("the completion queue is gone"), Origin::request);
+  wait_for_zero(queue->in_flight);
+  queue->finished.close();
+  wait_for_users(handle);
+  wait_for_zero(queue->in_flight);  // of those who were just submitting
+  CompletionQueue::Finished* finished = nullptr;
+  while (queue->finished.take({&finished, 1}) == 1) slots_.put(static_cast<Slot&>(*finished));
+  queues_.release(handle);
+  return {};
+}
+
+void Ctx::wait_for_users(QueueHandle queue) {
+  for (;;) {
+    const uint32_t seen = queue_users_left_.load();
+    if (queues_.pins(queue) == 0) return;
+    queue_users_left_.wait(seen);
+  }
+}
+
+Result<int> Ctx::queue_fd(QueueHandle handle) {
+  const QueueRef queue(*this, handle);
+  if (queue.get() == nullptr) return fail(StatusCode::invalid, "no such completion queue", EINVAL);
+  return queue.get()->finished.fd();
+}
+
+// --- memory ---
+
+Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
+  return iomems_.add(address, length_bytes);
+}
+
+Status Ctx::remove_iomem(IomemHandle iomem) {
+  struct Drained final : IomemTable::Drain {
+    explicit Drained(LoopThread& thread) : flag(thread) {}
+    void drained() override { flag.set(); }
+    WaitFlag flag;
+  } drained(*thread_);
+  if (iomem == 0 || !iomems_.close(iomem)) {
+    return {StatusCode::invalid, "the iomem is not registered", EINVAL};
+  }
+  if (!iomems_.wait(iomem, &drained)) {
+    cancel_where(
+        [iomem](const Slot& slot) {
+          return std::find(slot.pins.begin(), slot.pins.end(), iomem) != slot.pins.end();
+        },
+        canceled("the iomem was deregistered"), Origin::iomem);
+    while (thread_->drive_until(drained.flag, UINT64_MAX) == LoopThread::Woken::poisoned) poison();
+  }
+  iomems_.remove(iomem);
+  return {};
+}
+
+}  // namespace gd2fs::client

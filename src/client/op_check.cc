@@ -1,0 +1,121 @@
+#include "client/op_check.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "wire/path.h"
+
+namespace gd2fs::client {
+namespace {
+
+Status bad(std::string_view why) {
+  return {StatusCode::invalid, why, EINVAL};
+}
+
+Status take_path(const char* text, PathKind kind, std::string_view what, std::string* out) {
+  if (text == nullptr) return bad(what);
+  const std::string_view path(text, strnlen(text, kPathMaxBytes + 1));
+  GD2FS_TRY(check_path(path, kind));
+  out->assign(path);
+  if (out->size() > 1 && out->back() == '/') out->pop_back();
+  return {};
+}
+
+PathKind path_kind(Op op) {
+  switch (op) {
+    case Op::readdir:
+    case Op::mkdir:
+    case Op::rmdir:
+      return PathKind::directory;
+    case Op::stat:
+    case Op::rename:
+      return PathKind::any;
+    default:
+      return PathKind::file;
+  }
+}
+
+Status take_sges(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
+  if (op.sges == nullptr || op.nsge == 0) return bad("no SGE");
+  uint64_t sum = 0;
+  IomemHandle last = 0;
+  for (uint16_t i = 0; i < op.nsge; ++i) {
+    const xfer_gd2fs_sge& sge = op.sges[i];
+    const auto handle = reinterpret_cast<IomemHandle>(sge.iomem);
+    if (handle != 0 && handle == last) {
+      if (!iomems.contains(handle, sge.addr, sge.len)) return bad("an SGE outside its iomem");
+    } else {
+      if (!iomems.pin(handle, sge.addr, sge.len)) {
+        return bad("an SGE outside its iomem, or an iomem that is not registered");
+      }
+      slot->pins.push_back(handle);
+      last = handle;
+    }
+    if (sge.len > INT64_MAX - sum) return bad("the SGEs' sum overflows");
+    sum += sge.len;
+    slot->memory.add(static_cast<std::byte*>(sge.addr), sge.len);
+  }
+  if (op.off > INT64_MAX || sum > INT64_MAX - op.off) return bad("offset + length overflows");
+  slot->offset = op.off;
+  return {};
+}
+
+Status take_name_op(const xfer_gd2fs_op& op, Slot* slot) {
+  Request& request = *slot;
+  switch (request.op) {
+    case Op::stat:
+      if (op.stat == nullptr) return bad("no stat target");
+      slot->stat = op.stat;
+      return {};
+    case Op::create:
+    case Op::truncate:
+      if (op.size > INT64_MAX) return bad("a size over 2^63 - 1");
+      request.size_bytes = op.size;
+      return {};
+    case Op::rename:
+      return take_path(op.other, PathKind::any, "no new path", &request.other);
+    case Op::readdir:
+      if (op.entries == nullptr || op.nentries == 0) return bad("no room for entries");
+      slot->entries = op.entries;
+      request.entries_max = op.nentries;
+      request.other.clear();
+      if (op.other == nullptr || *op.other == '\0') return {};
+      request.other.assign(op.other, strnlen(op.other, kNameMaxBytes + 1));
+      return check_name(request.other);
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+void unpin_all(IomemTable& iomems, Slot* slot) {
+  for (const IomemHandle handle : slot->pins) iomems.unpin(handle);
+  slot->pins.clear();
+}
+
+Status take_op(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
+  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_READDIR) {
+    return bad("no such operation");
+  }
+  const bool reserved = op.reserved0 != 0 || op.reserved1 != 0 ||
+                        std::any_of(std::begin(op.reserved), std::end(op.reserved),
+                                    [](uint64_t word) { return word != 0; });
+  if (op.flags != 0 || reserved) return bad("unknown flags");
+  slot->op = static_cast<Op>(op.opcode);
+  slot->stat = nullptr;
+  slot->entries = nullptr;
+  GD2FS_TRY(take_path(op.filepath, path_kind(slot->op), "no path", &slot->path));
+  if (slot->op != Op::read && slot->op != Op::write) {
+    return take_name_op(op, slot);
+  }
+  Status taken = take_sges(op, iomems, slot);
+  if (!taken.ok()) {
+    unpin_all(iomems, slot);
+    slot->memory.clear();
+  }
+  return taken;
+}
+
+}  // namespace gd2fs::client
