@@ -2,11 +2,13 @@
 //
 // Over loopback TCP: 4 KiB reads at depth 1 (blocking sockets, the caller drives the loop, only the
 // I/O thread drives it), and 256 MiB in 512 KiB stripes over 1, 2 and 4 lanes (blocking sockets
-// with a thread per lane and side; one loop per side). Servers are processes of their own. Modes
-// take turns; each figure is the median of the rounds, each ratio the median of the rounds' ratios.
+// with a thread per lane and side; one loop for the client, a loop per core for the server).
+// Servers are processes of their own. Modes take turns; each figure is the median of the rounds,
+// each ratio the median of the rounds' ratios.
 //
 //   loop_bench [--rounds N] [--reads N] [--lanes N] [--window N]
-//              [--congestion NAME] [--client-spin-us N] [--server-spin-us N]
+//              [--server-loops N] [--congestion NAME] [--client-spin-us N]
+//              [--server-spin-us N]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -36,6 +38,7 @@ struct Settings {
   uint64_t reads = 5000;
   uint64_t lanes = 0;   // 0: 1, 2 and 4
   uint64_t window = 2;  // stripes asked for and not yet here, per lane
+  uint64_t server_loops = std::max(1U, std::thread::hardware_concurrency());
   uint64_t client_spin_us = 50;
   uint64_t server_spin_us = 50;
   std::string congestion;  // empty: the kernel's default
@@ -253,10 +256,11 @@ void bench_idle(const Settings& settings, const Server& loop, Bytes memory) {
 
 int run(const Settings& settings) {
   const uint64_t server_spin_ns = settings.server_spin_us * kUs;
+  const auto server_loops = static_cast<uint32_t>(settings.server_loops);
   Server blocking(settings.congestion,
                   [](Fd listener, ConstBytes memory) { serve_blocking(listener, memory); });
   Server loop(settings.congestion, [=](Fd listener, ConstBytes memory) {
-    serve_on_loop(std::move(listener), memory, server_spin_ns);
+    serve_on_loops(std::move(listener), memory, server_loops, server_spin_ns);
   });
   const Bytes memory = touched_memory(kBulkBytes);
   bench_latency(settings, blocking, loop, memory);
@@ -277,6 +281,7 @@ int main(int argc, char** argv) {
                {"--reads", &settings.reads},
                {"--lanes", &settings.lanes},
                {"--window", &settings.window},
+               {"--server-loops", &settings.server_loops},
                {"--client-spin-us", &settings.client_spin_us},
                {"--server-spin-us", &settings.server_spin_us}};
   for (int i = 1; i < argc; i += 2) {

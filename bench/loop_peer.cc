@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 namespace gd2fs::bench {
 
@@ -74,29 +75,48 @@ class ServerLane {
   size_t sent_bytes_ = 0;  // of the front answer, head included
 };
 
-struct Listener {
-  Loop& loop;
-  Fd fd;
-  ConstBytes memory;
-  Watch watch;
-  std::vector<std::unique_ptr<ServerLane>> lanes;
-  void on_events(uint32_t) {
-    const int accepted = accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    CHECK(accepted >= 0);
+// One loop of the server, on a thread of its own.
+struct ServerLoop {
+  ServerLoop(Clock& clock, ConstBytes what) : loop(clock, Loop::Waits::epoll), memory(what) {}
+  void take(Fd fd) {
     std::erase_if(lanes, [](auto& lane) { return lane->closed(); });
-    lanes.push_back(std::make_unique<ServerLane>(loop, Fd(accepted), memory));
+    lanes.push_back(std::make_unique<ServerLane>(loop, std::move(fd), memory));
+  }
+  Loop loop;
+  ConstBytes memory;
+  std::vector<std::unique_ptr<ServerLane>> lanes;
+};
+
+// Connections go to the loops in turn.
+struct Listener {
+  Fd fd;
+  std::vector<std::unique_ptr<ServerLoop>>& loops;
+  Watch watch;
+  size_t accepted = 0;
+  void on_events(uint32_t) {
+    const int lane = accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    CHECK(lane >= 0);
+    ServerLoop& to = *loops[accepted++ % loops.size()];
+    to.loop.post([&to, taken = Fd(lane)]() mutable { to.take(std::move(taken)); });
   }
 };
 
 }  // namespace
 
-void serve_on_loop(Fd fd, ConstBytes memory, uint64_t spin_ns) {
+void serve_on_loops(Fd fd, ConstBytes memory, uint32_t loop_count, uint64_t spin_ns) {
   RealClock clock;
-  Loop loop(clock, Loop::Waits::epoll);
-  Listener listener{loop, std::move(fd), memory, {}, {}};
+  std::vector<std::unique_ptr<ServerLoop>> loops;
+  for (uint32_t i = 0; i < loop_count; ++i) {
+    loops.push_back(std::make_unique<ServerLoop>(clock, memory));
+  }
+  for (uint32_t i = 1; i < loop_count; ++i) {
+    std::thread([&, i] { loops[i]->loop.run(spin_ns); }).detach();
+  }
+  Listener listener{std::move(fd), loops, {}};
   listener.watch.bind<&Listener::on_events>(&listener);
-  CHECK(loop.watch(listener.watch, listener.fd.get(), EPOLLIN).ok());
-  for (;;) loop.run(spin_ns);
+  Loop& first = loops[0]->loop;
+  CHECK(first.watch(listener.watch, listener.fd.get(), EPOLLIN).ok());
+  for (;;) first.run(spin_ns);
 }
 
 ClientLane::ClientLane(Loop& loop, Fd fd, Bytes destination,

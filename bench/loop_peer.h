@@ -1,5 +1,5 @@
-// The same peers on a Loop: a server of one loop, and a client's lanes. What these find out about
-// receive sizes, wake-ups and spinning is meant for fabric/tcp.
+// The same peers on a Loop: a server with a loop per core, and a client's lanes. What these find
+// out about receive sizes, wake-ups and spinning is meant for fabric/tcp.
 #pragma once
 
 #include <deque>
@@ -15,8 +15,10 @@
 
 namespace gd2fs::bench {
 
-// Serves `memory` on one loop until the process is killed. Spins up to spin_ns before it sleeps.
-[[noreturn]] void serve_on_loop(Fd listener, ConstBytes memory, uint64_t spin_ns);
+// Serves `memory` on loop_count loops, a thread each, until the process is killed. An idle loop
+// spins up to spin_ns before it sleeps.
+[[noreturn]] void serve_on_loops(Fd listener, ConstBytes memory, uint32_t loop_count,
+                                 uint64_t spin_ns);
 
 // One connection of a client. All calls from its loop.
 class ClientLane {
