@@ -71,14 +71,25 @@ struct MakePair {
   std::unique_ptr<FabricPair> (*make)(uint64_t seed);
 };
 
+template <const char* Host>
+std::unique_ptr<FabricPair> make_tcp_pair(uint64_t) {
+  return std::make_unique<TcpPair>(Host);
+}
+inline constexpr char kIpv4Loopback[] = "127.0.0.1";
+inline constexpr char kIpv6Loopback[] = "[::1]";
+
 inline std::vector<MakePair> all_pairs() {
-  return {{"sim",
-           [](uint64_t seed) -> std::unique_ptr<FabricPair> {
-             return std::make_unique<SimPair>(seed);
-           }},
-          {"tcp", [](uint64_t) -> std::unique_ptr<FabricPair> {
-             return std::make_unique<TcpPair>("127.0.0.1");
-           }}};
+  std::vector<MakePair> pairs = {{"sim",
+                                  [](uint64_t seed) -> std::unique_ptr<FabricPair> {
+                                    return std::make_unique<SimPair>(seed);
+                                  }},
+                                 {"tcp", make_tcp_pair<kIpv4Loopback>}};
+  // Some containers have no IPv6 at all.
+  const auto v6 = resolve({"::1", 0}, Resolve::numeric_only);
+  if (v6.has_value() && TcpSocket::listen(v6->front()).has_value()) {
+    pairs.push_back({"tcp_over_ipv6", make_tcp_pair<kIpv6Loopback>});
+  }
+  return pairs;
 }
 
 }  // namespace gd2fs

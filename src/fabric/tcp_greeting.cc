@@ -87,6 +87,11 @@ Status TcpGreeting::read_more(bool* whole) {
     if (moved.error != 0) return Status::from_errno(moved.error, "handshake");
     if (moved.ended) return {StatusCode::unavailable, "handshake: the peer ended the connection"};
     (in_header ? header_done_ : body_done_) += moved.bytes;
+    // Whoever speaks something else is told at once, not at the deadline.
+    if (in_header && header_done_ >= sizeof kFrameMagic &&
+        load_le<uint32_t>(header_bytes_) != kFrameMagic) {
+      return {StatusCode::invalid, "handshake: wrong magic: this is not a GD2FS peer"};
+    }
     if (in_header && header_done_ == sizeof header_bytes_) {
       GD2FS_ASSIGN(header_, decode_frame_header(header_bytes_));
       if (header_.payload_bytes != 0 || header_.body_bytes > kHandshakeBodyMaxBytes ||

@@ -32,6 +32,7 @@ void TcpLane::wait_for_room() {
 void TcpLane::on_events(uint32_t events) {
   if ((events & EPOLLOUT) != 0 && blocked_) {
     blocked_ = false;
+    heard_ = true;
     loop_.rewatch(watch_, EPOLLIN);
     session_.on_room();
   }

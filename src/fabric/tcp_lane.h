@@ -34,13 +34,13 @@ class TcpLane final : private FrameSink {
   Status write(OnSent on_sent) {
     const TcpSocket::Moved moved = socket_.write(writer.parts());
     if (moved.error != 0) return Status::from_errno(moved.error, "send");
-    if (moved.bytes > 0) heard_ = true;  // the peer's acknowledgements make room
     writer.sent(moved.bytes, on_sent);
     if (!writer.empty()) wait_for_room();
     return {};
   }
 
-  // Since the last time this was asked: anything heard, or any bytes taken?
+  // Since the last time this was asked: anything heard, or room made by the peer's
+  // acknowledgements? (That the socket takes a ping says nothing of the peer.)
   bool take_heard() { return std::exchange(heard_, false); }
 
   FrameReader reader;
