@@ -1,7 +1,7 @@
 /* GD2FS: the client library's C interface, and the only header that is installed.
  *
- * A program connects to a cluster (a ctx), registers memory (an iomem), submits operations and reaps
- * their completions. Every operation is asynchronous: a submit call returns at once, and the
+ * A program connects to a cluster (a ctx), registers memory (an iomem), submits operations and
+ * reaps their completions. Every operation is asynchronous: a submit call returns at once, and the
  * operation ends in exactly one completion on a completion queue, carrying the caller's `id`.
  *
  * Rules for every function
@@ -17,14 +17,15 @@
  *    -ENOTSUP, a NULL or unknown ctx -EINVAL.
  *  - The library never aborts the process, raises no signal, and its threads block all signals.
  *
- * The header compiles as C11 and as C++. Integers have exact widths. Structs that callers fill end in
- * reserved words which must be zero; their sizes are frozen.
+ * The header compiles as C11 and as C++. Integers have exact widths. Structs that callers fill end
+ * in reserved words which must be zero; their sizes are frozen.
  */
 #ifndef XFER_GD2FS_H
 #define XFER_GD2FS_H
 
 #include <stddef.h>
 #include <stdint.h>
+
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -49,24 +50,24 @@ typedef struct xfer_gd2fs_cq xfer_gd2fs_cq;
 
 /* --- limits -------------------------------------------------------------------------------- */
 
-#define XFER_GD2FS_PATH_MAX 4096       /* bytes of a path, without the closing NUL */
-#define XFER_GD2FS_NAME_MAX 255        /* bytes of one component of a path */
-#define XFER_GD2FS_REQUESTS_MAX 65536  /* submitted and not yet reaped, per ctx */
-#define XFER_GD2FS_IOMEMS_MAX 1048576  /* registrations at one time, per ctx */
+#define XFER_GD2FS_PATH_MAX 4096      /* bytes of a path, without the closing NUL */
+#define XFER_GD2FS_NAME_MAX 255       /* bytes of one component of a path */
+#define XFER_GD2FS_REQUESTS_MAX 65536 /* submitted and not yet reaped, per ctx */
+#define XFER_GD2FS_IOMEMS_MAX 1048576 /* registrations at one time, per ctx */
 
 /* --- what an operation answers ------------------------------------------------------------- */
 
 /* `status` is 0 on success. Otherwise: bits 0-7 the code, an errno value; bits 8-10 the class, who
- * found the failure; bits 11-14 the detail; bit 15 set when the same request cannot succeed if it is
- * sent again unchanged. */
+ * found the failure; bits 11-14 the detail; bit 15 set when the same request cannot succeed if it
+ * is sent again unchanged. */
 #define XFER_GD2FS_STATUS_CODE(status) ((unsigned)(status) & 0xffu)
 #define XFER_GD2FS_STATUS_CLASS(status) (((unsigned)(status) >> 8) & 0x7u)
 #define XFER_GD2FS_STATUS_DETAIL(status) (((unsigned)(status) >> 11) & 0xfu)
 #define XFER_GD2FS_STATUS_DO_NOT_RETRY(status) (((unsigned)(status) >> 15) & 0x1u)
 
 #define XFER_GD2FS_STATUS_CLASS_SUCCESS 0u
-/* This library or its caller: ECANCELED (the request, its memory or its ctx was given up), EFBIG, EIO
- * (the library found itself broken; the ctx is unusable). */
+/* This library or its caller: ECANCELED (the request, its memory or its ctx was given up), EFBIG,
+ * EIO (the library found itself broken; the ctx is unusable). */
 #define XFER_GD2FS_STATUS_CLASS_CLIENT 1u
 /* The cluster answered: ENOENT, EEXIST, EACCES, ENOSPC, EDQUOT, EISDIR, ENOTDIR, ENOTEMPTY, ESTALE
  * (the file changed its name or was truncated under an extending write, whose outcome is open), EIO
@@ -84,7 +85,7 @@ typedef struct xfer_gd2fs_cq xfer_gd2fs_cq;
 #define XFER_GD2FS_STATUS_DETAIL_REQUEST 5u    /* the request itself: canceled, out of range */
 
 typedef struct xfer_gd2fs_completion {
-  void *id;            /* as given to the submit call */
+  void* id;            /* as given to the submit call */
   uint64_t value;      /* bytes moved, or what the operation documents; 0 on error */
   uint16_t status;     /* 0 on success, see above */
   uint8_t reserved[6]; /* zero */
@@ -99,20 +100,21 @@ typedef struct xfer_gd2fs_options {
   /* Controllers: "gd2fs://host:7527", several separated by commas, the port optional; IPv4, [IPv6]
    * or a name. A query may follow: "?cluster=NAME&shm=off&require=shm|rdma|gpu_direct".
    * GD2FS_CPADDR; default "gd2fs://127.0.0.1:7527". */
-  const char *cp_address;
+  const char* cp_address;
   /* Local NICs for data: "tcp://192.168.1.100" or "rdma://192.168.1.100,rdma://192.168.1.101".
    * A loopback address means any local address. rdma:// falls back to tcp, with a line in the log,
    * unless require=rdma. GD2FS_DPADDR; default "tcp://127.0.0.1". */
-  const char *dp_address;
+  const char* dp_address;
   /* The cluster's name. GD2FS_CLUSTER; default "gd2fs-cluster0". */
-  const char *cluster_id;
-  /* Floors, not caps: the library may open more. GD2FS_IOTHREADS, GD2FS_MEMTHREADS, GD2FS_STREAMS. */
+  const char* cluster_id;
+  /* Floors, not caps: the library may open more. GD2FS_IOTHREADS, GD2FS_MEMTHREADS, GD2FS_STREAMS.
+   */
   uint32_t iothread_count;
   uint32_t memthread_count;
   uint32_t conn_stream_count; /* TCP connections per pair of NICs, at most 16 */
   /* A request that makes no progress for this long ends with class TRANSPORT. Default 30000. */
   uint32_t timeout;
-  const char *log_level; /* "info", "warn" (default) or "error"; for the whole process */
+  const char* log_level; /* "info", "warn" (default) or "error"; for the whole process */
   uint64_t reserved[16];
 } xfer_gd2fs_options;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_options) == 176);
@@ -121,20 +123,20 @@ XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_options) == 176);
  * The token that proves the right to use the cluster is read from the file GD2FS_TOKEN_FILE, else
  * ~/.config/gd2fs/tokens/<cluster>. Blocks for at most the smaller of `timeout` and 5 seconds.
  * NULL on failure. The ctx lives until xfer_gd2fs_close(). */
-XFER_GD2FS_API xfer_gd2fs_ctx *xfer_gd2fs_connect(const xfer_gd2fs_options *options);
+XFER_GD2FS_API xfer_gd2fs_ctx* xfer_gd2fs_connect(const xfer_gd2fs_options* options);
 
 /* Cancels what is in flight and returns when no peer can touch any registered buffer. Threads that
- * wait on the ctx get -ECANCELED; completions that were not reaped are lost. Registrations and queues
- * of the ctx end with it. 0, or -EINVAL, -ECANCELED (closed before). In a child of fork() it only
- * forgets the ctx. */
-XFER_GD2FS_API int xfer_gd2fs_close(xfer_gd2fs_ctx *ctx);
+ * wait on the ctx get -ECANCELED; completions that were not reaped are lost. Registrations and
+ * queues of the ctx end with it. 0, or -EINVAL, -ECANCELED (closed before). In a child of fork() it
+ * only forgets the ctx. */
+XFER_GD2FS_API int xfer_gd2fs_close(xfer_gd2fs_ctx* ctx);
 
 /* Why the last call of this thread that failed did so, in words; "" if none has. Never NULL; valid
  * until the thread's next call into the library. */
-XFER_GD2FS_API const char *xfer_gd2fs_last_error(void);
+XFER_GD2FS_API const char* xfer_gd2fs_last_error(void);
 
 /* "0.1.0". */
-XFER_GD2FS_API const char *xfer_gd2fs_version(void);
+XFER_GD2FS_API const char* xfer_gd2fs_version(void);
 
 /* --- memory -------------------------------------------------------------------------------- */
 
@@ -147,22 +149,23 @@ XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_iomem_options) == 136);
 
 /* Registers [addr, addr + length) for use in SGEs, any number of slices of it. Takes constant time.
  * The memory must stay mapped until dereg. NULL on failure: an empty or overflowing range, unknown
- * flags, or an address that the CPU of this process cannot read. GPU memory is such an address: this
- * version moves host memory only, and says so in xfer_gd2fs_last_error(). `options` may be NULL. */
-XFER_GD2FS_API xfer_gd2fs_iomem *xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx *ctx, void *addr,
+ * flags, or an address that the CPU of this process cannot read. GPU memory is such an address:
+ * this version moves host memory only, and says so in xfer_gd2fs_last_error(). `options` may be
+ * NULL. */
+XFER_GD2FS_API xfer_gd2fs_iomem* xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx* ctx, void* addr,
                                                       size_t length,
-                                                      const xfer_gd2fs_iomem_options *options);
+                                                      const xfer_gd2fs_iomem_options* options);
 
-/* Cancels the requests that use the registration (they complete with class CLIENT, ECANCELED, unless
- * they had just ended) and returns when no peer can touch its memory. Constant time when none does.
- * 0, or -EINVAL when it is not registered. */
-XFER_GD2FS_API int xfer_gd2fs_dereg_iomem(xfer_gd2fs_ctx *ctx, xfer_gd2fs_iomem *iomem);
+/* Cancels the requests that use the registration (they complete with class CLIENT, ECANCELED,
+ * unless they had just ended) and returns when no peer can touch its memory. Constant time when
+ * none does. 0, or -EINVAL when it is not registered. */
+XFER_GD2FS_API int xfer_gd2fs_dereg_iomem(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem);
 
 /* A slice of registered memory, of any length (0 too) and alignment. */
 typedef struct xfer_gd2fs_sge {
-  void *addr;
+  void* addr;
   uint64_t len;
-  xfer_gd2fs_iomem *iomem;
+  xfer_gd2fs_iomem* iomem;
 } xfer_gd2fs_sge;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_sge) == 24);
 
@@ -173,18 +176,18 @@ XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_sge) == 24);
  *                  off + sum past 2^63 - 1, a path that is not absolute or not in plain form
  *   -ENAMETOOLONG  a path over 4096 bytes or a component over 255
  *   -EAGAIN        XFER_GD2FS_REQUESTS_MAX requests are in flight
- * The completion's value is the bytes read, fewer than asked only at the end of the file. Holes read
- * as zeros. What lies in the memory after a failed or short read's value is not defined. */
-XFER_GD2FS_API ssize_t xfer_gd2fs_preadv(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
-                                         uint64_t off, const xfer_gd2fs_sge *sges, uint16_t nsge,
+ * The completion's value is the bytes read, fewer than asked only at the end of the file. Holes
+ * read as zeros. What lies in the memory after a failed or short read's value is not defined. */
+XFER_GD2FS_API ssize_t xfer_gd2fs_preadv(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                         uint64_t off, const xfer_gd2fs_sge* sges, uint16_t nsge,
                                          uint16_t flags);
 
 /* Writes the SGEs in order at `off`. A file that does not exist is created (not its directory);
- * writing past the end extends it. Arguments and errors as for preadv. The completion's value is all
- * the bytes; they are durable then, as the cluster's policy has it. Writes within one chunk are
+ * writing past the end extends it. Arguments and errors as for preadv. The completion's value is
+ * all the bytes; they are durable then, as the cluster's policy has it. Writes within one chunk are
  * atomic, a request over several chunks is not. */
-XFER_GD2FS_API ssize_t xfer_gd2fs_pwritev(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
-                                          uint64_t off, const xfer_gd2fs_sge *sges, uint16_t nsge,
+XFER_GD2FS_API ssize_t xfer_gd2fs_pwritev(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                          uint64_t off, const xfer_gd2fs_sge* sges, uint16_t nsge,
                                           uint16_t flags);
 
 /* --- names --------------------------------------------------------------------------------- */
@@ -208,25 +211,25 @@ typedef struct xfer_gd2fs_stat {
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_stat) == 184);
 
 /* Fills *stat by the time of the completion. */
-XFER_GD2FS_API int xfer_gd2fs_fstat(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
-                                    xfer_gd2fs_stat *stat);
+XFER_GD2FS_API int xfer_gd2fs_fstat(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                    xfer_gd2fs_stat* stat);
 
 /* Creates a file of `size` zero bytes. What exists completes with class SERVER, code EEXIST; of
  * several racing creators exactly one succeeds. */
-XFER_GD2FS_API int xfer_gd2fs_create(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
+XFER_GD2FS_API int xfer_gd2fs_create(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
                                      uint16_t flags, uint64_t size);
-XFER_GD2FS_API int xfer_gd2fs_unlink(xfer_gd2fs_ctx *ctx, void *id, const char *filepath);
+XFER_GD2FS_API int xfer_gd2fs_unlink(xfer_gd2fs_ctx* ctx, void* id, const char* filepath);
 /* Replaces a file at newpath, atomically. */
-XFER_GD2FS_API int xfer_gd2fs_rename(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
-                                     const char *newpath);
-XFER_GD2FS_API int xfer_gd2fs_mkdir(xfer_gd2fs_ctx *ctx, void *id, const char *path);
-XFER_GD2FS_API int xfer_gd2fs_rmdir(xfer_gd2fs_ctx *ctx, void *id, const char *path);
+XFER_GD2FS_API int xfer_gd2fs_rename(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                     const char* newpath);
+XFER_GD2FS_API int xfer_gd2fs_mkdir(xfer_gd2fs_ctx* ctx, void* id, const char* path);
+XFER_GD2FS_API int xfer_gd2fs_rmdir(xfer_gd2fs_ctx* ctx, void* id, const char* path);
 /* Cuts the file, or extends it with zeros. */
-XFER_GD2FS_API int xfer_gd2fs_truncate(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
+XFER_GD2FS_API int xfer_gd2fs_truncate(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
                                        uint64_t size);
 /* Completes when all writes to the file that completed before this call are durable on the drives,
  * also under policies that acknowledge earlier. */
-XFER_GD2FS_API int xfer_gd2fs_fsync(xfer_gd2fs_ctx *ctx, void *id, const char *filepath);
+XFER_GD2FS_API int xfer_gd2fs_fsync(xfer_gd2fs_ctx* ctx, void* id, const char* filepath);
 
 typedef struct xfer_gd2fs_dirent {
   uint64_t size;
@@ -240,8 +243,8 @@ XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_dirent) == 288);
 
 /* Fills entries in byte order of their names, from the first name greater than `after` (NULL: from
  * the start). value = entries filled; fewer than nentries (which is at least 1) at the end only. */
-XFER_GD2FS_API int xfer_gd2fs_readdir(xfer_gd2fs_ctx *ctx, void *id, const char *path,
-                                      const char *after, xfer_gd2fs_dirent *entries,
+XFER_GD2FS_API int xfer_gd2fs_readdir(xfer_gd2fs_ctx* ctx, void* id, const char* path,
+                                      const char* after, xfer_gd2fs_dirent* entries,
                                       uint32_t nentries);
 
 typedef struct xfer_gd2fs_attr {
@@ -254,10 +257,10 @@ typedef struct xfer_gd2fs_attr {
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_attr) == 144);
 
 /* A later milestone: -ENOTSUP. */
-XFER_GD2FS_API int xfer_gd2fs_setattr(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
-                                      const xfer_gd2fs_attr *attr);
+XFER_GD2FS_API int xfer_gd2fs_setattr(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                      const xfer_gd2fs_attr* attr);
 /* A later milestone: -ENOTSUP. */
-XFER_GD2FS_API int xfer_gd2fs_advise(xfer_gd2fs_ctx *ctx, void *id, const char *filepath,
+XFER_GD2FS_API int xfer_gd2fs_advise(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
                                      uint64_t off, uint64_t len, uint16_t advice);
 
 /* --- reaping ------------------------------------------------------------------------------- */
@@ -265,23 +268,23 @@ XFER_GD2FS_API int xfer_gd2fs_advise(xfer_gd2fs_ctx *ctx, void *id, const char *
 /* Takes up to maxcomp (at least 1) completions from the default queue, waiting up to timeout_ms for
  * the first: 0 polls, -1 waits for ever. Returns how many, 0 when the time passed, -ECANCELED when
  * the ctx is closed. Every accepted request is handed out exactly once, to one of the waiters. */
-XFER_GD2FS_API int xfer_gd2fs_wait(xfer_gd2fs_ctx *ctx, xfer_gd2fs_completion *completions,
+XFER_GD2FS_API int xfer_gd2fs_wait(xfer_gd2fs_ctx* ctx, xfer_gd2fs_completion* completions,
                                    int maxcomp, int timeout_ms);
 
 /* A descriptor for poll, select or epoll: readable, level-triggered, while completions wait on the
  * default queue. The library's: neither read nor close it. */
-XFER_GD2FS_API int xfer_gd2fs_get_fd(xfer_gd2fs_ctx *ctx);
+XFER_GD2FS_API int xfer_gd2fs_get_fd(xfer_gd2fs_ctx* ctx);
 
 /* --- completion queues --------------------------------------------------------------------- */
 
 /* A further queue of the ctx. NULL on failure (more than 1024 of them). */
-XFER_GD2FS_API xfer_gd2fs_cq *xfer_gd2fs_cq_create(xfer_gd2fs_ctx *ctx);
+XFER_GD2FS_API xfer_gd2fs_cq* xfer_gd2fs_cq_create(xfer_gd2fs_ctx* ctx);
 /* Cancels the requests that would complete here and returns when no peer can touch their memory.
  * Completions not reaped are lost; waiters get -ECANCELED. */
-XFER_GD2FS_API int xfer_gd2fs_cq_destroy(xfer_gd2fs_ctx *ctx, xfer_gd2fs_cq *cq);
-XFER_GD2FS_API int xfer_gd2fs_cq_get_fd(xfer_gd2fs_ctx *ctx, xfer_gd2fs_cq *cq);
-XFER_GD2FS_API int xfer_gd2fs_cq_wait(xfer_gd2fs_ctx *ctx, xfer_gd2fs_cq *cq,
-                                      xfer_gd2fs_completion *completions, int maxcomp,
+XFER_GD2FS_API int xfer_gd2fs_cq_destroy(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq);
+XFER_GD2FS_API int xfer_gd2fs_cq_get_fd(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq);
+XFER_GD2FS_API int xfer_gd2fs_cq_wait(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq,
+                                      xfer_gd2fs_completion* completions, int maxcomp,
                                       int timeout_ms);
 
 #define XFER_GD2FS_OP_READ 1u
@@ -302,32 +305,32 @@ typedef struct xfer_gd2fs_op {
   uint16_t flags;  /* 0 */
   uint16_t nsge;   /* READ, WRITE */
   uint16_t reserved0;
-  void *id;
-  const char *filepath;
-  const char *other; /* RENAME: the new path; READDIR: the name to start after, or NULL */
+  void* id;
+  const char* filepath;
+  const char* other; /* RENAME: the new path; READDIR: the name to start after, or NULL */
   uint64_t off;      /* READ, WRITE */
   uint64_t size;     /* CREATE, TRUNCATE */
-  const xfer_gd2fs_sge *sges;
-  xfer_gd2fs_stat *stat;      /* STAT */
-  xfer_gd2fs_dirent *entries; /* READDIR */
+  const xfer_gd2fs_sge* sges;
+  xfer_gd2fs_stat* stat;      /* STAT */
+  xfer_gd2fs_dirent* entries; /* READDIR */
   uint32_t nentries;
   uint32_t reserved1;
   /* If not NULL, receives a number for xfer_gd2fs_cancel() before the operation starts. */
-  uint64_t *request;
+  uint64_t* request;
   uint64_t reserved[16];
 } xfer_gd2fs_op;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_op) == 216);
 
 /* Submits one operation that will complete on cq (NULL: the default queue). Returns as preadv does:
  * the bytes accepted (0 for operations on names), or a negative errno. */
-XFER_GD2FS_API ssize_t xfer_gd2fs_submit(xfer_gd2fs_ctx *ctx, xfer_gd2fs_cq *cq,
-                                         const xfer_gd2fs_op *op);
+XFER_GD2FS_API ssize_t xfer_gd2fs_submit(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq,
+                                         const xfer_gd2fs_op* op);
 
 /* Asks for an early end of the request with this number (xfer_gd2fs_op.request). It still completes
- * exactly once: with class CLIENT, ECANCELED, or with its result if it had just ended; by then no peer
- * can touch its memory. A write that is canceled may have happened. 0, or -ENOENT if the request has
- * completed. */
-XFER_GD2FS_API int xfer_gd2fs_cancel(xfer_gd2fs_ctx *ctx, uint64_t request);
+ * exactly once: with class CLIENT, ECANCELED, or with its result if it had just ended; by then no
+ * peer can touch its memory. A write that is canceled may have happened. 0, or -ENOENT if the
+ * request has completed. */
+XFER_GD2FS_API int xfer_gd2fs_cancel(xfer_gd2fs_ctx* ctx, uint64_t request);
 
 #ifdef __cplusplus
 } /* extern "C" */
