@@ -5,14 +5,14 @@
 
 #include <gtest/gtest.h>
 
-#include "client/fake_cluster.h"
+#include "sim/memory_cluster.h"
 #include "sim/sim_fabric.h"
 
 namespace gd2fs::client {
 namespace {
 
 constexpr uint64_t kSeed = 11;
-constexpr uint64_t kChunk = FakeCluster::kChunkBytes;
+constexpr uint64_t kChunk = MemoryCluster::kChunkBytes;
 
 ClientOptions test_options() {
   ClientOptions options;
@@ -107,7 +107,7 @@ class ClientTest : public ::testing::Test {
     random_.fill(bytes);
     return bytes;
   }
-  FakeCluster::Place place(const std::string& node, const std::string& listen, Loop& loop) {
+  MemoryCluster::Place place(const std::string& node, const std::string& listen, Loop& loop) {
     return {&loop, listen,
             [this, node, &loop] { return std::make_unique<SimFabric>(network_, node, loop); },
             [this, node] { network_.kill(node); }};
@@ -127,8 +127,8 @@ class ClientTest : public ::testing::Test {
   SimWorld::Member controller_member_{world_, controller_loop_};
   Loop server_loop_{world_.clock(), Loop::Waits::never};
   SimWorld::Member server_member_{world_, server_loop_};
-  FakeCluster cluster_{place("controller", "tcp://controller:7527", controller_loop_),
-                       place("server", "tcp://server:7528", server_loop_)};
+  MemoryCluster cluster_{place("controller", "tcp://controller:7527", controller_loop_),
+                         place("server", "tcp://server:7528", server_loop_)};
   Loop loop_{world_.clock(), Loop::Waits::never};
   SimWorld::Member member_{world_, loop_};
   SimFabric fabric_{network_, "client0", loop_};
@@ -192,7 +192,7 @@ TEST_F(ClientTest, a_read_that_would_come_out_short_by_a_cached_size_asks_the_co
   (void)write("/a", 0, random_bytes(100));
   (void)read("/a", 0, 100);
   // Another client extends the file: same generation, longer.
-  FakeCluster::File& file = cluster_.files["/a"];
+  MemoryCluster::File& file = cluster_.files["/a"];
   file.chunks[0].resize(200, std::byte{7});
   file.size_bytes = file.reserved_bytes = 200;
   const auto asked = read("/a", 0, 200);
@@ -399,7 +399,7 @@ TEST_F(ClientTest, a_set_size_that_finds_the_file_cut_counts_as_before_the_cut) 
   cluster_.interfere = [&](msg::Type type) -> std::optional<Status> {
     if (type != msg::Type::set_size) return std::nullopt;
     // A truncate got in between the bytes and the size.
-    FakeCluster::File& file = cluster_.files["/a"];
+    MemoryCluster::File& file = cluster_.files["/a"];
     ++file.generation;
     file.size_bytes = file.reserved_bytes = 10;
     cluster_.interfere = nullptr;

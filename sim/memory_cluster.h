@@ -1,4 +1,4 @@
-// FakeCluster: a controller and a data server in memory, for tests of the client. It keeps the
+// MemoryCluster: a controller and a data server in memory, for tests of the client. It keeps the
 // rules of docs/protocol.md that a client can see (generations, reservations, sizes, handles,
 // dedup), answers at once, and lets a test interfere with any request. It stands on any Fabric: the
 // simulated one in unit tests, TCP under the C ABI's programs.
@@ -17,9 +17,9 @@
 #include "fabric/reply.h"
 #include "wire/message.h"
 
-namespace gd2fs::client {
+namespace gd2fs {
 
-class FakeCluster {
+class MemoryCluster {
  public:
   struct File {
     uint64_t inode = 0;
@@ -39,7 +39,7 @@ class FakeCluster {
     std::function<std::unique_ptr<Fabric>()> make_fabric;
     std::function<void()> on_stop;
   };
-  FakeCluster(Place controller, Place server);
+  MemoryCluster(Place controller, Place server);
 
   void start_controller();
   void start_server();
@@ -73,10 +73,10 @@ class FakeCluster {
     bool closed = false;
   };
   struct Node {
-    Node(FakeCluster& owner, Place where) : cluster(owner), place(std::move(where)) {}
+    Node(MemoryCluster& owner, Place where) : cluster(owner), place(std::move(where)) {}
     void listen();
     void stop();
-    FakeCluster& cluster;
+    MemoryCluster& cluster;
     Place place;
     std::unique_ptr<Fabric> fabric;
     std::unique_ptr<Listener> listener;
@@ -112,4 +112,4 @@ class FakeCluster {
   std::vector<std::unique_ptr<Transfer>> transfers_;
 };
 
-}  // namespace gd2fs::client
+}  // namespace gd2fs

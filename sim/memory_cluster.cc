@@ -1,7 +1,6 @@
-// The fake cluster's side of the client's unit tests.
-#include "client/fake_cluster.h"
+#include "sim/memory_cluster.h"
 
-namespace gd2fs::client {
+namespace gd2fs {
 namespace {
 
 struct Capability {
@@ -11,13 +10,13 @@ struct Capability {
 
 }  // namespace
 
-FakeCluster::FakeCluster(Place controller, Place server)
+MemoryCluster::MemoryCluster(Place controller, Place server)
     : controller_(*this, std::move(controller)), server_(*this, std::move(server)) {
   start_controller();
   start_server();
 }
 
-void FakeCluster::Node::listen() {
+void MemoryCluster::Node::listen() {
   fabric = place.make_fabric();
   ListenOptions options;
   options.incarnation = ++cluster.last_incarnation_;
@@ -35,7 +34,7 @@ void FakeCluster::Node::listen() {
   listener = std::move(*listening);
 }
 
-void FakeCluster::Node::stop() {
+void MemoryCluster::Node::stop() {
   if (place.on_stop) place.on_stop();
   cluster.transfers_.clear();
   sessions.clear();
@@ -43,21 +42,21 @@ void FakeCluster::Node::stop() {
   fabric.reset();
 }
 
-void FakeCluster::start_controller() {
+void MemoryCluster::start_controller() {
   controller_.listen();
 }
-void FakeCluster::start_server() {
+void MemoryCluster::start_server() {
   server_.listen();
   server_address_ = server_.listener->address();
 }
-void FakeCluster::stop_controller() {
+void MemoryCluster::stop_controller() {
   controller_.stop();
 }
-void FakeCluster::stop_server() {
+void MemoryCluster::stop_server() {
   server_.stop();
 }
 
-FakeCluster::File& FakeCluster::make(const std::string& path, uint64_t size_bytes) {
+MemoryCluster::File& MemoryCluster::make(const std::string& path, uint64_t size_bytes) {
   File& file = files[path];
   file = File();
   file.inode = ++last_inode_;
@@ -65,18 +64,18 @@ FakeCluster::File& FakeCluster::make(const std::string& path, uint64_t size_byte
   return file;
 }
 
-void FakeCluster::replace(const std::string& path) {
+void MemoryCluster::replace(const std::string& path) {
   make(path, files[path].size_bytes);
 }
-void FakeCluster::raise_generation(const std::string& path) {
+void MemoryCluster::raise_generation(const std::string& path) {
   ++files[path].generation;
 }
 
-void FakeCluster::End::on_message(Session& from, const Message& message) {
+void MemoryCluster::End::on_message(Session& from, const Message& message) {
   node.cluster.handle(*this, from, message);
 }
 
-void FakeCluster::handle(End& end, Session& session, const Message& message) {
+void MemoryCluster::handle(End& end, Session& session, const Message& message) {
   const auto type = static_cast<msg::Type>(message.type);
   if (message.request_id != 0) {
     ++asked[type];
@@ -96,8 +95,8 @@ void FakeCluster::handle(End& end, Session& session, const Message& message) {
   }
 }
 
-flatbuffers::Offset<msg::FileInfo> FakeCluster::info(flatbuffers::FlatBufferBuilder& builder,
-                                                     const File& file) {
+flatbuffers::Offset<msg::FileInfo> MemoryCluster::info(flatbuffers::FlatBufferBuilder& builder,
+                                                       const File& file) {
   const Capability capability{file.inode, file.generation};
   const auto bytes =
       builder.CreateVector(reinterpret_cast<const uint8_t*>(&capability), sizeof capability);
@@ -106,7 +105,7 @@ flatbuffers::Offset<msg::FileInfo> FakeCluster::info(flatbuffers::FlatBufferBuil
                              bytes, 600'000);
 }
 
-void FakeCluster::names(Session& session, const Message& message) {
+void MemoryCluster::names(Session& session, const Message& message) {
   const auto type = static_cast<msg::Type>(message.type);
   flatbuffers::FlatBufferBuilder builder;
   const auto by_inode = [&](uint64_t inode, uint64_t generation) -> File* {
@@ -191,7 +190,7 @@ void FakeCluster::names(Session& session, const Message& message) {
   }
 }
 
-FakeCluster::File* FakeCluster::file_of(End& end, uint32_t handle, uint64_t generation) {
+MemoryCluster::File* MemoryCluster::file_of(End& end, uint32_t handle, uint64_t generation) {
   const auto bound = end.handles.find(handle);
   if (bound == end.handles.end()) return nullptr;
   for (auto& [path, file] : files) {
@@ -200,7 +199,7 @@ FakeCluster::File* FakeCluster::file_of(End& end, uint32_t handle, uint64_t gene
   return nullptr;
 }
 
-void FakeCluster::data(End& end, Session& session, const Message& message) {
+void MemoryCluster::data(End& end, Session& session, const Message& message) {
   switch (static_cast<msg::Type>(message.type)) {
     case msg::Type::bind_handle: {
       const auto* bind = open_body<msg::BindHandle>(message.body);
@@ -236,12 +235,12 @@ void FakeCluster::data(End& end, Session& session, const Message& message) {
   }
 }
 
-void FakeCluster::Transfer::on_done(Completion& completion) {
+void MemoryCluster::Transfer::on_done(Completion& completion) {
   if (status.ok()) status = completion.status;
   if (--left == 0) then(status);
 }
 
-void FakeCluster::read(Session& session, uint64_t id, File& file, const msg::Read& read) {
+void MemoryCluster::read(Session& session, uint64_t id, File& file, const msg::Read& read) {
   auto transfer = std::make_unique<Transfer>();
   Transfer& moving = *transfer;
   std::vector<msg::Range> zeros;
@@ -278,7 +277,7 @@ void FakeCluster::read(Session& session, uint64_t id, File& file, const msg::Rea
   for (auto& push : moving.pushes) session.push(*push);
 }
 
-void FakeCluster::write(Session& session, uint64_t id, File& file, const msg::Write& write) {
+void MemoryCluster::write(Session& session, uint64_t id, File& file, const msg::Write& write) {
   auto transfer = std::make_unique<Transfer>();
   Transfer& moving = *transfer;
   struct Target {
@@ -325,4 +324,4 @@ void FakeCluster::write(Session& session, uint64_t id, File& file, const msg::Wr
   for (auto& pull : moving.pulls) session.pull(*pull);
 }
 
-}  // namespace gd2fs::client
+}  // namespace gd2fs

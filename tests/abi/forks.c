@@ -1,0 +1,75 @@
+/* The child's ctx answers -EPERM and its sockets are closed; the parent's goes on; neither hangs at
+ * its exit, with requests in flight either. */
+#include <dirent.h>
+#include <unistd.h>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "abi_test.h"
+
+static int count_sockets(void) {
+  int count = 0;
+  DIR* fds = opendir("/proc/self/fd");
+  EXPECT(fds != NULL);
+  for (struct dirent* entry = readdir(fds); entry != NULL; entry = readdir(fds)) {
+    struct stat info;
+    if (fstatat(dirfd(fds), entry->d_name, &info, 0) == 0 && S_ISSOCK(info.st_mode)) ++count;
+  }
+  closedir(fds);
+  return count;
+}
+
+static int child(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem, unsigned char* memory,
+                 int sockets_before) {
+  xfer_gd2fs_completion done;
+  const xfer_gd2fs_sge sge = {memory, 100, iomem};
+  EXPECT_EQ(xfer_gd2fs_preadv(ctx, NULL, "/forks", 0, &sge, 1, 0), -EPERM);
+  EXPECT_EQ(xfer_gd2fs_wait(ctx, &done, 1, -1), -EPERM);
+  EXPECT_EQ(xfer_gd2fs_get_fd(ctx), -EPERM);
+  EXPECT(xfer_gd2fs_reg_iomem(ctx, memory, 1, NULL) == NULL);
+  EXPECT_EQ(xfer_gd2fs_dereg_iomem(ctx, iomem), -EPERM);
+  EXPECT_EQ(count_sockets(), sockets_before);
+  /* A ctx of its own works. */
+  xfer_gd2fs_ctx* own = abi_connect(10000);
+  xfer_gd2fs_stat stat = {0};
+  EXPECT_EQ(xfer_gd2fs_fstat(own, &stat, "/forks", &stat), 0);
+  abi_ok(own, &stat);
+  EXPECT_EQ(stat.size, 100);
+  EXPECT_EQ(xfer_gd2fs_close(own), 0);
+  EXPECT_EQ(xfer_gd2fs_close(ctx), 0); /* only forgets it */
+  EXPECT_EQ(xfer_gd2fs_wait(ctx, &done, 1, 0), -ECANCELED);
+  return 0;
+}
+
+int main(void) {
+  const int sockets_before = count_sockets();
+  xfer_gd2fs_ctx* ctx = abi_connect(10000);
+  static unsigned char memory[1 << 20];
+  xfer_gd2fs_iomem* iomem = xfer_gd2fs_reg_iomem(ctx, memory, sizeof memory, NULL);
+  EXPECT(iomem != NULL);
+  const xfer_gd2fs_sge sge = {memory, 100, iomem};
+  EXPECT_EQ(xfer_gd2fs_pwritev(ctx, memory, "/forks", 0, &sge, 1, 0), 100);
+  abi_ok(ctx, memory);
+  EXPECT(count_sockets() > sockets_before);
+  EXPECT(xfer_gd2fs_get_fd(ctx) >= 0);
+
+  for (int round = 0; round < 20; ++round) {
+    /* Some forks happen with a request under way. */
+    if (round % 2 == 1) EXPECT_EQ(xfer_gd2fs_preadv(ctx, memory, "/forks", 0, &sge, 1, 0), 100);
+    const pid_t pid = fork();
+    EXPECT(pid >= 0);
+    if (pid == 0) exit(child(ctx, iomem, memory, sockets_before));
+    int status = 0;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    if (round % 2 == 1) EXPECT_EQ(abi_ok(ctx, memory).value, 100);
+  }
+  EXPECT_EQ(xfer_gd2fs_preadv(ctx, memory, "/forks", 0, &sge, 1, 0), 100);
+  EXPECT_EQ(abi_ok(ctx, memory).value, 100);
+
+  /* Exit without close, with a request in flight. */
+  const xfer_gd2fs_sge big = {memory, sizeof memory, iomem};
+  EXPECT_EQ(xfer_gd2fs_pwritev(ctx, memory, "/forks_big", 0, &big, 1, 0), sizeof memory);
+  return 0;
+}
