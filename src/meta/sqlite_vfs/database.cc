@@ -2,6 +2,7 @@
 
 #include <climits>
 
+#include "disk/rules.h"
 #include "meta/sqlite_vfs/vfs.h"
 
 namespace gd2fs {
@@ -81,7 +82,16 @@ Status Database::configure(const DatabaseOptions& options) {
   }
   GD2FS_TRY(exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=" +
                  std::to_string(options.checkpoint_pages)));
-  return checkpoint();
+  Status status = checkpoint();
+  // A full disk has no room in the main file; what is in the log can be read, once it is durable.
+  return status.is(StatusCode::no_space) ? sync_log() : status;
+}
+
+Status Database::sync_log() {
+  const std::string log = name_ + "-wal";
+  GD2FS_ASSIGN(auto file, vfs_->disk().open(log, OpenMode::existing, OpenKind::cached));
+  GD2FS_TRY(file->sync());
+  return vfs_->disk().sync_dir(disk_name_dir(log));
 }
 
 Status Database::error(int sqlite_code, std::string_view what) const {

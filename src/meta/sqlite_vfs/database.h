@@ -104,6 +104,7 @@ class Database {
   friend class Statement;
   explicit Database(Disk& disk);
   Status configure(const DatabaseOptions& options);
+  Status sync_log();
   Status error(int sqlite_code, std::string_view what) const;
 
   std::unique_ptr<SqliteVfs> vfs_;

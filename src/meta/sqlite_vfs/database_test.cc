@@ -116,6 +116,25 @@ TEST_F(DatabaseTest, a_full_disk_answers_no_space_and_the_database_goes_on_when_
   EXPECT_TRUE(db->check(false).ok());
 }
 
+TEST_F(DatabaseTest, a_full_disk_opens_and_reads_what_is_in_the_log_and_keeps_it) {
+  ASSERT_TRUE(exec(kSchema).ok());
+  ASSERT_TRUE(exec("INSERT INTO kv VALUES(1, zeroblob(50000))").ok());
+  drive.kill();  // the log is not moved to the main file
+  db.reset();
+  process = std::make_unique<Process>(drive);
+  drive.set_capacity_bytes(drive.used_bytes());
+  open();
+  EXPECT_EQ(ask("SELECT length(v) FROM kv WHERE k = 1"), 50000);
+  EXPECT_TRUE(exec("INSERT INTO kv VALUES(2, zeroblob(50000))").is(StatusCode::no_space));
+  drive.crash();
+  db.reset();
+  process = std::make_unique<Process>(drive);
+  drive.set_capacity_bytes(uint64_t{1} << 40);
+  open();
+  EXPECT_EQ(ask("SELECT count(*) FROM kv"), 1);
+  EXPECT_TRUE(exec("INSERT INTO kv VALUES(2, zeroblob(50000))").ok());
+}
+
 TEST_F(DatabaseTest, an_io_error_of_the_disk_comes_out_as_io_with_the_disks_own_words) {
   ASSERT_TRUE(exec(kSchema).ok());
   drive.set_faults({.name_prefix = "index.db", .write_error_ppm = 1'000'000});
