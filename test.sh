@@ -11,10 +11,11 @@ cd "$(dirname "$0")"
 export GD2FS_SIM_SEEDS="${GD2FS_SIM_SEEDS:-500}"
 export GD2FS_KILL_ROUNDS="${GD2FS_KILL_ROUNDS:-20}"
 export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
-export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1 CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-8G}"
+. tools/ccache.sh
+export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
-all_steps=(setup format layers build unit sim abi python processes model clang tidy asan tsan fuzz)
+all_steps=(setup format layers build unit sim abi python processes model clang tidy tsan fuzz)
 quick_steps=(setup format layers build unit abi python)
 
 configure() {  # configure FOLDER CMAKE_ARGS...
@@ -37,27 +38,32 @@ step_abi() { run_ctest build -L abi; }
 step_python() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/python; }
 step_processes() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/processes; }
 step_model() { tools/check_protocol_model.sh; }
+# One build by the second compiler serves the compile check, the sanitizers, tidy and the fuzzers.
+configure_clang() {
+  configure build-clang -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
+    -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGD2FS_SANITIZE=address,undefined -DGD2FS_FUZZ=ON \
+    -DGD2FS_PYTHON=OFF
+}
 step_clang() {
-  configure build-clang -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
+  configure_clang
   cmake --build build-clang
-  run_ctest build-clang -L unit
+  GD2FS_SIM_SEEDS=$((GD2FS_SIM_SEEDS / 10)) run_ctest build-clang -L 'unit|sim|abi'
 }
 step_tidy() {
-  configure build-clang -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19
+  configure_clang
   cmake --build build-clang --target gd2fs_messages
   tools/tidy.sh build-clang
 }
-step_asan() {
-  configure build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGD2FS_SANITIZE=address,undefined -DGD2FS_PYTHON=OFF
-  cmake --build build-asan
-  GD2FS_SIM_SEEDS=$((GD2FS_SIM_SEEDS / 10)) run_ctest build-asan -L 'unit|sim|abi'
-}
 step_tsan() {
-  configure build-tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGD2FS_SANITIZE=thread -DGD2FS_PYTHON=OFF
+  configure build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
+    -DGD2FS_SANITIZE=thread -DGD2FS_PYTHON=OFF
   cmake --build build-tsan --target loop_test fabric_test client_test
   run_ctest build-tsan -L unit -R '^(loop|fabric|client)\.'
 }
-step_fuzz() { tools/fuzz.sh "$GD2FS_FUZZ_SECONDS"; }
+step_fuzz() {
+  configure_clang
+  tools/fuzz.sh build-clang "$GD2FS_FUZZ_SECONDS"
+}
 
 case "${1:-all}" in
   all) steps=("${all_steps[@]}") ;;

@@ -3,6 +3,7 @@
 # Further arguments go to cmake.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/ccache.sh
 generator=()
 [ -e build/CMakeCache.txt ] || generator=(-G Ninja)
 /usr/bin/cmake -S . -B build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$PWD/.venv/bin/python" "$@" >/dev/null
