@@ -94,6 +94,12 @@ class FakeSession final : public Session {
     events_->on_reply(*this, {FrameKind::reply, static_cast<uint16_t>(msg::Type::error),
                               request.request_id, body});
   }
+  // Of the requests 1..last, how many have no reply yet.
+  size_t requests_unanswered(uint64_t last) const {
+    size_t answered = 0;
+    for (const Sent& reply : replies) answered += reply.request_id >= 1 && reply.request_id <= last;
+    return last - answered;
+  }
   // The bytes of a push arrive in windows[request_id]; its memory is free.
   void land(Push& push) {
     auto& window = windows[push.request_id];

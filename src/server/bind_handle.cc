@@ -1,0 +1,19 @@
+#include "server/bind_handle.h"
+
+#include "server/connection.h"
+#include "server/server_state.h"
+
+namespace gd2fs::server {
+
+void bind_handle(Connection& connection, const msg::BindHandle& bind) {
+  ServerState& server = connection.state();
+  auto handle = server.authority.open_capability(
+      bytes_of(bind.capability()), connection.cluster_id(), server.loop.clock().wall_us());
+  if (handle.has_value()) {
+    connection.handles().bind(bind.handle(), *handle);
+  } else {
+    connection.handles().refuse(bind.handle(), handle.error());
+  }
+}
+
+}  // namespace gd2fs::server
