@@ -17,6 +17,7 @@ inline constexpr char kClusterNameTable = 'C';
 inline constexpr char kDentryTable = 'D';
 inline constexpr char kInodeTable = 'I';
 inline constexpr char kCounterTable = 'N';
+inline constexpr char kControllerTable = 'S';  // controller/records.h
 inline constexpr char kTagTable = 'T';
 inline constexpr char kUsageTable = 'U';
 inline constexpr char kIntentTable = 'X';

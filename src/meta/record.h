@@ -31,6 +31,10 @@ enum class RecordKind : uint8_t {
   tag_floor = 8,
   usage = 9,
   intent = 10,
+  // The controller's own (controller/records.h).
+  capability_keys = 64,
+  server = 65,
+  group = 66,
 };
 
 class RecordWriter {
