@@ -55,6 +55,7 @@ std::vector<LinkOptions> Client::links(const std::string& name, std::vector<std:
     link.incarnation = incarnation_;
     link.lanes = data ? options_.lanes : 1;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);
+    link.refusals_max = data ? 8 : 1;
     out.push_back(std::move(link));
     if (!data) break;
   }
@@ -198,6 +199,8 @@ uint64_t Client::patience_ns() const {
 
 void Client::on_tick(Completion&) {
   const uint64_t now_ns = loop_.now_ns();
+  // A controller that hangs is worse than one that is gone; while there is time, ask another.
+  controller_->fail_over_if_silent(patience_ns() / 3);
   std::vector<Operation*> late;
   for (Operation* op = active_.front(); op != nullptr; op = active_.next(*op)) {
     const uint64_t progress = op->progress();

@@ -470,6 +470,31 @@ TEST_F(ClientTest, a_controller_that_restarts_is_found_again) {
   EXPECT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
 }
 
+TEST_F(ClientTest, a_controller_that_hangs_is_left_for_another_while_there_is_time) {
+  // The first address answers the map and then nothing any more.
+  Loop second_loop(world_.clock(), Loop::Waits::never);
+  SimWorld::Member second_member(world_, second_loop);
+  MemoryCluster second(place("second", "tcp://second:7527", second_loop),
+                       place("second-server", "tcp://second-server:7528", second_loop));
+  ClientOptions options = test_options();
+  options.controllers = {"tcp://controller:7527", "tcp://second:7527"};
+  Client client(loop_, fabric_, Random(1), options);
+  struct Flag {
+    bool ended = false;
+    void on(Completion&) { ended = true; }
+  } flag;
+  Completion done;
+  done.bind<&Flag::on>(&flag);
+  client.connect(done, 5 * kSecond);
+  ASSERT_TRUE(world_.run_until([&] { return flag.ended; }));
+  cluster_.interfere = [](msg::Type) { return Status(StatusCode::canceled); };
+  auto asked = ask(Op::create, "/hung");
+  client.submit(asked->request);
+  finish(*asked);
+  EXPECT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
+  EXPECT_TRUE(second.files.contains("/hung"));
+}
+
 TEST_F(ClientTest, a_file_of_the_wrong_shape_or_range_is_refused_by_the_client) {
   connect();
   cluster_.make("/a", 10);

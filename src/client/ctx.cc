@@ -79,9 +79,18 @@ Ctx::Ctx() : slots_(*this), queues_(kQueuesMax) {}
 Ctx::~Ctx() = default;
 
 Result<std::unique_ptr<Ctx>> Ctx::open(const RawOptions& raw) {
+  GD2FS_ASSIGN(ClientOptions options, parse_options(raw, process_environment()));
+  return open(std::move(options));
+}
+
+Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   std::unique_ptr<Ctx> ctx(new Ctx);
-  GD2FS_ASSIGN(ctx->options_, parse_options(raw, process_environment()));
+  ctx->options_ = std::move(options);
   set_log_level(ctx->options_.log_level);
+  if (ctx->options_.token.empty()) {
+    GD2FS_LOG_WARN("no token at {}: only a cluster without authentication will let us in",
+                   ctx->options_.token_path);
+  }
   say_what_falls_back(ctx->options_);
   LoopThread::Options thread;
   thread.on_poisoned = [self = ctx.get()](const CheckFailure& failure) {

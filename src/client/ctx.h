@@ -37,6 +37,7 @@ class Ctx {
 
   // Connects. The caller owns the Ctx until it has put it into the table.
   static Result<std::unique_ptr<Ctx>> open(const RawOptions& raw);
+  static Result<std::unique_ptr<Ctx>> open(ClientOptions options);
   ~Ctx();
   Ctx(const Ctx&) = delete;
   Ctx& operator=(const Ctx&) = delete;
@@ -62,7 +63,7 @@ class Ctx {
   // In the child of a fork: closes this ctx's descriptors without touching anything shared.
   void close_descriptors_in_child();
   bool forked() const { return forked_.load(std::memory_order_relaxed); }
-  bool broken() const { return thread_->poisoned(); }
+  LoopThread& thread() { return *thread_; }
 
   void start_on_loop(Slot& slot);
   void cancel_on_loop(Slot& slot);

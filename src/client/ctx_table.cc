@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <pthread.h>
 
+#include <openssl/crypto.h>
+
 namespace gd2fs::client {
 
 CtxTable& CtxTable::instance() {
@@ -12,6 +14,9 @@ CtxTable& CtxTable::instance() {
 
 CtxTable::CtxTable() : ctxs_(kCtxsMax) {
   set_check_handler(check_throw);
+  // Our threads may be in the middle of a handshake when the process exits, so libcrypto must not
+  // be taken down under them.
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 

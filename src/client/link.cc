@@ -81,7 +81,8 @@ Task<void> Link::connect() {
     last_failure_ = result.error().with(options_.name + " at " + address);
     if (failures_ == 1) GD2FS_LOG_WARN("{}", last_failure_.to_string());
     // A wrong token is wrong everywhere, but another reason may differ from address to address.
-    const bool last_word = permanent(last_failure_) && failures_ >= options_.addresses.size();
+    const bool last_word =
+        permanent(last_failure_) && failures_ >= options_.addresses.size() * options_.refusals_max;
     if (last_word) connecting_ = false;
     owner_.on_link_failed(*this, last_failure_, last_word);
     if (last_word) co_return;
@@ -99,6 +100,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   Status sent = session_->send(static_cast<uint16_t>(exchange.type), exchange.request_id_, body,
                                exchange.window);
   // A failed send still leaves the window to be withdrawn: abandon() does it.
+  if (sent_.empty()) silent_since_ns_ = loop_.now_ns();
   exchange.link_ = this;
   exchange.state_ = Exchange::State::sent;
   sent_.emplace(exchange.request_id_, &exchange);
@@ -146,6 +148,7 @@ void Link::on_reply(Session&, const Message& reply) {
   const auto found = sent_.find(reply.request_id);
   if (found == sent_.end()) return;  // given up before
   failures_ = 0;
+  silent_since_ns_ = loop_.now_ns();
   Exchange& exchange = *found->second;
   if (reply.type == static_cast<uint16_t>(msg::Type::error)) {
     exchange.outcome = open_error(reply.body);

@@ -24,6 +24,9 @@ struct LinkOptions {
   uint64_t incarnation = 0;
   uint32_t lanes = 1;
   uint64_t connect_timeout_ns = 3 * kSecond;
+  // A server may not know yet of a cluster or token that the controller made a moment ago, so it is
+  // believed only when it has refused us this often in a row.
+  uint32_t refusals_max = 1;
 };
 
 class Link final : public SessionEvents {
@@ -64,6 +67,8 @@ class Link final : public SessionEvents {
   void set_addresses(std::vector<std::string> addresses);
   // Ends the session, so that the next address is tried.
   void fail_over(Status why);
+  // Since when something is unanswered and no reply has come; UINT64_MAX: nothing is.
+  uint64_t silent_since_ns() const { return sent_.empty() ? UINT64_MAX : silent_since_ns_; }
 
   // Exposes the window and sends. An error: nothing was sent.
   Status send(Exchange& exchange, ConstBytes body);
@@ -95,6 +100,7 @@ class Link final : public SessionEvents {
   Handles handles_;
   std::unordered_map<uint64_t, Exchange*> sent_;
   uint64_t sent_bytes_ = 0;
+  uint64_t silent_since_ns_ = 0;
   TaskGroup tasks_;  // last: its frames use all of the above
 };
 

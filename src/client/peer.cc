@@ -171,8 +171,14 @@ void Peer::set_addresses(const std::vector<std::string>& addresses) {
   for (auto& link : links_) link->set_addresses(addresses);
 }
 
-void Peer::fail_over(const Status& why) {
-  for (auto& link : links_) link->fail_over(why);
+void Peer::fail_over_if_silent(uint64_t silent_ns) {
+  const uint64_t now_ns = loop_.now_ns();
+  for (auto& link : links_) {
+    const uint64_t since_ns = link->silent_since_ns();
+    if (link->options().addresses.size() < 2 || since_ns > now_ns) continue;
+    if (now_ns - since_ns < silent_ns) continue;
+    link->fail_over(Status(StatusCode::timed_out, "no answer; trying another address"));
+  }
 }
 
 void Peer::forget_handle(uint64_t inode) {

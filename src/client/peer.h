@@ -47,8 +47,8 @@ class Peer final : public Link::Owner {
   static Status no_sequence() { return {StatusCode::busy, "too many open sequences"}; }
 
   void set_addresses(const std::vector<std::string>& addresses);
-  // Ends the sessions, so that other addresses are tried.
-  void fail_over(const Status& why);
+  // Ends the sessions that have answered nothing for so long, if there are other addresses to try.
+  void fail_over_if_silent(uint64_t silent_ns);
   // Some link is open.
   bool reachable() const;
   // Why the last attempt to connect failed, or the last connection ended.
