@@ -18,7 +18,7 @@ def main():
         with tempfile.TemporaryDirectory() as home:
             token = os.path.join(home, "token")
             with open(os.open(token, os.O_CREAT | os.O_WRONLY, 0o600), "w") as out:
-                out.write("token\n")
+                out.write(b"the key in the token file, 32 b.".hex() + "\n")
             env = dict(os.environ, GD2FS_CPADDR=address, GD2FS_CLUSTER="c", GD2FS_TOKEN_FILE=token)
             done = subprocess.run(sys.argv[2:], env=env, timeout=110)
         if server.poll() is not None:
