@@ -3,7 +3,7 @@
 //   tcp_bench [lanes] [rounds]
 //
 // Two threads, a server's loop and a client's, over loopback. "push" is a read that hits: the
-// server pushes the bytes in chunks of 4 MiB from memory whose crc it knows. "pull" is a write. The
+// server pushes the bytes in stripes from memory whose crcs it knows. "pull" is a write. The
 // baseline moves the same bytes over as many plain sockets, written by one thread and read by
 // another, without crc or framing. All memory is touched before. Ratios are medians of rounds.
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -25,13 +26,20 @@
 namespace gd2fs {
 namespace {
 
-constexpr uint64_t kChunkBytes = 4 << 20;
+constexpr uint64_t kPieceBytes = kStripeDefaultBytes;
+constexpr uint64_t kSpinNs = 50 * kUs;
 constexpr uint64_t kBytesMax = uint64_t{1} << 28;
 constexpr uint16_t kReadType = static_cast<uint16_t>(msg::Type::read);
 constexpr uint16_t kWriteType = static_cast<uint16_t>(msg::Type::write);
 
 double seconds_between(uint64_t begin_ns, uint64_t end_ns) {
   return static_cast<double>(end_ns - begin_ns) * 1e-9;
+}
+double cpu_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
 }
 double median(std::vector<double> values) {
   std::ranges::sort(values);
@@ -43,11 +51,10 @@ double median(std::vector<double> values) {
 class Server final : public SessionEvents {
  public:
   Server(ConstBytes slab, Bytes landing) : slab_(slab), landing_(landing) {
-    for (uint64_t at = 0; at < slab.size(); at += kChunkBytes) {
-      crcs_.push_back(crc32c(slab.subspan(at, kChunkBytes)));
+    for (uint64_t at = 0; at < slab.size(); at += kPieceBytes) {
+      crcs_.push_back(crc32c(slab.subspan(at, kPieceBytes)));
     }
     crc_4k_ = crc32c(slab.first(4096));
-    crc_1m_ = crc32c(slab.first(1 << 20));
   }
   void take(std::unique_ptr<Session> session) {
     session->set_events(this);
@@ -64,17 +71,15 @@ class Server final : public SessionEvents {
   struct Op {
     Op(Server& server, Session& session, uint64_t id, uint64_t length, bool read)
         : server_(server), session_(session), id_(id), length_(length), read_(read) {
-      left_ = (length + kChunkBytes - 1) / kChunkBytes;
-      for (uint64_t at = 0; at < length; at += kChunkBytes) {
-        const uint64_t part = std::min(kChunkBytes, length - at);
+      left_ = (length + kPieceBytes - 1) / kPieceBytes;
+      for (uint64_t at = 0; at < length; at += kPieceBytes) {
+        const uint64_t part = std::min(kPieceBytes, length - at);
         if (read) {
           Push& push = pushes_.emplace_back();
           push.request_id = id;
           push.offset = at;
           push.bytes = server.slab_.subspan(at, part);
-          push.crc = part == 4096        ? server.crc_4k_
-                     : part == (1 << 20) ? server.crc_1m_
-                                         : server.crcs_[at / kChunkBytes];
+          push.crc = part == 4096 ? server.crc_4k_ : server.crcs_[at / kPieceBytes];
           push.done.bind<&Op::on_piece>(this);
           session.push(push);
         } else {
@@ -108,7 +113,6 @@ class Server final : public SessionEvents {
   Bytes landing_;
   std::vector<uint32_t> crcs_;
   uint32_t crc_4k_ = 0;
-  uint32_t crc_1m_ = 0;
   std::unique_ptr<Session> session_;
   std::list<Op> ops_;
 };
@@ -138,7 +142,7 @@ class Client final : public SessionEvents {
              .ok()) {
       std::abort();
     }
-    while (!replied_) loop_.turn(spin ? 0 : kSecond);
+    while (!replied_) loop_.turn(kSecond, spin ? kSpinNs : 0);
     const uint64_t end_ns = clock_.now_ns();
     withdrawn_ = false;
     Completion done;
@@ -282,14 +286,30 @@ class Raw {
   std::thread thread_;
 };
 
-void report(const char* what, uint64_t bytes, const std::vector<double>& mine,
-            const std::vector<double>& raw) {
+// What one way of moving the bytes took, round by round.
+struct Column {
+  std::vector<double> wall_s;
+  std::vector<double> cpu_s;
+  template <class Move>
+  void time(Move move) {
+    const double cpu = cpu_seconds();
+    wall_s.push_back(move());
+    cpu_s.push_back(cpu_seconds() - cpu);
+  }
+};
+
+void report(const char* what, uint64_t bytes, const Column& mine, const Column& raw) {
   std::vector<double> ratios;
-  for (size_t i = 0; i < mine.size(); ++i) ratios.push_back(raw[i] / mine[i]);
+  for (size_t i = 0; i < mine.wall_s.size(); ++i) {
+    ratios.push_back(raw.wall_s[i] / mine.wall_s[i]);
+  }
   const double gigabytes = static_cast<double>(bytes) * 1e-9;
-  std::printf("%-5s %4llu MiB  fabric %6.2f GB/s  raw %6.2f GB/s  ratio %.2f\n", what,
-              static_cast<unsigned long long>(bytes >> 20), gigabytes / median(mine),
-              gigabytes / median(raw), median(ratios));
+  std::printf(
+      "%-5s %4llu MiB  fabric %5.2f GB/s %.2f cpu_s/GB  raw %5.2f GB/s %.2f cpu_s/GB  "
+      "ratio %.2f\n",
+      what, static_cast<unsigned long long>(bytes >> 20), gigabytes / median(mine.wall_s),
+      median(mine.cpu_s) / gigabytes, gigabytes / median(raw.wall_s), median(raw.cpu_s) / gigabytes,
+      median(ratios));
 }
 
 int run(uint32_t lanes, int rounds) {
@@ -308,24 +328,23 @@ int run(uint32_t lanes, int rounds) {
   auto listener =
       fabric.listen("tcp://127.0.0.1:0", std::move(options),
                     [&](std::unique_ptr<Session> session) { server.take(std::move(session)); });
-  std::thread thread([&] { loop.run(); });
+  std::thread thread([&] { loop.run(kSpinNs); });
   auto client = std::make_unique<Client>();
   client->connect((*listener)->address(), lanes);
   auto raw = std::make_unique<Raw>(lanes, slab);
   std::printf("lanes asked for: %u\n", lanes);
   for (const uint64_t bytes : {uint64_t{1} << 20, uint64_t{64} << 20, uint64_t{256} << 20}) {
     const Bytes part = Bytes(memory).first(bytes);
-    std::vector<double> pushes;
-    std::vector<double> pulls;
-    std::vector<double> plain;
     const int count = bytes < (8 << 20) ? rounds * 20 : rounds;
-    for (int i = 0; i < count; ++i) {
-      pushes.push_back(client->move(part, true, false));
-      plain.push_back(raw->move(part));
-      pulls.push_back(client->move(part, false, false));
+    for (const bool read : {true, false}) {
+      Column mine;
+      Column plain;
+      for (int i = 0; i < count; ++i) {
+        mine.time([&] { return client->move(part, read, false); });
+        plain.time([&] { return raw->move(part); });
+      }
+      report(read ? "push" : "pull", bytes, mine, plain);
     }
-    report("push", bytes, pushes, plain);
-    report("pull", bytes, pulls, plain);
   }
   if (!std::equal(memory.begin(), memory.end(), slab.begin())) std::abort();
   for (const bool spin : {false, true}) {

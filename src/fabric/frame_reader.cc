@@ -17,18 +17,21 @@ thread_local std::byte g_drain[kDrainBytes];
 
 }  // namespace
 
-FrameReader::FrameReader(FrameSink& sink) : sink_(sink) {}
+FrameReader::FrameReader(FrameSink& sink, size_t read_ahead_bytes)
+    : sink_(sink), buffer_(read_ahead_bytes) {
+  CHECK(read_ahead_bytes >= kReadAheadMinBytes);
+}
 
 std::span<iovec> FrameReader::targets() {
   payload_parts_ = 0;
   payload_asked_ = 0;
   if (state_ == State::header) {
     if (begin_ > 0) {
-      std::memmove(buffer_, buffer_ + begin_, end_ - begin_);
+      std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
       end_ -= begin_;
       begin_ = 0;
     }
-    parts_[0] = {buffer_ + end_, kReadAheadBytes - end_};
+    parts_[0] = {buffer_.data() + end_, buffer_.size() - end_};
     asked_bytes_ = parts_[0].iov_len;
     return {parts_, 1};
   }
@@ -59,7 +62,7 @@ std::span<iovec> FrameReader::targets() {
   begin_ = end_ = 0;
   if (payload_asked_ == left) {
     // The next header, and no more than it, so that its payload is not copied.
-    parts_[count++] = {buffer_, kHeaderBytes};
+    parts_[count++] = {buffer_.data(), kHeaderBytes};
     asked_bytes_ += kHeaderBytes;
   }
   return {parts_, static_cast<size_t>(count)};
@@ -97,7 +100,7 @@ Status FrameReader::parse() {
     switch (state_) {
       case State::header: {
         if (available < kHeaderBytes) return {};
-        GD2FS_ASSIGN(frame_.header, decode_frame_header(buffer_ + begin_));
+        GD2FS_ASSIGN(frame_.header, decode_frame_header(buffer_.data() + begin_));
         begin_ += kHeaderBytes;
         GD2FS_TRY(begin_frame());
         break;
@@ -138,7 +141,7 @@ Status FrameReader::begin_frame() {
 
 size_t FrameReader::take_body(size_t available) {
   const size_t part = std::min<size_t>(available, frame_.header.body_bytes - body_done_);
-  std::memcpy(body_.data() + body_done_, buffer_ + begin_, part);
+  std::memcpy(body_.data() + body_done_, buffer_.data() + begin_, part);
   body_done_ += part;
   return part;
 }
@@ -156,7 +159,7 @@ size_t FrameReader::take_payload(size_t available) {
   const auto part = static_cast<size_t>(
       std::min<uint64_t>(available, frame_.header.payload_bytes - payload_done_));
   if (part == 0) return 0;
-  const ConstBytes from(buffer_ + begin_, part);
+  const ConstBytes from(buffer_.data() + begin_, part);
   const Landing& landing = frame_.landing;
   if (!frame_.drained) {
     if (landing.window != nullptr) {

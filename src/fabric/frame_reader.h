@@ -45,11 +45,13 @@ class FrameSink {
 
 class FrameReader {
  public:
+  // A small read's bytes and its reply come in one call.
   static constexpr size_t kReadAheadBytes = 16 * 1024;
+  static constexpr size_t kReadAheadMinBytes = 1024;
   static constexpr size_t kTurnBytes = 256 * 1024;  // asked for at once: stays in the cache
   static constexpr int kPartsMax = 128;
 
-  explicit FrameReader(FrameSink& sink);
+  explicit FrameReader(FrameSink& sink, size_t read_ahead_bytes = kReadAheadBytes);
 
   // Where the next bytes go; valid until received(). Never empty.
   std::span<iovec> targets();
@@ -86,7 +88,7 @@ class FrameReader {
   size_t asked_bytes_ = 0;
   size_t begin_ = 0;
   size_t end_ = 0;
-  alignas(64) std::byte buffer_[kReadAheadBytes];
+  std::vector<std::byte> buffer_;
 };
 
 }  // namespace gd2fs

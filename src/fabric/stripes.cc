@@ -66,13 +66,10 @@ bool inside(const Window& window, uint64_t offset, uint64_t length_bytes) {
 
 int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* parts,
                  int count_max) {
-  // Stripes mostly follow one another, so the search starts where the last one ended.
-  if (window.hint_segment >= window.segments.size() || offset < window.hint_offset) {
-    window.hint_segment = 0;
-    window.hint_offset = 0;
-  }
+  // Stripes lie near one another, so the search starts where the last one ended.
   size_t index = window.hint_segment;
   uint64_t start = window.hint_offset;
+  while (offset < start) start -= window.segments[--index].length_bytes;
   while (index < window.segments.size() && offset >= start + window.segments[index].length_bytes) {
     start += window.segments[index++].length_bytes;
   }

@@ -95,6 +95,18 @@ bool SocketAddress::is_any() const {
   return family() == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
 }
 
+bool SocketAddress::same_host(const SocketAddress& other) const {
+  if (family() != other.family()) return false;
+  if (is_loopback() && other.is_loopback()) return true;
+  if (family() == AF_INET) {
+    return reinterpret_cast<const sockaddr_in&>(storage).sin_addr.s_addr ==
+           reinterpret_cast<const sockaddr_in&>(other.storage).sin_addr.s_addr;
+  }
+  return family() == AF_INET6 &&
+         IN6_ARE_ADDR_EQUAL(&reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr,
+                            &reinterpret_cast<const sockaddr_in6&>(other.storage).sin6_addr);
+}
+
 std::string SocketAddress::to_string() const {
   char host[INET6_ADDRSTRLEN] = "?";
   TcpAddress address;

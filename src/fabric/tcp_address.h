@@ -31,7 +31,8 @@ struct SocketAddress {
   int family() const { return storage.ss_family; }
   bool is_loopback() const;
   bool is_any() const;
-  std::string to_string() const;  // "tcp://127.0.0.1:7527"
+  bool same_host(const SocketAddress& other) const;  // the same address, whatever the port
+  std::string to_string() const;                     // "tcp://127.0.0.1:7527"
 };
 
 // The socket addresses of a host. `numeric_only` never asks a name server and so never blocks:

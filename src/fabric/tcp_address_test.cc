@@ -53,6 +53,11 @@ TEST(TcpAddress, numeric_addresses_resolve_without_a_name_server_and_names_do_no
   EXPECT_TRUE(v6->front().is_loopback());
   EXPECT_TRUE(resolve({"0.0.0.0", 1}, Resolve::numeric_only)->front().is_any());
   EXPECT_FALSE(resolve({"10.0.0.1", 1}, Resolve::numeric_only)->front().is_loopback());
+  EXPECT_TRUE(v4->front().same_host(resolve({"127.0.0.1", 9}, Resolve::numeric_only)->front()));
+  EXPECT_FALSE(v4->front().same_host(v6->front()));
+  const auto near = resolve({"10.0.0.1", 1}, Resolve::numeric_only)->front();
+  EXPECT_TRUE(near.same_host(resolve({"10.0.0.1", 2}, Resolve::numeric_only)->front()));
+  EXPECT_FALSE(near.same_host(resolve({"10.0.0.2", 1}, Resolve::numeric_only)->front()));
   EXPECT_TRUE(resolve({"localhost", 1}, Resolve::numeric_only).error().is(StatusCode::not_found));
   EXPECT_TRUE(resolve({"localhost", 1}, Resolve::names_too).has_value());
 }

@@ -71,7 +71,8 @@ TcpConnect::TcpConnect(Loop& loop, Worker& worker, const TcpOptions& tcp, Connec
 
 Task<Result<std::unique_ptr<Session>>> TcpConnect::run() {
   deadline_ns_ = loop_.now_ns() + options_.timeout_ns;
-  lanes_ = std::clamp<uint32_t>(std::max(options_.lanes, tcp_.lanes_min), 1, kLanesMax);
+  lanes_ = options_.lanes == 0 ? 1 : std::max(options_.lanes, tcp_.lanes_min);
+  lanes_ = std::min<uint32_t>(lanes_, kLanesMax);
   auto address = parse_tcp_address(options_.address);
   if (!address.has_value()) co_return fail(address.error());
   auto found = co_await look_up(*address);

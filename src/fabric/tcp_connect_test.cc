@@ -168,12 +168,12 @@ TEST_F(TcpConnectTest, a_server_that_says_nothing_is_timed_out) {
 TEST_F(TcpConnectTest,
        a_session_has_as_many_lanes_as_asked_for_and_at_least_the_fabrics_own_floor) {
   listen("tcp://127.0.0.1:0");
-  for (const uint32_t asked : {1u, 3u, 7u, 99u}) {
+  for (const uint32_t asked : {0u, 1u, 3u, 7u, 99u}) {
     ConnectOptions options = to(listener->address());
     options.lanes = asked;
     ASSERT_TRUE(connect(options).ok());
     const auto& session = static_cast<const TcpSession&>(*client.session);
-    EXPECT_EQ(session.lanes(), std::clamp(asked, 3u, kLanesMax));
+    EXPECT_EQ(session.lanes(), asked == 0 ? 1u : std::clamp(asked, 3u, kLanesMax));
   }
 }
 

@@ -4,8 +4,17 @@
 
 namespace gd2fs {
 
+namespace {
+// Lanes other than the first carry stripes only; a thousand sessions have thousands of them.
+constexpr size_t kOtherLanesReadAheadBytes = 2 * 1024;
+}  // namespace
+
 TcpLane::TcpLane(Loop& loop, TcpSession& session, uint16_t index, TcpSocket socket)
-    : reader(*this), loop_(loop), session_(session), index_(index), socket_(std::move(socket)) {
+    : reader(*this, index == 0 ? FrameReader::kReadAheadBytes : kOtherLanesReadAheadBytes),
+      loop_(loop),
+      session_(session),
+      index_(index),
+      socket_(std::move(socket)) {
   watch_.bind<&TcpLane::on_events>(this);
 }
 

@@ -39,6 +39,7 @@ Status TcpSession::check_lane(uint16_t index) const {
 
 Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
   GD2FS_TRY(check_lane(index));
+  socket.tune_same_host();
   lanes_[index] = std::make_unique<TcpLane>(loop_, *this, index, std::move(socket));
   if (!started_) return {};
   kick();  // bytes may wait for a lane
@@ -51,6 +52,7 @@ Status TcpSession::start() {
   for (auto& lane : lanes_) {
     if (lane != nullptr) GD2FS_TRY(lane->start());
   }
+  kick();  // its owner may have spoken before
   return {};
 }
 

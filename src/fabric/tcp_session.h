@@ -18,7 +18,7 @@ namespace gd2fs {
 class TcpSession;
 
 struct TcpOptions {
-  // A session gets at least this many lanes, whatever its owner asked for.
+  // A session that carries bytes gets at least this many lanes, whatever its owner asked for.
   uint32_t lanes_min = 4;
   uint64_t ping_after_ns = 2 * kSecond;  // of silence on a lane
   uint64_t dead_after_ns = 5 * kSecond;

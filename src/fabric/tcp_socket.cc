@@ -11,6 +11,11 @@ namespace gd2fs {
 namespace {
 
 constexpr int kListenBacklog = 512;
+// Measured with bench/tcp_bench, four lanes on two cores, 256 MiB pushed: 4.1 GB/s at 0.46 CPU
+// seconds per GB with the kernel's defaults (BBR), 4.5 at 0.42 with Reno, 5.0 at 0.39 with this
+// send buffer as well; larger and smaller ones, and a fixed receive buffer, were slower.
+constexpr int kSameHostSendBytes = 512 * 1024;
+constexpr std::string_view kSameHostCongestion = "reno";
 
 Status error_here(std::string_view what) {
   return Status::from_errno(errno, what);
@@ -86,6 +91,15 @@ Status TcpSocket::set_up() const {
     return error_here("TCP_NODELAY");
   }
   return {};
+}
+
+void TcpSocket::tune_same_host() const {
+  const auto mine = socket_address_of(fd_);
+  const auto theirs = peer_address_of(fd_);
+  if (!mine.has_value() || !theirs.has_value() || !mine->same_host(*theirs)) return;
+  setsockopt(fd_, IPPROTO_TCP, TCP_CONGESTION, kSameHostCongestion.data(),
+             static_cast<socklen_t>(kSameHostCongestion.size()));
+  setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &kSameHostSendBytes, sizeof kSameHostSendBytes);
 }
 
 TcpSocket::Moved TcpSocket::read(std::span<iovec> parts) const {

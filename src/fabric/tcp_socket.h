@@ -38,6 +38,10 @@ class TcpSocket {
 
   // What every connection gets: no delay, so that a small frame leaves at once.
   Status set_up() const;
+  // For a connected socket. A connection inside one host needs no congestion control: pacing it
+  // costs a third of the throughput (docs/decisions/003-lent-loop.md), and bytes that queue beyond
+  // the cache are copied from memory twice. What the kernel refuses stays as it is.
+  void tune_same_host() const;
 
   struct Moved {
     size_t bytes = 0;
