@@ -27,6 +27,7 @@ struct Invocation {
 // Filled by the parser: the one verb that was named. The exit code is the verb's answer.
 struct Chosen {
   std::function<int(const Invocation&)> run;
+  bool daemon = false;  // runs on, and logs; other verbs say what is wrong once, at their end
   // --set KEY=VALUE and the named flags that stand for a setting, in order.
   struct Flag {
     std::string key;
@@ -41,10 +42,12 @@ void add_setting_flag(CLI::App& app, Chosen& chosen, const std::string& name,
                       const std::string& key, const std::string& value_name);
 
 // Runs `run(invocation, *options)` when the verb was named; a failure is reported on stderr.
+// `daemon` as in Chosen.
 template <class Options>
 void when_named(CLI::App* verb, Chosen& chosen, std::shared_ptr<Options> options,
-                Status (*run)(const Invocation&, const Options&)) {
-  verb->callback([&chosen, options, run] {
+                Status (*run)(const Invocation&, const Options&), bool daemon = false) {
+  verb->callback([&chosen, options, run, daemon] {
+    chosen.daemon = daemon;
     chosen.run = [options, run](const Invocation& invocation) -> int {
       const Status status = run(invocation, *options);
       return status.ok() ? kExitOk : report_failure(status);

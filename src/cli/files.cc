@@ -1,6 +1,7 @@
 #include "cli/files.h"
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "base/check.h"
 
@@ -27,6 +28,19 @@ FileStat from_abi(const xfer_gd2fs_stat& stat) {
           .mtime_us = stat.mtime_us,
           .ctime_us = stat.ctime_us,
           .directory = stat.type == XFER_GD2FS_TYPE_DIRECTORY};
+}
+
+// The library's reason begins with its code in words: "denied: ...".
+Status connect_failure(std::string_view reason, const Config& config) {
+  StatusCode code = StatusCode::unavailable;
+  for (uint8_t i = 1; i < kStatusCodes; ++i) {
+    const std::string prefix = std::string(status_code_name(static_cast<StatusCode>(i))) + ": ";
+    if (!reason.starts_with(prefix)) continue;
+    code = static_cast<StatusCode>(i);
+    reason.remove_prefix(prefix.size());
+    break;
+  }
+  return {code, "cluster " + config.cluster + ": " + std::string(reason)};
 }
 
 const char* text_or_null(const std::string& text) {
@@ -59,6 +73,11 @@ Result<Files::Lane::Ended> Files::Lane::wait() {
 }
 
 Result<std::unique_ptr<Files>> Files::connect(const Config& config) {
+  if (!config.client_token_file.empty()) {
+    // The library's interface has no field for it.
+    setenv("GD2FS_TOKEN_FILE", config.client_token_file.c_str(),
+           1);  // NOLINT(concurrency-mt-unsafe): one thread yet
+  }
   xfer_gd2fs_options options = {};
   options.cp_address = text_or_null(config.client_cp);
   options.dp_address = text_or_null(config.client_dp);
@@ -69,14 +88,7 @@ Result<std::unique_ptr<Files>> Files::connect(const Config& config) {
   std::unique_ptr<Files> files(new Files);
   files->ctx_ = xfer_gd2fs_connect(&options);
   if (files->ctx_ == nullptr) {
-    // The library's reason begins with its code in words: "denied: ...".
-    const std::string reason = xfer_gd2fs_last_error();
-    StatusCode code = StatusCode::unavailable;
-    for (uint8_t i = 1; i < kStatusCodes; ++i) {
-      const std::string_view name = status_code_name(static_cast<StatusCode>(i));
-      if (reason.starts_with(std::string(name) + ":")) code = static_cast<StatusCode>(i);
-    }
-    return fail(code, config.client_cp + ", cluster " + config.cluster + ": " + reason);
+    return fail(connect_failure(xfer_gd2fs_last_error(), config));
   }
   return files;
 }

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "client/address.h"
 
 namespace gd2fs::cli {
 namespace {
@@ -50,12 +51,24 @@ Status load_files(const std::string& named, LoadedConfig* loaded) {
   return {};
 }
 
+// gd2fs://HOST/?cluster=NAME names a cluster, unless one is named otherwise.
+Status take_cluster_from_address(LoadedConfig* loaded) {
+  if (loaded->origins.contains("cluster")) return {};
+  GD2FS_ASSIGN(const client::ControlAddress address,
+               client::parse_control_address(loaded->config.client_cp));
+  for (const auto& [name, value] : address.query) {
+    if (name == "cluster") return set_config("cluster", value, loaded->config.client_cp, loaded);
+  }
+  return {};
+}
+
 Status load(const std::string& file, const std::vector<Chosen::Flag>& flags, LoadedConfig* loaded) {
   GD2FS_TRY(load_files(file, loaded));
   GD2FS_TRY(load_config_environment(environment_variable, loaded));
   for (const Chosen::Flag& flag : flags) {
     GD2FS_TRY(set_config(flag.key, flag.value, flag.origin, loaded));
   }
+  GD2FS_TRY(take_cluster_from_address(loaded));
   return check_config(loaded->config);
 }
 
@@ -169,6 +182,9 @@ int run_program(int argc, char** argv) {
                         .output = output == "json" ? OutputFormat::json : OutputFormat::table,
                         .quiet = quiet,
                         .program = this_program(argv[0])};
+  if (!chosen.daemon && !invocation.origins.contains("log_level")) {
+    invocation.config.log_level = "error";
+  }
   LogLevel level = LogLevel::info;
   if (parse_log_level(invocation.config.log_level, &level)) set_log_level(level);
   return chosen.run(invocation);
