@@ -58,7 +58,7 @@ fi
 
 echo "== set up and build"
 tools/setup.sh build demo
-tools/build.sh -DGD2FS_TESTS=OFF
+tools/build.sh gd2fs_program pygd2fs
 export PYTHONPATH="$top/build/python" HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error
 python="$top/.venv/bin/python"
 gd2fs="$top/build/bin/gd2fs"

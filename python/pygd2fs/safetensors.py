@@ -20,6 +20,9 @@ import mmap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._names import OP_READ
+from ._pygd2fs import SGE, _Queue
+
 if TYPE_CHECKING:
     import torch
 
@@ -67,33 +70,31 @@ def _read_ranges(
     memory: mmap.mmap,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Reads each (file offset, length, offset in memory) and waits for all of them."""
-    from . import SGE
-
+    """Reads each (file offset, length, offset in memory) and waits for all of them, on a completion
+    queue of its own: what others of the program wait for stays theirs."""
     address = _address(memory)
     iomem = client.RegIOMEM(address, len(memory))
+    queue = _Queue(client)
     try:
-        waiting = set()
+        expected = {}
         for offset, length, target in ranges:
             for at in range(0, length, REQUEST_BYTES):
                 part = min(REQUEST_BYTES, length - at)
                 sge = SGE(address + target + at, part, iomem)
-                request = client.Read(path, offset + at, [sge], 0, f"{path}@{offset + at}")
-                waiting.add((request, part))
-        expected = dict(waiting)
+                request = client._transfer(
+                    queue, OP_READ, path, offset + at, [sge], 0, f"{path}@{offset + at}"
+                )
+                expected[request] = part
         while expected:
-            for request in client.Wait(-1):
-                part = expected.pop(request, None)
-                if part is None:
-                    continue
-                if request.Status() != 0:
-                    raise OSError(f"{path}: {request}")
-                if request.Value() != part:
+            for request in queue.reap(-1):
+                wanted = expected.pop(request)
+                if request.Check() != wanted:
                     raise CheckpointError(f"{path}: the file is shorter than its header says")
                 if progress is not None:
-                    progress(part)
+                    progress(wanted)
     finally:
         client.DeregIOMEM(iomem)
+        queue.destroy()
 
 
 def read_bytes(client: Client, path: str, offset: int, length: int) -> bytes:

@@ -1,0 +1,190 @@
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+class _Array(Protocol):
+    """A numpy array, or what can be made one."""
+
+    def __array__(self) -> Any: ...
+
+_Path = str | os.PathLike[str]
+_Numbers = _Array | Sequence[int]
+
+REQUESTS_MAX: int
+SGES_MAX: int
+STATUS_CLASS_SUCCESS: int
+STATUS_CLASS_CLIENT: int
+STATUS_CLASS_SERVER: int
+STATUS_CLASS_TRANSPORT: int
+
+def InspectStatus(status: int) -> tuple[bool, int, int, int]: ...
+def _version() -> str: ...
+
+class _Hold:
+    @staticmethod
+    def from_buffer(object: object, writable: bool) -> _Hold: ...
+    @staticmethod
+    def from_dlpack(capsule: object, writable: bool) -> _Hold: ...
+    @staticmethod
+    def from_address(address: int, length: int, owner: object) -> _Hold: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+
+class IOMEM:
+    """Memory that is registered with a Client, made by Client.RegIOMEM."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def registered(self) -> bool: ...
+
+class SGE:
+    """A slice of registered memory, of any length and alignment."""
+
+    def __init__(self, address: int, length: int, iomem: IOMEM) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def iomem(self) -> IOMEM: ...
+
+class Request:
+    """One operation. Hashable, equal to itself alone."""
+
+    def Status(self) -> int:
+        """0 is success; see InspectStatus. CLIENT, EINPROGRESS before."""
+    def Value(self) -> int:
+        """Bytes moved; 0 before the end and on failure."""
+    def Done(self) -> bool:
+        """Whether it has completed."""
+    def Check(self) -> int:
+        """The value, or OSError if it failed."""
+    def Cancel(self) -> bool:
+        """Asks for an early end; it still completes. False if it has completed."""
+    def _result(self) -> Any: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def filepath(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def desc(self) -> str: ...
+
+class _Queue:
+    def __init__(self, client: _Client) -> None: ...
+    def fd(self) -> int: ...
+    def reap(self, timeout_ms: int) -> list[Request]: ...
+    def destroy(self) -> None: ...
+
+class _Client:
+    def __init__(
+        self,
+        cpaddr: str | None,
+        dpaddr: str | None,
+        cluster: str | None,
+        iothreads: int,
+        memthreads: int,
+        streams: int,
+        timeout: int,
+        log_level: str | None,
+    ) -> None: ...
+    def RegIOMEM(self, address: int, length: int) -> IOMEM: ...
+    def DeregIOMEM(self, iomem: IOMEM) -> None: ...
+    def Read(
+        self,
+        filepath: _Path,
+        offset: int,
+        sges: Iterable[SGE],
+        flags: int = 0,
+        desc: str = "",
+        *,
+        stream: object = None,
+    ) -> Request: ...
+    def Write(
+        self,
+        filepath: _Path,
+        offset: int,
+        sges: Iterable[SGE],
+        flags: int = 0,
+        desc: str = "",
+        *,
+        stream: object = None,
+    ) -> Request: ...
+    def ReadV(
+        self,
+        filepath: _Path,
+        offset: int,
+        addresses: _Numbers,
+        lengths: _Numbers | int,
+        iomem: IOMEM | Sequence[IOMEM],
+        flags: int = 0,
+        desc: str = "",
+        *,
+        stream: object = None,
+    ) -> Request: ...
+    def WriteV(
+        self,
+        filepath: _Path,
+        offset: int,
+        addresses: _Numbers,
+        lengths: _Numbers | int,
+        iomem: IOMEM | Sequence[IOMEM],
+        flags: int = 0,
+        desc: str = "",
+        *,
+        stream: object = None,
+    ) -> Request: ...
+    def Wait(self, timeout_ms: int) -> list[Request]: ...
+    def GetFd(self) -> int: ...
+    def InFlight(self) -> int: ...
+    def _register(self, hold: _Hold) -> IOMEM: ...
+    def _transfer(
+        self,
+        queue: _Queue | None,
+        opcode: int,
+        filepath: _Path,
+        offset: int,
+        sges: Iterable[SGE],
+        flags: int,
+        desc: str,
+    ) -> Request: ...
+    def _transfer_batch(
+        self,
+        queue: _Queue | None,
+        opcode: int,
+        filepaths: _Path | Sequence[_Path],
+        offsets: _Numbers | int,
+        addresses: _Numbers,
+        lengths: _Numbers | int,
+        iomem: IOMEM | Sequence[IOMEM],
+        flags: int,
+        desc: str,
+        into: list[Request],
+    ) -> int: ...
+    def _call_transfer(
+        self, opcode: int, filepath: _Path, offset: int, sges: Iterable[SGE]
+    ) -> Request: ...
+    def _name(
+        self,
+        queue: _Queue | None,
+        opcode: int,
+        path: _Path,
+        other: _Path | None,
+        size: int,
+        entries: int,
+    ) -> Request: ...
+    def _call_name(
+        self, opcode: int, path: _Path, other: _Path | None, size: int, entries: int
+    ) -> Request: ...
+    def _close(self) -> None: ...
+    def _closed(self) -> bool: ...
+    def _reaped(self) -> int: ...
+    def _set_on_reaped(self, function: Callable[[int], None] | None) -> None: ...
