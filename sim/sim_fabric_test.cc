@@ -292,7 +292,7 @@ TEST_P(SimFabricSeeds, a_mixed_load_gets_right_bytes_no_late_ones_and_recovers_w
     }
     if (storm.server->stopped()) storm.server->run();
     storm.network.heal_all();
-    storm.network.faults = SimFaults();
+    storm.network.faults = SimNetworkFaults();
     const int before = storm.client.succeeded;
     EXPECT_TRUE(
         storm.world.run_until([&] { return storm.client.succeeded > before + 10; }, 120 * kSecond));
@@ -307,7 +307,7 @@ TEST(SimFabric, the_mutation_that_writes_late_bytes_is_seen_by_a_canary) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Storm storm(seed);
     storm.client.expect_late_ = true;
-    storm.network.faults = SimFaults();
+    storm.network.faults = SimNetworkFaults();
     storm.network.faults.write_late_bytes = true;
     for (int i = 0; i < 50 && storm.client.canaries_intact(); ++i) storm.world.run_for_ns(20 * kMs);
     if (!storm.client.canaries_intact()) ++seen;

@@ -26,7 +26,7 @@ class SimFabric;
 class SimNetwork;
 struct SimLink;
 
-struct SimFaults {
+struct SimNetworkFaults {
   uint64_t delay_min_ns = 5 * kUs;
   uint64_t delay_max_ns = 200 * kUs;
   uint32_t slow_per_million = 0;  // of frames: late by up to slow_max_ns
@@ -87,7 +87,7 @@ class SimNetwork {
   SimNetwork(const SimNetwork&) = delete;
   SimNetwork& operator=(const SimNetwork&) = delete;
 
-  SimFaults faults;  // may be changed at any time
+  SimNetworkFaults faults;  // may be changed at any time
   Random& random() { return random_; }
 
   // --- what a test does to the world ---

@@ -94,7 +94,7 @@ void SimSession::handle(SimFrame& frame) {
 }
 
 void SimSession::on_keepalive(Completion&) {
-  const SimFaults& faults = network_.faults;
+  const SimNetworkFaults& faults = network_.faults;
   const uint64_t now_ns = loop_.now_ns();
   const uint64_t silent_ns = now_ns - last_arrival_ns_;
   if (silent_ns >= faults.dead_after_ns) {
