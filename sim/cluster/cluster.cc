@@ -1,0 +1,256 @@
+#include "sim/cluster/cluster.h"
+
+#include "wire/token.h"
+
+namespace gd2fs::sim {
+
+StoreOptions ClusterOptions::small_store() {
+  StoreOptions options;
+  options.slab_bytes = 16 * kMiB;
+  options.arena_bytes = 16 * kMiB;
+  options.data_file_bytes = 4 * kMiB;
+  options.drive_reserve_bytes = 1 * kMiB;
+  return options;
+}
+
+server::ServerOptions ClusterOptions::small_server() {
+  server::ServerOptions options;
+  options.read_bytes_max = 4 * kMiB;
+  options.write_bytes_max = 4 * kMiB;
+  options.session_read_bytes_max = 2 * kMiB;
+  options.session_write_bytes_max = 2 * kMiB;
+  options.read_ops_max = 256;
+  options.write_ops_max = 256;
+  options.small_steps_max = 32;
+  options.big_steps_max = 16;
+  return options;
+}
+
+// --- the controller's process ---
+
+struct Cluster::ControllerProcess : Process {
+  Cluster& cluster;
+  SimDisk disk;
+  InlineWorker worker;
+  std::unique_ptr<SqliteMetaStore> store;
+  std::unique_ptr<controller::Controller> controller;
+  bool ended = false;
+  TaskGroup tasks;  // destroyed before what they touch
+
+  explicit ControllerProcess(Cluster& owner)
+      : Process(owner.world_, owner.network_, "controller"),
+        cluster(owner),
+        disk(loop, owner.meta_drive_),
+        tasks(loop) {
+    tasks.spawn(open());
+  }
+
+  Task<void> open() {
+    SqliteMetaOptions meta;
+    meta.file.new_deployment_id = kDeployment;
+    auto opened = co_await SqliteMetaStore::open(loop, disk, worker, meta);
+    if (!opened.has_value()) {
+      cluster.fail(opened.error().with("open metadata"));
+      co_return;
+    }
+    store = std::move(*opened);
+    controller::ControllerOptions options = cluster.options_.controller;
+    options.listen = {kControllerAddress};
+    options.incarnation = cluster.world_.random().next() | 1;
+    options.deployment_id = store->deployment_id();
+    options.deployment_secret = cluster.secret_;
+    Cluster* owner = &cluster;
+    options.make_secret = [owner](Bytes out) { owner->world_.random().fill(out); };
+    auto made = co_await controller::Controller::open(loop, *store, fabric, std::move(options));
+    if (!made.has_value()) {
+      cluster.fail(made.error().with("open controller"));
+      co_return;
+    }
+    auto first = co_await (*made)->create_cluster(kName);
+    if (!first.has_value()) {
+      cluster.fail(first.error().with("create cluster"));
+      co_return;
+    }
+    controller = std::move(*made);
+  }
+
+  Task<void> end() {
+    if (controller != nullptr) co_await controller->stop();
+    controller.reset();
+    if (store != nullptr) {
+      const Status closed = co_await store->close();
+      if (!closed.ok()) cluster.fail(closed.with("close metadata"));
+    }
+    ended = true;
+  }
+};
+
+// --- the data server's process ---
+
+struct Cluster::ServerProcess : Process {
+  Cluster& cluster;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<server::Server> server;
+  bool ended = false;
+  TaskGroup tasks;
+
+  explicit ServerProcess(Cluster& owner)
+      : Process(owner.world_, owner.network_, "server"), cluster(owner), tasks(loop) {
+    tasks.spawn(open());
+  }
+
+  Task<void> open() {
+    std::vector<StoreDrive> drives;
+    for (const auto& drive : cluster.data_drives_) {
+      drives.push_back({std::make_unique<SimDisk>(loop, *drive), std::make_unique<InlineWorker>()});
+    }
+    StoreOptions store_options = cluster.options_.store;
+    store_options.deployment_id = kDeployment;
+    Random& random = cluster.world_.random();
+    auto opened = co_await Store::open(loop, std::move(drives), plain_arena_source(), store_options,
+                                       random.fork());
+    if (!opened.has_value()) {
+      cluster.fail(opened.error().with("open store"));
+      co_return;
+    }
+    store = std::move(*opened);
+    server::ServerOptions options = cluster.options_.server;
+    options.incarnation = random.next() | 1;
+    options.deployment_id = kDeployment;
+    options.deployment_secret = cluster.secret_;
+    options.controllers = {kControllerAddress};
+    options.listen = {kServerAddress};
+    server = std::make_unique<server::Server>(loop, *store, fabric, random.fork(), options);
+    server->start();
+  }
+
+  Task<void> end() {
+    if (server != nullptr) co_await server->stop();
+    if (store != nullptr) {
+      const Status closed = co_await store->close();
+      if (!closed.ok()) cluster.fail(closed.with("close store"));
+    }
+    server.reset();
+    ended = true;
+  }
+};
+
+// --- the cluster ---
+
+Cluster::Cluster(uint64_t seed, ClusterOptions options)
+    : options_(std::move(options)),
+      world_(seed),
+      network_(world_),
+      meta_drive_("meta", world_.random().next(), options_.meta_drive) {
+  for (size_t i = 0; i < options_.data_drives; ++i) {
+    data_drives_.push_back(std::make_unique<SimDrive>("d" + std::to_string(i),
+                                                      world_.random().next(), options_.data_drive));
+  }
+}
+
+Cluster::~Cluster() {
+  for (const auto& client : clients_) network_.kill(client->node());
+  clients_.clear();
+  if (server_ != nullptr) crash_server(Crash::kill);
+  if (controller_ != nullptr) crash_controller(Crash::kill);
+}
+
+void Cluster::fail(const Status& why) {
+  if (failure_.ok()) failure_ = why;
+}
+
+bool Cluster::start() {
+  start_controller();
+  start_server();
+  return wait_serving();
+}
+
+bool Cluster::serving() {
+  return controller() != nullptr && controller()->serving() && server() != nullptr &&
+         server()->serving();
+}
+
+bool Cluster::wait_serving(uint64_t limit_ns) {
+  const bool reached = world_.run_until([&] { return serving() || !failure_.ok(); }, limit_ns);
+  return reached && failure_.ok();
+}
+
+void Cluster::start_controller() {
+  CHECK(controller_ == nullptr);
+  controller_ = std::make_unique<ControllerProcess>(*this);
+}
+
+void Cluster::start_server() {
+  CHECK(server_ == nullptr);
+  server_ = std::make_unique<ServerProcess>(*this);
+}
+
+void Cluster::crash_controller(Crash crash) {
+  network_.kill("controller");
+  if (crash == Crash::kill) {
+    meta_drive_.kill();
+  } else {
+    meta_drive_.crash();
+  }
+  controller_.reset();
+}
+
+void Cluster::crash_server(Crash crash) {
+  network_.kill("server");
+  for (const auto& drive : data_drives_) {
+    if (crash == Crash::kill) {
+      drive->kill();
+    } else {
+      drive->crash();
+    }
+  }
+  server_.reset();
+}
+
+void Cluster::end_controller() {
+  controller_->tasks.spawn(controller_->end());
+  CHECK(world_.run_until([&] { return controller_->ended; }));
+  controller_.reset();
+}
+
+void Cluster::end_server() {
+  server_->tasks.spawn(server_->end());
+  CHECK(world_.run_until([&] { return server_->ended; }));
+  server_.reset();
+}
+
+Process* Cluster::controller_process() {
+  return controller_.get();
+}
+Process* Cluster::server_process() {
+  return server_.get();
+}
+controller::Controller* Cluster::controller() {
+  return controller_ == nullptr ? nullptr : controller_->controller.get();
+}
+server::Server* Cluster::server() {
+  return server_ == nullptr ? nullptr : server_->server.get();
+}
+Store* Cluster::store() {
+  return server_ == nullptr ? nullptr : server_->store.get();
+}
+
+std::string Cluster::token_secret() {
+  CHECK(controller() != nullptr);
+  return controller()->clusters().keys(kName).at(0);
+}
+
+Client& Cluster::add_client(uint64_t timeout_ns) {
+  client::ClientOptions options;
+  options.controllers = {kControllerAddress};
+  options.locals = {client::LocalAddress{}};
+  options.cluster = kName;
+  options.token = token_secret();
+  options.lanes = 2;
+  options.timeout_ns = timeout_ns;
+  const std::string node = "client" + std::to_string(clients_.size());
+  clients_.push_back(std::make_unique<Client>(world_, network_, node, options));
+  return *clients_.back();
+}
+
+}  // namespace gd2fs::sim
