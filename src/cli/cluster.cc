@@ -1,4 +1,4 @@
-// `gd2fs cluster create|ls|rm|rotate-token`: named clusters of a deployment.
+// `gd2fs cluster create|set|ls|rm|rotate-token`: named clusters of a deployment.
 #include <bit>
 
 #include "cli/admin_session.h"
@@ -35,15 +35,19 @@ void print_token(const Invocation& invocation, const std::string& name, const st
   table.print_record(invocation.output);
 }
 
+std::unique_ptr<msg::ClusterPolicyT> policy_of(const Config& config) {
+  auto policy = std::make_unique<msg::ClusterPolicyT>();
+  policy->chunk_log2 = static_cast<uint8_t>(std::countr_zero(config.chunk_bytes));
+  policy->quota_bytes = config.quota_bytes;
+  policy->durability = "disk";
+  return policy;
+}
+
 Status create(const Invocation& invocation, const ClusterOptions& options) {
   GD2FS_ASSIGN(const std::unique_ptr<AdminSession> admin, AdminSession::connect(invocation.config));
   msg::ClusterCreateT request;
   request.name = options.name;
-  request.policy = std::make_unique<msg::ClusterPolicyT>();
-  request.policy->chunk_log2 =
-      static_cast<uint8_t>(std::countr_zero(invocation.config.chunk_bytes));
-  request.policy->quota_bytes = invocation.config.quota_bytes;
-  request.policy->durability = "disk";
+  request.policy = policy_of(invocation.config);
   request.tag = std::make_unique<msg::Tag>(admin->next_tag());
   auto reply = admin->ask<msg::ClusterCreateReply>(msg::Type::cluster_create, request);
   if (!reply) return reply.error().with("cluster " + options.name);
@@ -62,6 +66,25 @@ Status rotate(const Invocation& invocation, const ClusterOptions& options) {
   GD2FS_ASSIGN(const std::string path, keep_token(options, reply->token));
   print_token(invocation, options.name, path);
   return {};
+}
+
+// Changes what was given on the command line; the rest stays.
+Status set(const Invocation& invocation, const ClusterOptions& options) {
+  GD2FS_ASSIGN(const std::unique_ptr<AdminSession> admin, AdminSession::connect(invocation.config));
+  GD2FS_ASSIGN(auto clusters,
+               admin->ask<msg::ClusterListReply>(msg::Type::cluster_list, msg::ClusterListT{}));
+  msg::ClusterPolicySetT request;
+  request.name = options.name;
+  for (auto& cluster : clusters.clusters) {
+    if (cluster->name == options.name) request.policy = std::move(cluster->policy);
+  }
+  if (request.policy == nullptr) return {StatusCode::not_found, "no cluster " + options.name};
+  const std::unique_ptr<msg::ClusterPolicyT> given = policy_of(invocation.config);
+  if (invocation.origins.contains("quota")) request.policy->quota_bytes = given->quota_bytes;
+  if (invocation.origins.contains("chunk")) request.policy->chunk_log2 = given->chunk_log2;
+  request.tag = std::make_unique<msg::Tag>(admin->next_tag());
+  const auto reply = admin->call(msg::Type::cluster_policy, pack_body(request));
+  return reply ? Status() : reply.error().with("cluster " + options.name);
 }
 
 struct Nothing {};
@@ -114,6 +137,12 @@ void add_cluster(CLI::App& app, Chosen& chosen) {
   create_verb->add_option("--token-out", options->token_out, "File for the token")
       ->type_name("FILE");
   when_named(create_verb, chosen, options, create);
+
+  CLI::App* set_verb = verb->add_subcommand("set", "Change a cluster's quota and chunk size");
+  add_name(set_verb, *options);
+  add_setting_flag(*set_verb, chosen, "--quota", "quota", "SIZE");
+  add_setting_flag(*set_verb, chosen, "--chunk", "chunk", "SIZE");
+  when_named(set_verb, chosen, options, set);
 
   CLI::App* list_verb = verb->add_subcommand("ls", "List the clusters");
   when_named(list_verb, chosen, std::make_shared<Nothing>(), list);

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -17,7 +18,8 @@ Status status_of(const xfer_gd2fs_completion& done) {
   if (who == XFER_GD2FS_STATUS_CLASS_SERVER && code == EIO) {
     return {StatusCode::corrupt, "the bytes are damaged and there is no good copy", EIO};
   }
-  return Status::from_errno(code, "");
+  return {status_code_from_errno(code), std::strerror(code),
+          code};  // NOLINT(concurrency-mt-unsafe): glibc's is
 }
 
 FileStat from_abi(const xfer_gd2fs_stat& stat) {

@@ -3,13 +3,16 @@
 #include <civetweb.h>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
 #include <unistd.h>
 
+#include <netinet/in.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
 
+#include "cli/descriptor.h"
 #include "cli/listen_address.h"
 
 namespace gd2fs::cli {
@@ -24,6 +27,18 @@ int answer(mg_connection* connection, int code, const char* type, const std::str
       code, code == 200 ? "OK" : "Service Unavailable", type, body.size());
   mg_write(connection, body.data(), body.size());
   return code;
+}
+
+// Connects and leaves.
+void knock(int port) {
+  const Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // If it listens elsewhere, stopping takes its 2 seconds.
+  [[maybe_unused]] const int connected =
+      ::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 double seconds_of(const timeval& time) {
@@ -94,7 +109,14 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& l
 }
 
 MetricsServer::~MetricsServer() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ != nullptr) {
+    // Its listening thread looks at the stop flag after each connection, or every 2 seconds.
+    const int own_port = port();
+    const std::future<void> stopped = std::async(std::launch::async, [this] { mg_stop(context_); });
+    while (stopped.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
+      knock(own_port);
+    }
+  }
   mg_exit_library();
 }
 

@@ -470,39 +470,6 @@ TEST_F(ClientTest, a_controller_that_restarts_is_found_again) {
   EXPECT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
 }
 
-TEST_F(ClientTest, a_read_planned_before_a_truncate_does_not_show_zeros_where_the_file_ends_now) {
-  connect();
-  (void)write("/a", 0, random_bytes(100));
-  (void)read("/a", 0, 100);
-  cluster_.stop_server();
-  auto asked = start_read("/a", 0, 100);  // by the known size, waiting for a connection
-  world_.run_for_ns(100 * kMs);
-  MemoryCluster::File& file = cluster_.files["/a"];
-  ++file.generation;
-  file.size_bytes = file.reserved_bytes = 10;
-  file.chunks[0].resize(10);
-  auto facts = ask(Op::stat, "/a");  // and now the cache knows the new generation
-  client_.submit(facts->request);
-  finish(*facts);
-  cluster_.start_server();
-  finish(*asked);
-  ASSERT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
-  EXPECT_EQ(asked->request.value, 10u);
-}
-
-TEST_F(ClientTest, a_big_read_gets_through_a_flood_of_small_ones) {
-  connect();
-  cluster_.make("/big", 1024 * kChunk).chunks[0].assign(10, std::byte{1});
-  (void)read("/big", 0, 1);
-  std::vector<std::unique_ptr<Asked>> flood;
-  for (int i = 0; i < 20000; ++i) flood.push_back(start_read("/big", 0, 10));
-  auto big = start_read("/big", 0, 100 * kChunk);
-  finish(*big);
-  EXPECT_EQ(big->request.value, 100 * kChunk);
-  EXPECT_FALSE(flood.back()->ended);
-  for (auto& asked : flood) finish(*asked);
-}
-
 TEST_F(ClientTest, a_controller_that_hangs_is_left_for_another_while_there_is_time) {
   // The first address answers the map and then nothing any more.
   Loop second_loop(world_.clock(), Loop::Waits::never);

@@ -212,7 +212,6 @@ void DataOperation::start_batch(std::unique_ptr<Batch> batch) {
                 Origin::server);
   }
   batch->sequences_of = peer;
-  if (batch->generation == 0) batch->generation = generation_;
   in_flight_.push_back(std::move(batch));
   peer->start(*in_flight_.back());
 }

@@ -32,9 +32,7 @@ class Batch final : public Exchange {
   Window memory;                    // window offset 0 is the first piece's first byte
   std::vector<uint64_t> sequences;  // of a write: one per piece, for all its retries
   Peer* sequences_of = nullptr;     // whose they are
-  // Of the layout that the operation planned it with: its length and reservation hold for that one.
-  // A server that knows a newer one answers stale.
-  uint64_t generation = 0;
+  uint64_t generation = 0;          // with which it was last sent
 
  private:
   void map_memory(const MemoryList& list);
@@ -81,8 +79,7 @@ class DataOperation : public Operation {
 
   const bool write_;
   LayoutRef layout_;
-  uint64_t generation_ = 0;  // the layout's when begin() looked at it; it may change under us
-  uint64_t born_ = 0;        // number of the last question asked when the request began
+  uint64_t born_ = 0;  // number of the last question asked when the request began
   uint64_t done_bytes_ = 0;
   std::deque<std::unique_ptr<Batch>> parked_;  // to be sent again with the next layout
 

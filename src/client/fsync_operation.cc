@@ -46,6 +46,7 @@ void FsyncOperation::on_resolved(Completion&) {
   if (ending()) return;
   if (!wish_.outcome.ok()) return fail(wish_.outcome, Origin::controller);
   layout_ = wish_.layout;
+  ++answered_;
   if (layout_->type != FileType::file) return finish(0);  // names are durable when acknowledged
   stale_ = false;
   flushes_.clear();

@@ -55,8 +55,7 @@ class Link final : public SessionEvents {
   ~Link() override;
 
   bool open() const { return session_ != nullptr && session_->open(); }
-  // `spare`: places that shall stay free for others.
-  bool has_room(size_t spare = 0) const { return open() && sent_.size() + spare < kSentMax; }
+  bool has_room() const { return open() && sent_.size() < kSentMax; }
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   Handles& handles() { return handles_; }

@@ -42,10 +42,10 @@ void Peer::queue(Exchange& exchange) {
   (small(exchange) ? small_ : big_).push_back(exchange);
 }
 
-Link* Peer::pick(size_t spare) {
+Link* Peer::pick() {
   Link* best = nullptr;
   for (auto& link : links_) {
-    if (!link->has_room(spare)) {
+    if (!link->has_room()) {
       link->want();
       continue;
     }
@@ -64,7 +64,7 @@ bool Peer::pump(List<Exchange>& from) {
   const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
                       credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
   if (!credit) return false;
-  Link* link = pick(small(*exchange) ? kBigPlaces : 0);
+  Link* link = pick();
   if (link == nullptr) return false;
   exchange->unlink();
   if (send(*link, *exchange)) return true;

@@ -20,7 +20,6 @@ class Peer final : public Link::Owner {
  public:
   static constexpr uint64_t kCreditBytes = 64 << 20;
   static constexpr uint64_t kSmallBytes = 64 << 10;
-  static constexpr size_t kBigPlaces = 64;  // per link; a flood of small ones cannot take them
   static constexpr uint64_t kPauseMinNs = 500 * kUs;
   static constexpr uint64_t kPauseMaxNs = 100 * kMs;
 
@@ -72,7 +71,7 @@ class Peer final : public Link::Owner {
   void on_room(Completion&) { pump(); }
   void pause(Exchange& exchange);
   void end(Exchange& exchange);
-  Link* pick(size_t spare);
+  Link* pick();
   static void on_pause_over(void* exchange, Completion&);
 
   Loop& loop_;

@@ -18,7 +18,6 @@ void ReadOperation::begin() {
   // Short because the file ends there, or because what we know is old? Only an answer to a question
   // from after this read began can tell.
   if (end > layout_->size_bytes && layout_->asked <= born_) return resolve(true, born_);
-  generation_ = layout_->generation;
   const uint64_t left =
       layout_->size_bytes > request_.offset ? layout_->size_bytes - request_.offset : 0;
   length_ = std::min(wanted, left);
@@ -38,12 +37,12 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
     pieces.emplace_back(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-
+  batch.generation = layout_->generation;
   const auto vector = builder.CreateVectorOfStructs(pieces);
   return finish_body(
-      builder,
-      msg::CreateRead(builder, handle, batch.generation, layout_->namespace_epoch, batch.plan.group,
-                      client_.map()->groups[batch.plan.group].epoch, vector, sequential_));
+      builder, msg::CreateRead(builder, handle, layout_->generation, layout_->namespace_epoch,
+                               batch.plan.group, client_.map()->groups[batch.plan.group].epoch,
+                               vector, sequential_));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

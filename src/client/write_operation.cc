@@ -44,9 +44,9 @@ void WriteOperation::begin() {
     started_ = false;
   }
   inode_ = layout_->inode;
-  generation_ = layout_->generation;
+  known_generation_ = layout_->generation;
   known_size_ = layout_->size_bytes;
-  if (end() > layout_->reserved_bytes) return ask(Sizes::Kind::reserve, generation_);
+  if (end() > layout_->reserved_bytes) return ask(Sizes::Kind::reserve, layout_->generation);
   if (started_) return pump();
   started_ = true;
   start_batches(request_.memory.length_bytes());
@@ -61,7 +61,7 @@ void WriteOperation::begin_after_refused_size() {
     return fail(Status(StatusCode::not_found, "the file was replaced while it was written"),
                 Origin::controller);
   }
-  const bool cut = generation_ == acked_generation_ && layout_->size_bytes < known_size_;
+  const bool cut = known_generation_ == acked_generation_ && layout_->size_bytes < known_size_;
   if (cut || layout_->size_bytes >= acked_end()) return finish(request_.memory.length_bytes());
   fail(Status(StatusCode::stale, "the file was truncated or renamed while it was written"),
        Origin::controller);
@@ -110,7 +110,7 @@ Result<ConstBytes> WriteOperation::compose(Batch& batch, Link& link,
                         piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-
+  if (batch.generation == 0) batch.generation = layout_->generation;
   const auto vector = builder.CreateVectorOfStructs(pieces);
   return finish_body(
       builder, msg::CreateWrite(builder, handle, batch.generation, layout_->namespace_epoch,

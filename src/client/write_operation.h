@@ -43,8 +43,9 @@ class WriteOperation final : public DataOperation {
   uint64_t inode_ = 0;
   uint64_t acked_generation_ = 0;  // the newest under which a piece was acknowledged
   uint64_t acked_bytes_ = 0;       // and the end of those pieces, from the request's start
-  uint64_t known_size_ = 0;        // of the file under generation_, when begin() looked
-  bool size_refused_ = false;      // set_size was stale: everything is written already
+  uint64_t known_generation_ = 0;  // of the layout that begin() saw last, and the size it had
+  uint64_t known_size_ = 0;
+  bool size_refused_ = false;  // set_size was stale: everything is written already
 };
 
 }  // namespace gd2fs::client
