@@ -28,7 +28,7 @@ configure() {  # configure FOLDER CMAKE_ARGS...
   [ -e "$folder/CMakeCache.txt" ] || generator=(-G Ninja)
   /usr/bin/cmake -S . -B "$folder" "${generator[@]}" -DPython_EXECUTABLE="$PWD/.venv/bin/python" "$@"
 }
-run_ctest() { ctest --test-dir "$1" -j "$jobs" --output-on-failure --no-tests=error "${@:2}"; }
+run_ctest() { /usr/bin/ctest --test-dir "$1" -j "$jobs" --output-on-failure --no-tests=error "${@:2}"; }
 sources() { git ls-files --cached --others --exclude-standard -- '*.cc' '*.h' '*.c' | grep -v '^contrib/fio/'; }
 
 step_setup() { tools/setup.sh build test; }
@@ -46,18 +46,18 @@ configure_clang() {
 }
 step_clang() {
   configure_clang
-  cmake --build build-clang
+  /usr/bin/cmake --build build-clang
   GD2FS_SIM_SEEDS=$((GD2FS_SIM_SEEDS / 10)) run_ctest build-clang -L 'unit|sim|abi'
 }
 step_tidy() {
   configure_clang
-  cmake --build build-clang --target gd2fs_messages
+  /usr/bin/cmake --build build-clang --target gd2fs_messages
   tools/tidy.sh build-clang
 }
 step_tsan() {
   configure build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
     -DGD2FS_SANITIZE=thread -DGD2FS_PYTHON=OFF
-  cmake --build build-tsan --target loop_test fabric_test client_test
+  /usr/bin/cmake --build build-tsan --target loop_test fabric_test client_test
   run_ctest build-tsan -L unit -R '^(loop|fabric|client)\.'
 }
 step_fuzz() {
@@ -78,9 +78,9 @@ tests_passed=0 tests_failed=0 failed_steps=()
 count() {  # adds a step's own tests, as its runner's closing lines tell them
   local log=$1 line
   while read -r line; do
-    if [[ $line =~ ^[0-9]+%\ tests\ passed,\ ([0-9]+)\ tests\ failed\ out\ of\ ([0-9]+) ]]; then
-      tests_failed=$((tests_failed + BASH_REMATCH[1]))
-      tests_passed=$((tests_passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
+    if [[ $line =~ ^[0-9]+%\ tests\ passed(,\ ([0-9]+)\ tests\ failed)?\ out\ of\ ([0-9]+) ]]; then
+      tests_failed=$((tests_failed + ${BASH_REMATCH[2]:-0}))
+      tests_passed=$((tests_passed + BASH_REMATCH[3] - ${BASH_REMATCH[2]:-0}))
     elif [[ $line =~ (^|[^0-9])([0-9]+)\ passed.*\ in\ [0-9.]+s ]]; then
       tests_passed=$((tests_passed + BASH_REMATCH[2]))
       [[ $line =~ ([0-9]+)\ failed ]] && tests_failed=$((tests_failed + BASH_REMATCH[1]))

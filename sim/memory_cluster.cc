@@ -24,7 +24,8 @@ void MemoryCluster::Node::listen() {
   ListenOptions options;
   options.incarnation = ++cluster.last_incarnation_;
   options.keys = [](PeerRole, std::string_view cluster) {
-    return cluster == "c" ? std::vector<std::string>{"token", kFileKey} : std::vector<std::string>{};
+    return cluster == "c" ? std::vector<std::string>{"token", kFileKey}
+                          : std::vector<std::string>{};
   };
   auto listening =
       fabric->listen(place.listen, std::move(options), [this](std::unique_ptr<Session> session) {

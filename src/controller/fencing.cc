@@ -35,13 +35,9 @@ Task<Status> Fencing::settle(std::vector<Intent> intents) {
       all_have_it = all_have_it && *has_it;
     }
   }
-  if (ends_ < kEndsMax) {
-    ++ends_;
-    tasks_.spawn(end_intents(std::move(intents), all_have_it));
-  } else {
-    leftovers_ = true;
-  }
-  co_return Status();
+  // Until its intents have ended, a change shows nobody its new names. Whoever is told of it must see
+  // them from then on, so the end comes before the answer.
+  co_return co_await end_intents(std::move(intents), all_have_it);
 }
 
 // True: durable there. False: its lease has ended, and it is owed the fence.
@@ -70,15 +66,15 @@ Task<Result<bool>> Fencing::fence_member(Member* member, Intent intent) {
   co_return fail(StatusCode::unavailable, "the controller stops");
 }
 
-Task<void> Fencing::end_intents(std::vector<Intent> intents, bool all_have_it) {
+Task<Status> Fencing::end_intents(std::vector<Intent> intents, bool all_have_it) {
   Status status;
   if (all_have_it) {
     status = co_await names_.finish_intents(std::move(intents));
   } else {
     status = co_await names_.settle_intents(std::move(intents));
   }
-  --ends_;
   if (!status.ok()) leftovers_ = true;
+  co_return status;
 }
 
 void Fencing::start_catch_up(Member& member) {

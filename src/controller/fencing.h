@@ -18,13 +18,12 @@ namespace gd2fs::controller {
 
 class Fencing {
  public:
-  static constexpr size_t kEndsMax = 4096;  // of intents, behind their acknowledgement
-
   Fencing(Loop& loop, Namespace& names, Membership& membership, TaskGroup& tasks,
           const ControllerOptions& options)
       : loop_(loop), names_(names), membership_(membership), tasks_(tasks), options_(options) {}
 
-  // Ok: the mutation that made these intents may be acknowledged; their end is recorded behind it.
+  // Ok: the mutation that made these intents may be acknowledged; their end is recorded, so that
+  // names show the change.
   // unavailable: the controller stops.
   Task<Status> settle(std::vector<Intent> intents);
   // Begins, unless it has begun, to send a connected member all that it may be owed.
@@ -36,7 +35,7 @@ class Fencing {
 
  private:
   Task<Result<bool>> fence_member(Member* member, Intent intent);
-  Task<void> end_intents(std::vector<Intent> intents, bool all_have_it);
+  Task<Status> end_intents(std::vector<Intent> intents, bool all_have_it);
   Task<void> catch_up(Member* member);
   Task<Status> catch_up_once(Member* member, std::shared_ptr<Connection> connection);
   Task<void> send_fence(std::shared_ptr<Connection> connection, Intent intent, Status* outcome);
@@ -46,7 +45,6 @@ class Fencing {
   Membership& membership_;
   TaskGroup& tasks_;
   const ControllerOptions& options_;
-  size_t ends_ = 0;  // of intents, being recorded
   bool leftovers_ = true;
   bool stopping_ = false;
 };
