@@ -35,8 +35,8 @@ Task<Status> Fencing::settle(std::vector<Intent> intents) {
       all_have_it = all_have_it && *has_it;
     }
   }
-  // Until its intents have ended, a change shows nobody its new names. Whoever is told of it must see
-  // them from then on, so the end comes before the answer.
+  // Until its intents have ended, a change shows nobody its new names. Whoever is told of it must
+  // see them from then on, so the end comes before the answer.
   co_return co_await end_intents(std::move(intents), all_have_it);
 }
 
