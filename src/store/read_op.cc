@@ -4,8 +4,11 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "wire/frame.h"
 
 namespace gd2fs {
+
+static_assert(kSliceBlocksMax * kBlockBytes == kStripeDefaultBytes);
 
 StoreReadState::StoreReadState() {
   memory_.done.bind<&StoreReadState::on_memory>(this);
@@ -247,7 +250,7 @@ void StoreReadState::finish(const Status& status) {
   core.end_operation();
 }
 
-// Neighbouring pieces of one page become one slice.
+// Neighbouring pieces of one page become one run, cut where stripes end.
 void StoreReadState::fill_slices() {
   for (Piece& piece : pieces_) {
     if (piece.wait != nullptr) piece.page = piece.wait->page;
@@ -258,7 +261,15 @@ void StoreReadState::fill_slices() {
     for (++i; i < pieces_.size() && pieces_[i].page == merged.page; ++i) {
       merged.blocks += pieces_[i].blocks;
     }
-    add_slice(merged);
+    const uint32_t end_block = merged.first_block + merged.blocks;
+    while (merged.page != nullptr && merged.first_block < end_block) {
+      const uint32_t stop =
+          merged.first_block / kSliceBlocksMax * kSliceBlocksMax + kSliceBlocksMax;
+      merged.blocks = std::min(end_block, stop) - merged.first_block;
+      add_slice(merged);
+      merged.first_block += merged.blocks;
+    }
+    if (merged.page == nullptr) add_slice(merged);
   }
 }
 

@@ -75,6 +75,29 @@ TEST(Store, SlicesCarryTheChecksumOfTheirBytes) {
   }
 }
 
+TEST(Store, SlicesEndWhereStripesDo) {
+  TestStore t(3);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(3 * kMiB, 4);
+  const uint64_t stripe_bytes = uint64_t{kSliceBlocksMax} * kBlockBytes;
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  for (const uint32_t offset : {0u, 100'000u, 524'288u}) {
+    StoreRead r;
+    r.key = {1, 0};
+    r.offset_bytes = offset;
+    r.length_bytes = 2'000'000;
+    ASSERT_TRUE(t.read(r).ok());
+    EXPECT_EQ(t.bytes_of(r), data.substr(offset, 2'000'000));
+    uint64_t at = offset;
+    for (const StoreSlice& slice : r.slices) {
+      EXPECT_LE(at % stripe_bytes + slice.length_bytes, stripe_bytes) << at;
+      EXPECT_EQ(slice.crc, crc32c(slice.bytes));
+      at += slice.length_bytes;
+    }
+    EXPECT_LE(r.slices.size(), 5u);
+  }
+}
+
 TEST(Store, ARetriedTagIsAnsweredAndNotExecutedAgainAlsoAfterACrashAndARebuild) {
   TestStore t(4);
   ASSERT_TRUE(t.open().ok());
