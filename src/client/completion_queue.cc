@@ -59,7 +59,7 @@ size_t CompletionQueue::take(std::span<Finished*> out) {
 Result<size_t> CompletionQueue::wait(std::span<Finished*> out, uint64_t deadline_ns) {
   if (const size_t taken = take(out); taken > 0) return taken;
   if (deadline_ns == 0) {
-    thread_.poll();
+    if (!polled_by_fd()) thread_.poll();
     std::lock_guard lock(mutex_);
     if (const size_t taken = take_locked(out); taken > 0) return taken;
     if (closed_) return fail(StatusCode::canceled, "the queue is closed");
@@ -83,6 +83,13 @@ Result<size_t> CompletionQueue::wait(std::span<Finished*> out, uint64_t deadline
     if (woken == LoopThread::Woken::poisoned) return fail(StatusCode::io, "the ctx is broken");
     if (woken == LoopThread::Woken::deadline) return size_t{0};
   }
+}
+
+// Who asked for the descriptor sleeps on it, while nobody drives but the I/O thread: it must not be
+// told that a caller drives.
+bool CompletionQueue::polled_by_fd() {
+  std::lock_guard lock(mutex_);
+  return fd_ >= 0;
 }
 
 void CompletionQueue::close() {

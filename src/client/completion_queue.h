@@ -46,6 +46,7 @@ class CompletionQueue {
     explicit Waiter(LoopThread& thread) : flag(thread) {}
     WaitFlag flag;
   };
+  bool polled_by_fd();
   size_t take_locked(std::span<Finished*> out);
   void wake_one_locked();
   void signal_locked();
