@@ -36,13 +36,20 @@ Task<Result<std::unique_ptr<Controller>>> Controller::open(Loop& loop, MetaStore
   co_return controller;
 }
 
-Task<Status> Controller::start() {
-  GD2FS_CO_ASSIGN(names_, co_await Namespace::open(loop_, store_));
+Task<Status> Controller::open_names() {
+  GD2FS_CO_ASSIGN(auto names, co_await Namespace::open(loop_, store_));
+  fencing_.reset();
+  clusters_.reset();
+  names_ = std::move(names);
   clusters_ = std::make_unique<Clusters>(*names_);
-  GD2FS_CO_TRY(co_await clusters_->reload());
+  fencing_ = std::make_unique<Fencing>(loop_, *names_, membership_, background_, options_);
+  co_return co_await clusters_->reload();
+}
+
+Task<Status> Controller::start() {
+  GD2FS_CO_TRY(co_await open_names());
   GD2FS_CO_TRY(co_await membership_.open());
   GD2FS_CO_TRY(co_await capability_keys_.open(loop_.clock().wall_us()));
-  fencing_ = std::make_unique<Fencing>(loop_, *names_, membership_, background_, options_);
   GD2FS_CO_TRY(listen());
   background_.spawn(tidy());
   loop_.start(tidy_timer_, options_.tidy_ns);
@@ -191,6 +198,32 @@ Task<void> Controller::run(std::shared_ptr<Connection> connection, uint64_t requ
   connection->end_request(request_id, type, answer);
 }
 
+Task<Status> Controller::load_lines(std::vector<std::string> lines) {
+  if (load_.failed) co_return Status(StatusCode::unavailable, "a load failed: begin with new data");
+  if (!load_.load.has_value()) {
+    // The parts that know the old names must be idle when the new ones come.
+    if (requests_ > 1 || background_.running() > 0) {
+      co_return Status(StatusCode::busy, "requests are being served");
+    }
+    GD2FS_CO_ASSIGN(MetaLoad begun, co_await MetaLoad::begin(store_));
+    load_.load.emplace(std::move(begun));
+  }
+  Status status = co_await load_.load->add(std::move(lines));
+  if (status.ok() && !load_.load->complete()) co_return status;
+  if (status.ok()) status = co_await load_.load->end();
+  load_.load.reset();
+  if (status.ok()) status = co_await open_names();
+  load_.failed = !status.ok();
+  // Servers must register anew: they are owed what was pending in the loaded metadata.
+  for (const auto& member : membership_.members()) {
+    membership_.owe(*member);
+    if (member->connected()) {
+      member->connection->close(Status(StatusCode::unavailable, "metadata was loaded"));
+    }
+  }
+  co_return status;
+}
+
 // --- data servers ---
 
 std::vector<std::byte> Controller::keys_body() const {
@@ -244,7 +277,7 @@ Task<std::vector<Controller::ServerAnswer>> Controller::ask_servers(msg::Type ty
 // --- background ---
 
 void Controller::on_tidy(Completion&) {
-  if (!tidying_) background_.spawn(tidy());
+  if (!tidying_ && !loading()) background_.spawn(tidy());
   loop_.start(tidy_timer_, options_.tidy_ns);
 }
 

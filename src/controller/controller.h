@@ -24,6 +24,7 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "controller/capability_keys.h"
@@ -35,6 +36,7 @@
 #include "controller/options.h"
 #include "fabric/fabric.h"
 #include "loop/task_group.h"
+#include "meta/dump.h"
 #include "meta/namespace.h"
 
 namespace gd2fs::controller {
@@ -45,6 +47,15 @@ struct ControllerCounters {
   uint64_t errors_total = 0;
   uint64_t busy_total = 0;
   uint64_t malformed_total = 0;
+};
+
+// A load of metadata by an administrator (load_op.cc).
+struct LoadState {
+  std::optional<MetaLoad> load;  // begun, not ended
+  bool failed = false;           // for good: the store may not be served
+  bool busy = false;             // with a batch
+  MutationTag last_tag;          // and its outcome, for a retry
+  Status outcome;
 };
 
 class Controller {
@@ -78,6 +89,11 @@ class Controller {
   Membership& membership() { return membership_; }
   Fencing& fencing() { return *fencing_; }
   CapabilityKeys& capability_keys() { return capability_keys_; }
+  MetaStore& store() { return store_; }
+  LoadState& load() { return load_; }
+  // Nobody is served meanwhile.
+  bool loading() const { return load_.load.has_value() || load_.failed; }
+  Task<Status> load_lines(std::vector<std::string> lines);
   std::string make_token();
   uint64_t started_us() const { return started_us_; }
   // After a change of the clusters or keys: reads them again, tells every server, and waits until
@@ -100,6 +116,7 @@ class Controller {
               const Status& why);
   Task<void> run(std::shared_ptr<Connection> connection, uint64_t request_id, msg::Type type,
                  Task<Answer> operation);
+  Task<Status> open_names();
   void on_tidy(Completion& done);
   Task<void> tidy();
   Task<void> renew_capability_key();
@@ -117,6 +134,7 @@ class Controller {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::list<std::shared_ptr<Connection>> connections_;
   ControllerCounters counters_;
+  LoadState load_;
   size_t requests_ = 0;
   uint64_t clients_expired_us_ = 0;
   bool tidying_ = false;

@@ -101,7 +101,7 @@ struct ControllerFixture : testing::Test {
   SimWorld::Member member{world, loop};
   SimWorld::Member other_member{world, other_loop};
   SimFabric others{network, "others", other_loop};
-  MemoryMetaStore store{loop};
+  std::unique_ptr<MemoryMetaStore> store_box = std::make_unique<MemoryMetaStore>(loop);
   std::unique_ptr<SimFabric> fabric;
   std::unique_ptr<Controller> controller;
   std::list<TestServer> servers;
@@ -146,7 +146,7 @@ struct ControllerFixture : testing::Test {
   }
   void start_controller() {
     fabric = std::make_unique<SimFabric>(network, "controller", loop);
-    auto opened = wait(loop, Controller::open(loop, store, *fabric, options()));
+    auto opened = wait(loop, Controller::open(loop, *store_box, *fabric, options()));
     ASSERT_TRUE(opened.has_value()) << opened.error().to_string();
     controller = std::move(*opened);
   }

@@ -261,6 +261,68 @@ TEST_F(ControllerTest, scrub_evict_status_and_map_ask_the_servers) {
   EXPECT_FALSE(map->open<msg::ClusterMapReply>()->servers()->Get(0)->alive());
 }
 
+TEST_F(ControllerTest, metadata_is_dumped_page_by_page_and_loaded_into_an_empty_deployment) {
+  make_cluster("kv");
+  TestPeer& peer = client("kv");
+  for (int i = 0; i < 30; ++i) ASSERT_EQ(create(peer, "/f" + std::to_string(i)), Status());
+  TestPeer& boss = admin();
+  std::vector<std::string> lines;
+  msg::MetaDumpT dump;
+  dump.limit = 7;
+  for (bool more = true; more;) {
+    auto reply = ask(boss, msg::Type::meta_dump, dump);
+    ASSERT_TRUE(reply.has_value()) << reply.error().to_string();
+    const auto* page = reply->open<msg::MetaDumpReply>();
+    for (const auto* line : *page->lines()) lines.push_back(line->str());
+    dump.after = page->next()->str();
+    more = page->more();
+  }
+  const uint64_t inode = lookup(peer, "/f7")->inode;
+  msg::MetaLoadT load;
+  load.lines = lines;
+  load.tag = tag();
+  EXPECT_TRUE(status_of(boss, msg::Type::meta_load, load).is(StatusCode::invalid));  // not empty
+  EXPECT_EQ(lookup(peer, "/f7")->inode, inode);                                      // unharmed
+
+  // Another deployment, whose server has registered already.
+  network.kill("controller");
+  controller.reset();
+  store_box = std::make_unique<MemoryMetaStore>(loop);
+  start_controller();
+  TestServer& server = start_server();
+  TestPeer& other_boss = admin();
+  for (size_t at = 0; at < lines.size(); at += 10) {
+    load.lines.assign(lines.begin() + at, lines.begin() + std::min(at + 10, lines.size()));
+    load.tag = tag();
+    ASSERT_EQ(status_of(other_boss, msg::Type::meta_load, load), Status()) << at;
+    if (at + 10 < lines.size()) {
+      EXPECT_TRUE(status_of(other_boss, msg::Type::cluster_list, msg::ClusterListT{})
+                      .is(StatusCode::unavailable));
+    } else {
+      ASSERT_EQ(status_of(other_boss, msg::Type::meta_load, load), Status());  // a retry
+    }
+  }
+  EXPECT_TRUE(until([&] { return server.closed.has_value(); }));
+  start_server(2);
+  EXPECT_EQ(lookup(client("kv"), "/f7")->inode, inode);
+}
+
+TEST_F(ControllerTest, a_load_that_is_cut_off_is_never_served) {
+  TestPeer& boss = admin();
+  msg::MetaLoadT load;
+  load.lines = {R"({"kind":"gd2fs metadata","format":1})", "nonsense"};
+  load.tag = tag();
+  EXPECT_TRUE(status_of(boss, msg::Type::meta_load, load).is(StatusCode::invalid));
+  EXPECT_TRUE(
+      status_of(boss, msg::Type::cluster_list, msg::ClusterListT{}).is(StatusCode::unavailable));
+  load.tag = tag();
+  EXPECT_TRUE(status_of(boss, msg::Type::meta_load, load).is(StatusCode::unavailable));
+  network.kill("controller");
+  controller.reset();
+  fabric = std::make_unique<SimFabric>(network, "controller", loop);
+  EXPECT_FALSE(wait(loop, Controller::open(loop, *store_box, *fabric, options())).has_value());
+}
+
 TEST_F(ControllerTest, a_new_capability_key_reaches_the_servers_before_it_signs) {
   make_cluster("kv");
   TestServer& server = start_server();

@@ -49,6 +49,8 @@ constexpr std::array kOperations = {
     Operation{deployment_status, kAdmin,
               open_and_start<msg::DeploymentStatus, deployment_status_op>},
     Operation{scrub, kAdmin, open_and_start<msg::Scrub, scrub_op>},
+    Operation{meta_dump, kAdmin, open_and_start<msg::MetaDump, dump_op>},
+    Operation{meta_load, kAdmin, open_and_start<msg::MetaLoad, load_op>},
     Operation{register_server, kServer, open_and_start<msg::RegisterServer, register_server_op>},
     Operation{heartbeat, kServer, open_and_start<msg::Heartbeat, heartbeat_op>},
 };
@@ -57,6 +59,9 @@ constexpr std::array kOperations = {
 
 Result<Task<Answer>> start_operation(Asker asker, const Message& message) {
   const auto type = static_cast<msg::Type>(message.type);
+  if (asker.controller->loading() && type != msg::Type::meta_load) {
+    return fail(StatusCode::unavailable, "metadata is being loaded");
+  }
   const PeerRole role = asker.connection->role();
   bool known = false;
   for (const Operation& operation : kOperations) {

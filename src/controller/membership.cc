@@ -48,6 +48,11 @@ Task<Result<Member*>> Membership::admit(std::shared_ptr<Connection> connection,
   if (member != nullptr && record.addresses.empty()) record.addresses = member->record.addresses;
   if (!same_process || record != member->record) {
     GroupRecord group = group_;
+    if (group.epoch == 0) {
+      // The first numbers come from the clock, so that metadata restored from a backup, which has
+      // no groups, begins above those that servers and clients have seen.
+      group.epoch = group.map_version = loop_.clock().wall_us() / 1'000'000;
+    }
     if (!same_process) ++group.epoch;
     ++group.map_version;
     if (member == nullptr) group.members.push_back(record.server_id);

@@ -45,6 +45,8 @@ Task<Answer> cluster_policy_op(Asker asker, msg::ClusterPolicySetT request);
 Task<Answer> token_rotate_op(Asker asker, msg::TokenRotateT request);
 Task<Answer> deployment_status_op(Asker asker, msg::DeploymentStatusT request);
 Task<Answer> scrub_op(Asker asker, msg::ScrubT request);
+Task<Answer> dump_op(Asker asker, msg::MetaDumpT request);
+Task<Answer> load_op(Asker asker, msg::MetaLoadT request);
 
 // --- data servers ---
 Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request);

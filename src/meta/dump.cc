@@ -54,9 +54,21 @@ std::string end_line(uint64_t records, bool changed) {
   return line.text();
 }
 
+// Without the controller's own table.
 Task<Result<std::vector<KeyValue>>> read_records(MetaTransaction& tx, std::string begin,
                                                  size_t limit) {
-  co_return co_await tx.scan(std::move(begin), "\xff", limit);
+  const std::string own = table_begin(kControllerTable);
+  const std::string own_end = table_end(kControllerTable);
+  std::vector<KeyValue> records;
+  if (begin < own) {
+    GD2FS_CO_ASSIGN(records, co_await tx.scan(begin, own, limit));
+  }
+  if (records.size() < limit) {
+    GD2FS_CO_ASSIGN(std::vector<KeyValue> more,
+                    co_await tx.scan(std::max(begin, own_end), "\xff", limit - records.size()));
+    std::move(more.begin(), more.end(), std::back_inserter(records));
+  }
+  co_return records;
 }
 
 // False: another transaction was quicker.
@@ -69,11 +81,15 @@ Task<Result<bool>> set_loading(MetaStore& store, bool loading) {
   if (!*value) co_return fail(StatusCode::invalid, "the store was not opened as a namespace");
   GD2FS_CO_ASSIGN(FormatRecord record, FormatRecord::decode(key, **value));
   if (loading) {
-    auto all = co_await tx->scan("", "\xff", 3);
+    auto before = co_await tx->scan("", table_begin(kControllerTable), 3);
     if (tx->conflicted()) co_return false;
-    if (!all) co_return fail(all.error());
-    // A fresh namespace: the format and the counter of clusters.
-    const bool fresh = all->size() == 2 && (*all)[1].key == counter_key(0);
+    if (!before) co_return fail(before.error());
+    auto behind = co_await tx->scan(table_end(kControllerTable), "\xff", 1);
+    if (tx->conflicted()) co_return false;
+    if (!behind) co_return fail(behind.error());
+    // A fresh namespace: the format and the counter of clusters. What the controller keeps beside
+    // it (its servers, its keys) is no part of a dump.
+    const bool fresh = before->size() == 2 && (*before)[1].key == counter_key(0) && behind->empty();
     if (!fresh) co_return fail(StatusCode::invalid, "metadata is loaded into an empty store only");
   }
   record.loading = loading;

@@ -1,7 +1,8 @@
 // Dump and load: the whole metadata as JSON lines, one per record, in the order of the keys,
 // between a header and an end line. docs/on_disk_meta.md describes them. A loaded store is equal to
 // the dumped one byte for byte, answers to retries and open intents included. A dump holds the
-// clusters' tokens: keep it secret.
+// clusters' tokens: keep it secret. The controller's own table (servers, groups, capability keys)
+// is no part of it: servers register anew.
 //
 // Page by page: dump_metadata(store, "", n), then with `next` until `more` is false. Exact while
 // nothing changes; the end line says whether anything has, and a load refuses one that says so.
@@ -42,6 +43,8 @@ class MetaLoad {
   // then the store may be opened.
   Task<Status> end();
   uint64_t records() const { return records_; }
+  // The end line was read: nothing may follow but end().
+  bool complete() const { return end_seen_; }
 
  private:
   explicit MetaLoad(MetaStore& store) : store_(&store) {}

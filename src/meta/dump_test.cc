@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "meta/check_metadata.h"
+#include "meta/keys.h"
 #include "meta/namespace_fixture.h"
 
 namespace gd2fs {
@@ -81,6 +82,27 @@ class Dump : public NamespaceTest {
     }
   }
 };
+
+TEST_P(Dump, the_controllers_own_table_is_neither_dumped_nor_in_the_way_of_a_load) {
+  fill(9);
+  const auto own = [&](MetaStore& into) {
+    auto tx = into.begin();
+    tx->put(table_begin(kControllerTable) + "x", "not a namespace's record");
+    return tx->commit();
+  };
+  const auto plain = dump(box_->loop(), store(), 7);
+  ASSERT_TRUE(wait(own(store())).ok());
+  const auto lines = dump(box_->loop(), store(), 7);
+  EXPECT_EQ(lines, plain);
+  auto other = make_test_store(GetParam(), 2);
+  {
+    auto fresh = finish(other->loop(), Namespace::open(other->loop(), other->store()));
+    ASSERT_TRUE(fresh.has_value());
+  }
+  ASSERT_TRUE(finish(other->loop(), own(other->store())).ok());
+  const Status loaded = load(other->loop(), other->store(), lines, 10);
+  EXPECT_TRUE(loaded.ok()) << loaded.to_string();
+}
 
 TEST_P(Dump, a_loaded_store_is_equal_to_the_dumped_one_byte_for_byte) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
