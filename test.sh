@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs all tests; the second of the README's two commands. As root on Debian 12.
 #   ./test.sh              everything (CI runs this)
-#   ./test.sh quick        release build, unit and ABI tests only
+#   ./test.sh quick        release build, unit, ABI and Python tests only
 #   ./test.sh full         and the second compiler, sanitizers, tidy and fuzzers
 #   ./test.sh STEP...      the named steps; ./test.sh list prints them
 # Each step's output goes to build/test-logs/STEP.log. GD2FS_SIM_SEEDS, GD2FS_KILL_ROUNDS and GD2FS_FUZZ_SECONDS widen
@@ -16,10 +16,10 @@ export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
 export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
-all_steps=(setup format layers build unit abi model)
+all_steps=(setup format layers build unit abi python model)
 # Not part of the default run yet: docs/roadmap.md says what each of them still lacks.
 later_steps=(clang tidy tsan fuzz)
-quick_steps=(setup format layers build unit abi)
+quick_steps=(setup format layers build unit abi python)
 
 configure() {  # configure FOLDER CMAKE_ARGS...
   local folder=$1
@@ -37,6 +37,7 @@ step_layers() { python3 tools/check_layers.py; }
 step_build() { tools/build.sh; }
 step_unit() { run_ctest build -L unit; }
 step_abi() { run_ctest build -L abi; }
+step_python() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/python; }
 step_model() { tools/check_protocol_model.sh; }
 # One build by the second compiler serves the compile check, the sanitizers, tidy and the fuzzers.
 configure_clang() {
