@@ -132,18 +132,28 @@ void add_setting_flag(CLI::App& app, Chosen& chosen, const std::string& name,
         name, [&chosen, key, name] { chosen.flags.push_back({key, "true", name}); }, sentence);
     return;
   }
-  app.add_option_function<std::vector<std::string>>(
+  if (setting->kind == SettingKind::list) {
+    app.add_option_function<std::vector<std::string>>(
+           name,
+           [&chosen, key, name](const std::vector<std::string>& values) {
+             std::string joined;
+             for (const std::string& value : values) joined += (joined.empty() ? "" : ",") + value;
+             chosen.flags.push_back({key, joined, name});
+           },
+           sentence)
+        ->type_name(value_name)
+        ->allow_extra_args(false)
+        ->take_all();
+    return;
+  }
+  app.add_option_function<std::string>(
          name,
-         [&chosen, key, name](const std::vector<std::string>& values) {
-           std::string joined;
-           for (const std::string& value : values) joined += (joined.empty() ? "" : ",") + value;
-           chosen.flags.push_back({key, joined, name});
+         [&chosen, key, name](const std::string& value) {
+           chosen.flags.push_back({key, value, name});
          },
          sentence)
       ->type_name(value_name)
-      ->allow_extra_args(false)
-      ->multi_option_policy(setting->kind == SettingKind::list ? CLI::MultiOptionPolicy::TakeAll
-                                                               : CLI::MultiOptionPolicy::TakeLast);
+      ->take_last();
 }
 
 int run_program(int argc, char** argv) {

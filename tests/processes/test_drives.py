@@ -1,0 +1,121 @@
+"""Full disks, damaged bytes, lost indexes."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import library
+
+
+@pytest.fixture
+def small_disk(place):
+    """A file system of 256 MiB on a loop device."""
+    if os.geteuid() != 0:
+        pytest.fail("mounting a small disk needs root")
+    image, mount = place / "image", place / "mount"
+    with open(image, "wb") as out:
+        out.truncate(256 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    mount.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    yield mount
+    subprocess.run(["umount", "-l", mount], check=True)
+
+
+def test_a_full_disk_is_enospc_and_what_was_acknowledged_stays(make_deployment, small_disk, place):
+    deployment = make_deployment("--drive", small_disk / "drive", "--set", "store.data_file=16MiB",
+                                 "--set", "store.reserve=16MiB").start()
+    piece = os.urandom(8 << 20)
+    (place / "piece").write_bytes(piece)
+    put = 0
+    while deployment.run("put", place / "piece", f"/{put}", code=None) or deployment.last.returncode == 0:
+        put += 1
+        assert put < 40, "the disk never filled"
+    assert deployment.last.returncode == 6, deployment.last.stderr
+    assert "full" in deployment.last.stderr and f"/{put}" in deployment.last.stderr
+    assert put >= 10
+    for number in range(put):
+        assert deployment.run("cat", f"/{number}", text=False) == piece
+    deployment.restart()
+    for number in range(put):
+        assert deployment.run("cat", f"/{number}", text=False) == piece
+    # Space comes back, and service resumes.
+    deployment.run("rm", "/0", "/1", "/2")
+    deployment.run("put", place / "piece", "/again")
+    assert deployment.run("cat", "/again", text=False) == piece
+    assert "0 damaged blocks" in deployment.run("scrub")
+
+
+def data_files(deployment):
+    return sorted(path for path in (deployment.data / "drive").rglob("*") if path.is_file() and "data" in str(path))
+
+
+def flip(path, offset):
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0x40]))
+
+
+def find_bytes(deployment, wanted):
+    """The data file and offset where these bytes lie."""
+    for path in data_files(deployment):
+        with open(path, "rb") as file:
+            base = 0
+            while block := file.read(16 << 20):
+                at = block.find(wanted)
+                if at >= 0:
+                    return path, base + at
+                base += len(block)
+    raise AssertionError("the bytes are on no drive")
+
+
+def test_a_flipped_byte_is_an_error_that_names_the_file_never_wrong_bytes(deployment, place):
+    bad, good = os.urandom(1 << 20), os.urandom(1 << 20)
+    (place / "bad").write_bytes(bad)
+    (place / "good").write_bytes(good)
+    deployment.run("put", place / "bad", "/bad")
+    deployment.run("put", place / "good", "/good")
+    deployment.stop()
+    path, offset = find_bytes(deployment, bad[300_000:300_064])
+    flip(path, offset)
+    deployment.start()
+    assert "/bad" in deployment.errors("cat", "/bad", code=8).replace(bad.decode("latin1"), "")
+    assert deployment.run("cat", "/good", text=False) == good
+    assert "damaged" in deployment.run("verify", "/", code=1)
+    # Blocks that are whole are still served.
+    ctx = library.Ctx(deployment.address, deployment.cluster, deployment.token_file)
+    assert ctx.read("/bad", 0, 65536) == bad[:65536]
+    with pytest.raises(library.Error) as failed:
+        ctx.read("/bad", 262144, 65536)
+    assert failed.value.code == 5
+    ctx.close()
+    assert "damaged" in deployment.run("scrub", code=1)
+    # Written again it is whole again.
+    deployment.run("put", place / "bad", "/bad")
+    deployment.run("scrub")
+    assert deployment.run("cat", "/bad", text=False) == bad
+
+
+def test_a_lost_index_is_built_again_with_nothing_lost_and_nothing_back(deployment, place):
+    files = {}
+    for number in range(30):
+        files[f"/f{number}"] = os.urandom(50_000 + number)
+        (place / "x").write_bytes(files[f"/f{number}"])
+        deployment.run("put", place / "x", f"/f{number}")
+    for number in range(0, 30, 3):
+        deployment.run("rm", f"/f{number}")
+        del files[f"/f{number}"]
+    deployment.stop()
+    removed = [path for path in pathlib.Path(deployment.data / "drive").iterdir()
+               if path.is_file() and "index" in path.name]
+    assert removed, list((deployment.data / "drive").iterdir())
+    for path in removed:
+        path.unlink()
+    deployment.start()
+    for path, contents in files.items():
+        assert deployment.run("cat", path, text=False) == contents
+    assert sorted(deployment.run("ls").split()) == sorted(path[1:] for path in files)
+    deployment.run("scrub")
