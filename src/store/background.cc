@@ -12,8 +12,7 @@ constexpr uint64_t kRewriteDelayNs = 50 * kMs;
 
 }  // namespace
 
-std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit,
-                                   const std::vector<DriveUuid>& members) {
+std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit) {
   using Kind = LogRecord::Kind;
   std::vector<LogRecord> records;
   LogRecord identity = LogRecord::of(Kind::identity, core.options.deployment_id);
@@ -23,11 +22,7 @@ std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit,
   records.push_back(
       LogRecord::of(Kind::watermark, core.versions.settled(), unit.groups.transactions));
   if (unit.drive.incomplete) records.push_back(LogRecord::of(Kind::incomplete));
-  for (const DriveUuid& uuid : members) {
-    LogRecord member = LogRecord::of(Kind::member);
-    member.uuid = uuid;
-    records.push_back(member);
-  }
+  core.placement.records(&records);
   for (size_t i = 0; i < unit.drive.slots.file_positions(); ++i) {
     const SlotMap::File& file = unit.drive.slots.file(static_cast<uint16_t>(i));
     if (!file.present) continue;
@@ -50,8 +45,7 @@ std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit,
   return records;
 }
 
-Background::Background(StoreCore& core, std::vector<DriveUuid> members)
-    : core_(core), members_(std::move(members)) {
+Background::Background(StoreCore& core) : core_(core) {
   tick_.bind<&Background::on_tick>(this);
   rewritten_.bind<&Background::on_rewritten>(this);
   rewrite_timer_.bind<&Background::on_rewrite_timer>(this);
@@ -197,8 +191,7 @@ void Background::shorten_log(PerDrive& drive) {
   }
   drive.logging = true;
   core_.begin_operation();
-  d.rewrite_log([this, &drive] { return log_content(core_, *drive.unit, members_); },
-                drive.log_rewritten);
+  d.rewrite_log([this, &drive] { return log_content(core_, *drive.unit); }, drive.log_rewritten);
 }
 
 void Background::PerDrive::on_log_rewritten(Completion& done) {
@@ -219,7 +212,7 @@ void Background::forget() {
   for (const DedupWindow::Forgotten& f : forgotten) {
     core_.unit(f.drive).groups.ride().remove_tags.push_back(f.record);
   }
-  bool all_here = members_.size() == core_.drives.size();
+  bool all_here = !core_.placement.anything_missing();
   std::vector<uint64_t> settled;
   for (const auto& unit : core_.drives) {
     all_here = all_here && unit->drive.serving();

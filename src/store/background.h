@@ -14,8 +14,7 @@
 namespace gd2fs {
 
 // A drive.log's content made anew from what is known: what a rewrite of it writes.
-std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit,
-                                   const std::vector<DriveUuid>& members);
+std::vector<LogRecord> log_content(const StoreCore& core, const DriveUnit& unit);
 
 class Background {
  public:
@@ -25,7 +24,7 @@ class Background {
   static constexpr size_t kUnwipedMax = 1 << 16;  // beyond, wiping does not wait for idle time
   static constexpr uint64_t kLogSmallBytes = 1 * kMiB;
 
-  Background(StoreCore& core, std::vector<DriveUuid> members);
+  explicit Background(StoreCore& core);
   void start();
   void stop();  // nothing new begins; what runs counts as operations of the core
   void want_rewrite(const ChunkKey& key);
@@ -71,7 +70,6 @@ class Background {
   void check_wiped_all();
 
   StoreCore& core_;
-  std::vector<DriveUuid> members_;
   std::vector<std::unique_ptr<PerDrive>> drives_;
   Timer tick_;
   uint64_t ticks_ = 0;

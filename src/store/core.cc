@@ -82,14 +82,30 @@ bool StoreCore::shows(const ChunkKey& key, const Extent& extent, uint32_t block)
 }
 
 DriveUnit* StoreCore::drive_for(const ChunkKey& key) {
+  if (limbo_.contains(key)) return nullptr;
   ChunkIndex::View view;
-  if (index.find(key, &view)) return &unit(view.extents.front());
-  const size_t home = (mix64(key.inode) + key.chunk) % drives.size();
+  if (index.find(key, &view)) {
+    DriveUnit& owner = unit(view.extents.front());
+    return owner.drive.serving() ? &owner : nullptr;
+  }
+  if (placement.may_be_missing(key)) return nullptr;
+  const uint16_t home = placement.home(key);
   for (size_t i = 0; i < drives.size(); ++i) {
     DriveUnit& candidate = *drives[(home + i) % drives.size()];
     if (candidate.drive.serving()) return &candidate;
   }
   return nullptr;
+}
+
+Status StoreCore::check_hole(const ChunkKey& key) {
+  if (limbo_.contains(key)) {
+    return Status(StatusCode::unavailable, "the chunk may be on a drive that is set aside");
+  }
+  ChunkIndex::View view;
+  const bool found = index.find(key, &view);
+  const uint16_t on = found ? view.extents.front().at.drive : Placement::kMissing;
+  if (!placement.hole_is_unknown(key, on)) return {};
+  return Status(StatusCode::io, "a drive that may hold these bytes is missing or incomplete");
 }
 
 Status StoreCore::check_range(uint8_t chunk_log2, uint64_t offset_bytes,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "store/drive.h"
 #include "store/extent_read.h"
 #include "store/fences.h"
+#include "store/placement.h"
 #include "store/slab.h"
 #include "store/versions.h"
 
@@ -71,8 +73,7 @@ class StoreCore {
   Versions versions;
   ActiveChunks active;
   StoreCounters counters;
-  // A drive of the store is missing or incomplete: what no extent covers may have been there.
-  bool holes_unknown = false;
+  Placement placement;
   bool closing = false;
 
   DriveUnit& unit(uint16_t drive) { return *drives[drive]; }
@@ -86,8 +87,14 @@ class StoreCore {
   // Whether exactly this extent shows the block now.
   bool shows(const ChunkKey& key, const Extent& extent, uint32_t block);
   std::vector<Extent> extents_of(const ChunkKey& key, uint8_t* chunk_log2 = nullptr);
-  // The drive for a chunk's next extent: where it already is, else by hash; nullptr if none serves.
+  // The drive for a chunk's next extent: where it already is, else its home, else any that serves;
+  // nullptr if there is none, or the chunk may be on a drive that is not here.
   DriveUnit* drive_for(const ChunkKey& key);
+  // ok if the chunk's holes are known to be zeros.
+  Status check_hole(const ChunkKey& key);
+  // A write of unknown outcome may have put a new chunk on a drive that is set aside: until the
+  // drive is opened again nothing can be said of the chunk.
+  void put_in_limbo(const ChunkKey& key) { limbo_.insert(key); }
 
   // invalid, stale. The checks that every request passes.
   Status check_range(uint8_t chunk_log2, uint64_t offset_bytes, uint64_t length_bytes) const;
@@ -126,6 +133,7 @@ class StoreCore {
   List<OwnedOperation, OwnedOperationTag> owned_;
   std::vector<std::shared_ptr<AlignedBuffer>> buffers_;
   size_t next_buffer_ = 0;
+  std::set<ChunkKey> limbo_;
   uint64_t bad_logged_since_ns_ = 0;
   uint32_t bad_logged_ = 0;
   std::unordered_map<uint64_t, std::vector<Completion*>> fences_running_;

@@ -144,10 +144,19 @@ bool parse_data_file_name(std::string_view name, uint8_t* slot_class, uint32_t* 
   return data_file_name(*slot_class, *number).substr(5) == name;
 }
 
-void encode_descriptor(const Descriptor& d, Bytes out) {
-  CHECK(plausible(d) && d.block_crcs.size() == d.blocks);
-  CHECK(out.size() == class_descriptor_bytes(d.slot_class));
-  std::fill(out.begin(), out.end(), std::byte{0});
+namespace {
+
+// The copy at the back: the header last, the checksums before it if they do not run into the first
+// ones.
+size_t header_copy_at(size_t area_bytes) {
+  return area_bytes - kDescriptorHeaderBytes;
+}
+size_t table_copy_at(size_t area_bytes, size_t table_bytes) {
+  const size_t at = header_copy_at(area_bytes) - table_bytes;
+  return at >= kDescriptorHeaderBytes + table_bytes ? at : 0;
+}
+
+void put_header(const Descriptor& d, uint32_t table_crc, Bytes out) {
   store_le(&out[0], kDescriptorMagic);
   store_le(&out[8], kStoreFormatVersion);
   store_le(&out[10], static_cast<uint16_t>(kDescriptorHeaderBytes));
@@ -168,67 +177,93 @@ void encode_descriptor(const Descriptor& d, Bytes out) {
   store_le(&out[88], d.settled_version);
   store_le(&out[96], d.drive_tag);
   store_le(&out[104], d.slot);
-  const size_t table_bytes = d.blocks * sizeof(uint32_t);
-  for (size_t i = 0; i < d.blocks; ++i) {
-    store_le(&out[kDescriptorHeaderBytes + i * sizeof(uint32_t)], d.block_crcs[i]);
-  }
-  store_le(&out[kTableCrcAt], crc32c(ConstBytes(out).subspan(kDescriptorHeaderBytes, table_bytes)));
+  store_le(&out[kTableCrcAt], table_crc);
   store_le(&out[kDescriptorCrcAt], crc32c(ConstBytes(out).first(kDescriptorCrcAt)));
+}
+
+// Whether a whole header of either kind stands here.
+bool whole_header(ConstBytes bytes, uint64_t expected_magic) {
+  return load_le<uint64_t>(bytes.data()) == expected_magic &&
+         load_le<uint16_t>(&bytes[8]) == kStoreFormatVersion &&
+         load_le<uint32_t>(&bytes[kDescriptorCrcAt]) == crc32c(bytes.first(kDescriptorCrcAt));
+}
+
+bool get_header(ConstBytes bytes, Descriptor* d, uint32_t* table_crc) {
+  if (!whole_header(bytes, kDescriptorMagic)) return false;
+  d->chunk_log2 = load_le<uint8_t>(&bytes[12]);
+  d->slot_class = load_le<uint8_t>(&bytes[13]);
+  d->first_block = load_le<uint16_t>(&bytes[14]);
+  d->blocks = load_le<uint16_t>(&bytes[16]);
+  d->key.chunk = load_le<uint32_t>(&bytes[20]);
+  d->key.inode = load_le<uint64_t>(&bytes[24]);
+  d->version = load_le<uint64_t>(&bytes[32]);
+  d->generation = load_le<uint64_t>(&bytes[40]);
+  d->epoch = load_le<uint64_t>(&bytes[48]);
+  d->group = load_le<uint32_t>(&bytes[56]);
+  d->file_number = load_le<uint32_t>(&bytes[60]);
+  d->tag.incarnation = load_le<uint64_t>(&bytes[64]);
+  d->tag.sequence = load_le<uint64_t>(&bytes[72]);
+  d->tag.low = load_le<uint64_t>(&bytes[80]);
+  d->settled_version = load_le<uint64_t>(&bytes[88]);
+  d->drive_tag = load_le<uint64_t>(&bytes[96]);
+  d->slot = load_le<uint32_t>(&bytes[104]);
+  *table_crc = load_le<uint32_t>(&bytes[kTableCrcAt]);
+  return load_le<uint16_t>(&bytes[10]) == kDescriptorHeaderBytes && plausible(*d);
+}
+
+bool get_table(ConstBytes bytes, uint32_t table_crc, std::vector<uint32_t>* crcs) {
+  if (table_crc != crc32c(bytes)) return false;
+  crcs->resize(bytes.size() / sizeof(uint32_t));
+  std::copy(bytes.begin(), bytes.end(), as_writable_bytes(crcs->data(), bytes.size()).begin());
+  return true;
+}
+
+}  // namespace
+
+void encode_descriptor(const Descriptor& d, Bytes out) {
+  CHECK(plausible(d) && d.block_crcs.size() == d.blocks);
+  CHECK(out.size() == class_descriptor_bytes(d.slot_class));
+  std::fill(out.begin(), out.end(), std::byte{0});
+  const ConstBytes table = as_bytes(d.block_crcs.data(), d.blocks * sizeof(uint32_t));
+  const uint32_t table_crc = crc32c(table);
+  put_header(d, table_crc, out);
+  put_header(d, table_crc, out.subspan(header_copy_at(out.size())));
+  std::copy(table.begin(), table.end(), &out[kDescriptorHeaderBytes]);
+  if (const size_t copy_at = table_copy_at(out.size(), table.size())) {
+    std::copy(table.begin(), table.end(), &out[copy_at]);
+  }
 }
 
 void encode_wiped(Bytes out) {
   CHECK(out.size() >= kHeaderBytes);
   std::fill(out.begin(), out.end(), std::byte{0});
-  store_le(&out[0], kWipedMagic);
-  store_le(&out[8], kStoreFormatVersion);
-  store_le(&out[kDescriptorCrcAt], crc32c(ConstBytes(out).first(kDescriptorCrcAt)));
+  for (const size_t at : {size_t{0}, header_copy_at(out.size())}) {
+    const Bytes marker = out.subspan(at, kDescriptorHeaderBytes);
+    store_le(&marker[0], kWipedMagic);
+    store_le(&marker[8], kStoreFormatVersion);
+    store_le(&marker[kDescriptorCrcAt], crc32c(ConstBytes(marker).first(kDescriptorCrcAt)));
+  }
 }
 
 DescriptorVerdict parse_descriptor(ConstBytes bytes, Descriptor* out) {
   if (bytes.size() < kHeaderBytes) return DescriptorVerdict::damaged;
-  const auto found_magic = load_le<uint64_t>(&bytes[0]);
-  const bool whole =
-      load_le<uint32_t>(&bytes[kDescriptorCrcAt]) == crc32c(bytes.first(kDescriptorCrcAt));
-  if (whole && found_magic == kWipedMagic) return DescriptorVerdict::empty;
-  if (!whole || found_magic != kDescriptorMagic) {
-    return all_zero(bytes) ? DescriptorVerdict::empty : DescriptorVerdict::damaged;
-  }
+  const ConstBytes copy = bytes.subspan(header_copy_at(bytes.size()));
   Descriptor d;
-  d.chunk_log2 = load_le<uint8_t>(&bytes[12]);
-  d.slot_class = load_le<uint8_t>(&bytes[13]);
-  d.first_block = load_le<uint16_t>(&bytes[14]);
-  d.blocks = load_le<uint16_t>(&bytes[16]);
-  d.key.chunk = load_le<uint32_t>(&bytes[20]);
-  d.key.inode = load_le<uint64_t>(&bytes[24]);
-  d.version = load_le<uint64_t>(&bytes[32]);
-  d.generation = load_le<uint64_t>(&bytes[40]);
-  d.epoch = load_le<uint64_t>(&bytes[48]);
-  d.group = load_le<uint32_t>(&bytes[56]);
-  d.file_number = load_le<uint32_t>(&bytes[60]);
-  d.tag.incarnation = load_le<uint64_t>(&bytes[64]);
-  d.tag.sequence = load_le<uint64_t>(&bytes[72]);
-  d.tag.low = load_le<uint64_t>(&bytes[80]);
-  d.settled_version = load_le<uint64_t>(&bytes[88]);
-  d.drive_tag = load_le<uint64_t>(&bytes[96]);
-  d.slot = load_le<uint32_t>(&bytes[104]);
-  if (load_le<uint16_t>(&bytes[8]) != kStoreFormatVersion ||
-      load_le<uint16_t>(&bytes[10]) != kDescriptorHeaderBytes || !plausible(d)) {
-    return DescriptorVerdict::damaged;
+  uint32_t table_crc = 0;
+  // The front is written and wiped as one sector; only if that is neither counts the back.
+  if (whole_header(bytes, kWipedMagic)) return DescriptorVerdict::empty;
+  if (!get_header(bytes, &d, &table_crc)) {
+    if (whole_header(copy, kWipedMagic) || all_zero(bytes)) return DescriptorVerdict::empty;
+    if (!get_header(copy, &d, &table_crc)) return DescriptorVerdict::damaged;
   }
   const size_t table_bytes = d.blocks * sizeof(uint32_t);
+  if (kDescriptorHeaderBytes + table_bytes > bytes.size()) return DescriptorVerdict::damaged;
+  const size_t copy_at = table_copy_at(bytes.size(), table_bytes);
+  const bool has_table =
+      get_table(bytes.subspan(kDescriptorHeaderBytes, table_bytes), table_crc, &d.block_crcs) ||
+      (copy_at != 0 && get_table(bytes.subspan(copy_at, table_bytes), table_crc, &d.block_crcs));
   *out = std::move(d);
-  out->block_crcs.clear();
-  if (kDescriptorHeaderBytes + table_bytes > bytes.size() ||
-      load_le<uint32_t>(&bytes[kTableCrcAt]) !=
-          crc32c(bytes.subspan(kDescriptorHeaderBytes, table_bytes))) {
-    return DescriptorVerdict::torn;
-  }
-  out->block_crcs.reserve(out->blocks);
-  for (size_t i = 0; i < out->blocks; ++i) {
-    out->block_crcs.push_back(
-        load_le<uint32_t>(&bytes[kDescriptorHeaderBytes + i * sizeof(uint32_t)]));
-  }
-  return DescriptorVerdict::valid;
+  return has_table ? DescriptorVerdict::valid : DescriptorVerdict::torn;
 }
 
 }  // namespace gd2fs

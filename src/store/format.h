@@ -97,7 +97,9 @@ struct Descriptor {
   std::vector<uint32_t> block_crcs;  // one per block
 };
 inline constexpr size_t kDescriptorHeaderBytes = 128;
-// `out` is class_descriptor_bytes(slot_class); the rest is zeroed.
+// `out` is class_descriptor_bytes(slot_class). Header and block checksums stand at the front and
+// once more at the back (the checksums where they fit), so that one flipped byte loses nothing:
+// without its index a drive knows an extent only from here.
 void encode_descriptor(const Descriptor& descriptor, Bytes out);
 // What a wiped slot holds instead. Not zeros: a crash in the middle leaves the first sector either
 // old or new, and both are understood; half a descriptor behind a zeroed sector would not be.

@@ -73,6 +73,8 @@ void encode_body(const LogRecord& record, std::string* body) {
     case LogRecord::Kind::watermark:
     case LogRecord::Kind::clean_close:
     case LogRecord::Kind::incomplete:
+    case LogRecord::Kind::overflow:
+    case LogRecord::Kind::scattered:
       put(body, record.a);
       put(body, record.b);
       return;
@@ -125,6 +127,8 @@ bool parse_body(LogRecord::Kind kind, ConstBytes body, LogRecord* record) {
     case LogRecord::Kind::watermark:
     case LogRecord::Kind::clean_close:
     case LogRecord::Kind::incomplete:
+    case LogRecord::Kind::overflow:
+    case LogRecord::Kind::scattered:
       record->a = reader.get<uint64_t>();
       record->b = reader.get<uint64_t>();
       break;

@@ -50,6 +50,8 @@ struct LogRecord {
     incomplete = 8,   // descriptors were lost: what no extent covers is not known to be zeros
     member = 9,       // uuid of a drive of this store
     tag = 10,
+    overflow = 11,   // chunks whose home has uuid tag a were placed on the drive with tag b
+    scattered = 12,  // the set of drives has changed: chunks may be on any of them
   };
   Kind kind = Kind::identity;
   uint64_t a = 0;

@@ -198,6 +198,7 @@ Status open_steps(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDr
                                        : load_index(core, unit, opened);
   if (loaded.ok()) {
     if (!opened.log.whole) {
+      opened.log.scattered = true;  // where its chunks' kin went is not known any more
       GD2FS_LOG_ERROR("drive {}: drive.log is damaged or missing; made anew from the index",
                       drive.path());
     }
@@ -261,6 +262,12 @@ LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid) {
         break;
       case LogRecord::Kind::tag:
         sum.tags.push_back(r.tag);
+        break;
+      case LogRecord::Kind::overflow:
+        sum.overflows.emplace_back(r.a, r.b);
+        break;
+      case LogRecord::Kind::scattered:
+        sum.scattered = true;
         break;
     }
   }

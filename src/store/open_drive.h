@@ -20,6 +20,8 @@ struct LogSummary {
   std::vector<FenceRecord> fences;
   std::vector<TagRecord> tags;
   std::vector<DriveUuid> members;
+  std::vector<std::pair<uint64_t, uint64_t>> overflows;
+  bool scattered = false;
   std::vector<std::pair<uint8_t, uint32_t>> files;  // created and not removed
 };
 LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid);

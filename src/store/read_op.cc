@@ -95,9 +95,7 @@ Status StoreReadState::take_snapshot() {
 Status StoreReadState::add_uncached(uint32_t first_block, uint32_t blocks) {
   for (const VisibleRun& run : visible_runs(extents_, first_block, blocks)) {
     if (run.extent == VisibleRun::kHole) {
-      if (core_->holes_unknown) {
-        return Status(StatusCode::io, "a drive that may hold these bytes is missing or incomplete");
-      }
+      GD2FS_TRY(core_->check_hole(read_->key));
       pieces_.push_back({.first_block = run.first_block, .blocks = run.blocks});
       continue;
     }

@@ -1,6 +1,7 @@
 #include "store/recover.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "store/fence_op.h"
@@ -33,7 +34,9 @@ Task<Status> Recovery::run() {
 
 void Recovery::set_aside(size_t index, const Status& why) {
   core_.drives[index]->drive.set_aside(why);
-  core_.holes_unknown = true;
+  opened_[index].status = why;
+  core_.index.remove_drive(static_cast<uint16_t>(index));
+  take_members();  // what it holds is not known
 }
 
 size_t Recovery::serving() const {
@@ -73,21 +76,19 @@ Status Recovery::take_stock() {
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     Drive& drive = core_.drives[i]->drive;
     if (!opened_[i].status.ok()) {
-      set_aside(i, opened_[i].status);
+      drive.set_aside(opened_[i].status);
       continue;
     }
     drive.set_serving();
-    members_.push_back(drive.uuid);
   }
   if (serving() == 0) return opened_.front().status;
-  std::vector<DriveUuid> known = members_;
+  take_members();
   uint64_t epoch = 0;
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     OpenedDrive& opened = opened_[i];
     if (!opened.status.ok()) continue;
     const auto drive = static_cast<uint16_t>(i);
     epoch = std::max(epoch, opened.epoch);
-    known.insert(known.end(), opened.log.members.begin(), opened.log.members.end());
     for (const FenceRecord& fence : opened.log.fences) core_.fences.add(fence, now_ns);
     for (const FenceRecord& fence : opened.loaded.fences) core_.fences.add(fence, now_ns);
     for (const TagRecord& tag : opened.loaded.tags) core_.dedup.load(tag, drive, now_ns);
@@ -101,24 +102,48 @@ Status Recovery::take_stock() {
       core_.dedup.raise_low(low.incarnation, low.low, now_ns, &forgotten);
     }
     core_.forget_tags(forgotten);
-    core_.holes_unknown = core_.holes_unknown || core_.drives[i]->drive.incomplete;
   }
-  std::sort(known.begin(), known.end());
-  known.erase(std::unique(known.begin(), known.end()), known.end());
-  for (const DriveUuid& uuid : known) {
-    if (std::find(members_.begin(), members_.end(), uuid) != members_.end()) continue;
-    GD2FS_LOG_WARN("drive {} of this store is missing; bytes that it may hold answer io",
-                   uuid.to_string());
-    core_.holes_unknown = true;
-  }
-  members_ = std::move(known);
   core_.versions.begin_epoch(epoch + 1);
   return {};
 }
 
+// All drives that the logs know of, and those that are new. When the set grows, what was placed by
+// the old set may be anywhere.
+void Recovery::take_members() {
+  std::set<DriveUuid> known;
+  for (const OpenedDrive& opened : opened_) {
+    if (!opened.status.ok()) continue;
+    known.insert(opened.log.members.begin(), opened.log.members.end());
+    for (const auto& [home, to] : opened.log.overflows) core_.placement.add_overflow(home, to);
+    if (opened.log.scattered) core_.placement.set_scattered();
+  }
+  const size_t known_before = known.size();
+  for (size_t i = 0; i < opened_.size(); ++i) {
+    if (opened_[i].status.ok()) known.insert(core_.drives[i]->drive.uuid);
+  }
+  if (known_before != 0 && known.size() != known_before) core_.placement.set_scattered();
+  std::vector<Placement::Member> members;
+  for (const DriveUuid& uuid : known) {
+    Placement::Member member{.uuid = uuid};
+    for (size_t i = 0; i < opened_.size(); ++i) {
+      const Drive& drive = core_.drives[i]->drive;
+      if (!opened_[i].status.ok() || drive.uuid != uuid) continue;
+      member.present = true;
+      member.drive = static_cast<uint16_t>(i);
+      member.incomplete = drive.incomplete;
+    }
+    if (!member.present) {
+      GD2FS_LOG_WARN("drive {} of this store is missing; bytes that it may hold answer io",
+                     uuid.to_string());
+    }
+    members.push_back(member);
+  }
+  core_.placement.set_members(std::move(members));
+}
+
 Task<Status> Recovery::rewrite_log(size_t index, uint64_t watermark, uint64_t transactions) {
   DriveUnit& unit = *core_.drives[index];
-  std::vector<LogRecord> records = log_content(core_, unit, members_);
+  std::vector<LogRecord> records = log_content(core_, unit);
   for (LogRecord& record : records) {
     if (record.kind != LogRecord::Kind::watermark) continue;
     record.a = watermark;
@@ -213,7 +238,7 @@ Task<Status> Recovery::rebuild_drive(size_t index) {
   GD2FS_LOG_ERROR(
       "drive {}: descriptors are damaged or files lost; what no extent covers answers io",
       unit.drive.path());
-  core_.holes_unknown = true;
+  core_.placement.set_incomplete(unit.drive.index());
   co_return Status();
 }
 

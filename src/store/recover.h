@@ -18,13 +18,13 @@ namespace gd2fs {
 class Recovery {
  public:
   Recovery(StoreCore& core, std::vector<StoreDrive> drives);
-  // ok: the core is ready; members() for what runs next.
+  // ok: the core is ready to serve.
   Task<Status> run();
-  const std::vector<DriveUuid>& members() const { return members_; }
 
  private:
   Task<Status> open_all();
   Status take_stock();
+  void take_members();
   Task<Status> start_epoch();
   Task<Status> recover_drive(size_t index);
   Task<Status> rebuild_drive(size_t index);
@@ -38,7 +38,6 @@ class Recovery {
   StoreCore& core_;
   std::vector<StoreDrive> parts_;
   std::vector<OpenedDrive> opened_;
-  std::vector<DriveUuid> members_;
 };
 
 }  // namespace gd2fs

@@ -83,8 +83,9 @@ void RewriteOp::gather() {
 void RewriteOp::take_block_run(const VisibleRun& run) {
   if (run.extent == VisibleRun::kHole) {
     std::fill_n(block_bytes(run.first_block), uint64_t{run.blocks} * kBlockBytes, std::byte{0});
+    const bool unknown = !core_.check_hole(what_.key).ok();
     for (uint32_t i = 0; i < run.blocks; ++i) {
-      poisoned_[run.first_block + i - what_.first_block] = core_.holes_unknown;
+      poisoned_[run.first_block + i - what_.first_block] = unknown;
     }
     ++run_;
     gather();

@@ -49,7 +49,7 @@ void SlotTaker::go_on() {
     return;
   }
   if (take()) {
-    finish(Status());
+    got_slot();
     return;
   }
   if (++rounds_ > kRoundsMax) {
@@ -118,14 +118,41 @@ void SlotTaker::next_drive() {
   finish(Status(StatusCode::no_space, "the drives are full"));
 }
 
-void SlotTaker::finish(const Status& status) {
-  if (status.ok()) {
-    SlotMap& slots = unit_->drive.slots;
-    const bool growing = slots.next_number(slot_class_) > 1;
-    if (growing && slots.free_slots(slot_class_) == kSlotsLeftWanted) {
-      unit_->drive.make_file_ahead(slot_class_);
-    }
+// A new chunk away from its home: every drive's log tells of it first.
+void SlotTaker::got_slot() {
+  SlotMap& slots = unit_->drive.slots;
+  const bool growing = slots.next_number(slot_class_) > 1;
+  if (growing && slots.free_slots(slot_class_) == kSlotsLeftWanted) {
+    unit_->drive.make_file_ahead(slot_class_);
   }
+  if (bound_to_drive_ || !core_->placement.needs_overflow(key_, unit_->drive.index(), &overflow_)) {
+    finish(Status());
+    return;
+  }
+  logging_.clear();
+  logs_left_ = 1;
+  for (const auto& unit : core_->drives) {
+    if (!unit->drive.serving()) continue;
+    auto& logged = logging_.emplace_back(std::make_unique<Completion>());
+    logged->bind<&SlotTaker::on_overflow_logged>(this);
+    ++logs_left_;
+    unit->drive.append_log({overflow_}, *logged);
+  }
+  --logs_left_;
+}
+
+// A drive whose log failed is set aside; the others know.
+void SlotTaker::on_overflow_logged(Completion&) {
+  if (--logs_left_ != 0) return;
+  if (!unit_->drive.serving()) {
+    finish(Status(StatusCode::unavailable, "the chunk's drive is set aside"));
+    return;
+  }
+  core_->placement.add_overflow(overflow_.a, overflow_.b);
+  finish(Status());
+}
+
+void SlotTaker::finish(const Status& status) {
   core_->loop.complete(*done_, status);
 }
 

@@ -26,6 +26,8 @@ class SlotTaker {
   void on_step(Completion& done);
   void go_on();
   void next_drive();
+  void got_slot();
+  void on_overflow_logged(Completion& done);
   void finish(const Status& status);
 
   StoreCore* core_ = nullptr;
@@ -40,6 +42,9 @@ class SlotTaker {
   uint32_t rounds_ = 0;
   std::vector<bool> tried_;
   bool bound_to_drive_ = false;
+  LogRecord overflow_;
+  std::vector<std::unique_ptr<Completion>> logging_;
+  uint32_t logs_left_ = 0;
 };
 
 }  // namespace gd2fs

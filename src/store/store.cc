@@ -26,7 +26,7 @@ class StoreEngine final : public Store {
     Recovery recovery(engine->core_, std::move(drives));
     const Status status = co_await recovery.run();
     if (!status.ok()) co_return fail(status);
-    engine->begin(recovery.members());
+    engine->begin();
     co_return std::unique_ptr<Store>(std::move(engine));
   }
 
@@ -90,8 +90,8 @@ class StoreEngine final : public Store {
   std::vector<uint64_t> inodes() const override;
 
  private:
-  void begin(const std::vector<DriveUuid>& members) {
-    background_ = std::make_unique<Background>(core_, members);
+  void begin() {
+    background_ = std::make_unique<Background>(core_);
     core_.want_rewrite = [this](const ChunkKey& key) { background_->want_rewrite(key); };
     background_->start();
   }

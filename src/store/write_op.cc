@@ -321,8 +321,9 @@ void StoreWriteState::merge_edge(Edge& edge, uint32_t block) {
   const std::vector<Extent> extents = core_->extents_of(write_->key);
   const VisibleRun run = visible_runs(extents, block, 1).front();
   if (run.extent == VisibleRun::kHole) {
-    if (core_->holes_unknown) {
-      edge_done(Status(StatusCode::io, "a drive that may hold these bytes is missing"));
+    const Status known = core_->check_hole(write_->key);
+    if (!known.ok()) {
+      edge_done(known);
       return;
     }
     copy_around(block, nullptr);
@@ -443,8 +444,8 @@ void StoreWriteState::on_written(Completion& done) {
   if (done.status.ok()) {
     unit_->groups.add(commit_);
   } else {
-    // Part of it may have reached the drive, which is set aside: the outcome is unknown.
-    versioned_ = false;
+    // Part of it may have reached the drive, which is set aside.
+    outcome_unknown();
     finish(Status(StatusCode::unavailable, "the drive failed during the write"));
   }
 }
@@ -458,13 +459,20 @@ void StoreWriteState::on_committed(Completion& done) {
     // Whole on the drive, but not in the index: a rebuild must not find it.
     wipe_.start(*core_, *unit_, {slot_}, wiped_);
   } else {
-    versioned_ = false;
+    outcome_unknown();
     finish(failure_);
   }
 }
 
+// The version stays in flight for good, and so does what it may have left on the drive.
+void StoreWriteState::outcome_unknown() {
+  versioned_ = false;
+  ChunkIndex::View view;
+  if (!core_->index.find(write_->key, &view)) core_->put_in_limbo(write_->key);
+}
+
 void StoreWriteState::on_wiped(Completion& done) {
-  if (!done.status.ok()) versioned_ = false;
+  if (!done.status.ok()) outcome_unknown();
   finish(failure_);
 }
 

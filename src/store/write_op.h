@@ -96,6 +96,7 @@ struct StoreWriteState {
   void on_written(Completion& done);
   void on_committed(Completion& done);
   void on_wiped(Completion& done);
+  void outcome_unknown();
   void publish();
 
   // Frees what is held and, but for an abort, answers. The op is back in its pool afterwards.

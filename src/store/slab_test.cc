@@ -1,0 +1,171 @@
+#include "store/slab.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include "sim/sim_world.h"
+#include "store/page_map.h"
+
+namespace gd2fs {
+namespace {
+
+struct SlabTest : testing::Test {
+  SlabTest() : loop(world.clock(), Loop::Waits::never), member(world, loop) {}
+  std::unique_ptr<Slab> make(uint64_t slab_bytes, uint64_t arena_bytes) {
+    return std::make_unique<Slab>(loop, plain_arena_source(), slab_bytes, arena_bytes);
+  }
+  // A published page that nobody holds.
+  static SlabPage* put(Slab& slab, ChunkKey key, uint32_t blocks) {
+    SlabPage* const page = slab.take(key, 0, blocks);
+    if (page == nullptr) return nullptr;
+    slab.show(*page, 0, blocks);
+    slab.unhold(*page);
+    return page;
+  }
+  SimWorld world{1};
+  Loop loop;
+  SimWorld::Member member;
+};
+
+TEST_F(SlabTest, PagesTakenOneAfterAnotherLieSideBySide) {
+  auto slab = make(4 * kMiB, 4 * kMiB);
+  SlabPage* const a = slab->take({1, 0}, 0, 16);
+  SlabPage* const b = slab->take({1, 1}, 0, 16);
+  EXPECT_EQ(a->data() + 1 * kMiB, b->data());
+  EXPECT_EQ(slab->used_bytes(), 2 * kMiB);
+  slab->unhold(*a);
+  slab->unhold(*b);
+  EXPECT_EQ(slab->used_bytes(), 0u);
+}
+
+TEST_F(SlabTest, HeldPagesAreNeverEvictedAndTakingFailsWhenAllAreHeld) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  SlabPage* const held = slab->take({1, 0}, 0, 8);
+  ASSERT_NE(put(*slab, {1, 1}, 8), nullptr);
+  EXPECT_EQ(slab->take({1, 2}, 0, 9), nullptr);  // only 8 blocks can be had
+  SlabPage* const other = slab->take({1, 2}, 0, 8);
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(slab->map().find({1, 1}), nullptr);  // it made room
+  EXPECT_EQ(slab->take({1, 3}, 0, 1), nullptr);
+  EXPECT_EQ(slab->held_pages(), 2u);
+  slab->unhold(*held);
+  slab->unhold(*other);
+}
+
+TEST_F(SlabTest, AWholeNeighbourhoodIsClearedForABigPage) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  std::vector<SlabPage*> pages;
+  for (uint32_t i = 0; i < 16; ++i) pages.push_back(put(*slab, {1, i}, 1));
+  slab->hold(*pages[3]);
+  SlabPage* const big = slab->take({2, 0}, 0, 12);
+  ASSERT_NE(big, nullptr);
+  EXPECT_NE(slab->map().find({1, 3}), nullptr);
+  slab->unhold(*pages[3]);
+  slab->unhold(*big);
+}
+
+TEST_F(SlabTest, AScanDoesNotFlushWhatIsUsedAgainAndAgain) {
+  auto slab = make(2 * kMiB, 2 * kMiB);
+  SlabPage* const hot = put(*slab, {1, 0}, 1);
+  for (int round = 0; round < 3; ++round) slab->used(*hot);
+  for (uint32_t i = 0; i < 500; ++i) {
+    ASSERT_NE(put(*slab, {2, i}, 1), nullptr);
+    if (SlabPage* page = slab->map().page_of({1, 0}, 0)) slab->used(*page);
+  }
+  EXPECT_NE(slab->map().page_of({1, 0}, 0), nullptr);
+}
+
+TEST_F(SlabTest, AnotherClusterGetsAFreshArenaAndNeverAPageOfThisOne) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  const ChunkKey first{1, 0};
+  const ChunkKey second{(uint64_t{1} << 48) + 1, 0};
+  SlabPage* const page = put(*slab, first, 4);
+  std::fill_n(page->data(), 4 * kBlockBytes, std::byte{0x55});
+  slab->hold(*page);
+  EXPECT_EQ(slab->take(second, 0, 1), nullptr);  // the only arena is in use
+  slab->unhold(*page);
+  SlabPage* const other = slab->take(second, 0, 16);
+  ASSERT_NE(other, nullptr);
+  EXPECT_TRUE(std::all_of(other->data(), other->data() + 1 * kMiB,
+                          [](std::byte b) { return b == std::byte{0}; }));
+  EXPECT_EQ(slab->map().find(first), nullptr);
+  slab->unhold(*other);
+}
+
+TEST_F(SlabTest, WaitersAreServedInTurnAndGiveUpInTime) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  SlabPage* const all = slab->take({1, 0}, 0, 16);
+  struct Waiter {
+    Slab* slab;
+    SlabWait wait;
+    SlabPage* page = nullptr;
+    Status status = Status(StatusCode::canceled);
+    void on(Completion& done) {
+      status = done.status;
+      if (!status.ok()) return;
+      page = slab->take({2, 0}, 0, 16);
+      if (page == nullptr) {
+        slab->wait(wait);
+      } else {
+        slab->served(wait);
+      }
+    }
+  };
+  Waiter waiters[3];
+  for (Waiter& w : waiters) {
+    w.slab = slab.get();
+    w.wait.done.bind<&Waiter::on>(&w);
+    slab->wait(w.wait);
+  }
+  slab->unhold(*all);
+  world.run_ready();
+  ASSERT_NE(waiters[0].page, nullptr);
+  EXPECT_EQ(waiters[1].page, nullptr);
+  slab->unhold(*waiters[0].page);
+  world.run_ready();
+  ASSERT_NE(waiters[1].page, nullptr);
+  world.run_for_ns(3 * kSecond);
+  EXPECT_TRUE(waiters[2].status.is(StatusCode::busy));
+  EXPECT_FALSE(slab->anyone_waits());
+  slab->unhold(*waiters[1].page);
+}
+
+TEST_F(SlabTest, TheMapShowsEachBlockOnceAndLetsGoOfPagesThatShowNothing) {
+  auto slab = make(4 * kMiB, 4 * kMiB);
+  SlabPage* const wide = put(*slab, {1, 0}, 10);
+  SlabPage* const narrow = slab->take({1, 0}, 4, 2);
+  slab->show(*narrow, 4, 2);
+  slab->unhold(*narrow);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 3), wide);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 5), narrow);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 6), wide);
+  EXPECT_EQ(slab->map().find({1, 0})->size(), 3u);
+  slab->hide({1, 0}, 0, 4);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 3), nullptr);
+  slab->hide({1, 0}, 6, 4);
+  EXPECT_EQ(slab->used_bytes(), 2 * kBlockBytes);
+  slab->evict(1);
+  EXPECT_EQ(slab->used_bytes(), 0u);
+}
+
+TEST(MemfdArena, ASealedArenaCannotBeWrittenOrResizedThroughItsFile) {
+  const auto source = memfd_arena_source();
+  Result<ArenaSource::Arena> arena = source->make(4 * kMiB);
+  ASSERT_TRUE(arena.has_value()) << arena.error().to_string();
+  arena->data[0] = std::byte{1};
+  EXPECT_NE(ftruncate(arena->fd, 0), 0);
+  EXPECT_NE(ftruncate(arena->fd, 8 * kMiB), 0);
+  EXPECT_EQ(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0), MAP_FAILED);
+  void* const view = mmap(nullptr, 4 * kMiB, PROT_READ, MAP_SHARED, arena->fd, 0);
+  ASSERT_NE(view, MAP_FAILED);
+  EXPECT_EQ(static_cast<const char*>(view)[0], 1);
+  munmap(view, 4 * kMiB);
+  source->destroy(*arena);
+  EXPECT_EQ(arena->fd, -1);
+}
+
+}  // namespace
+}  // namespace gd2fs

@@ -1,0 +1,68 @@
+// The simulation of the store, by seeds: GD2FS_SIM_SEEDS=10000 runs that many, GD2FS_SIM_SEED=77
+// only that one (with the log on).
+#include <cstdlib>
+
+#include <gtest/gtest.h>
+
+#include "base/log.h"
+#include "store/sim_run.h"
+
+namespace gd2fs {
+namespace {
+
+constexpr uint64_t kSeedsDefault = 300;
+
+uint64_t number_from_env(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+// The first of `seeds` that fails, 0 if none does.
+uint64_t first_failing_seed(uint64_t seeds, const SimMutation& mutation) {
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    SimRun run(seed, mutation);
+    if (!run.run().empty()) return seed;
+  }
+  return 0;
+}
+
+class StoreSim : public testing::Test {
+ protected:
+  void SetUp() override { set_log_level(LogLevel::off); }
+  void TearDown() override { set_log_level(LogLevel::info); }
+};
+
+TEST_F(StoreSim, NothingIsLostAndNoByteIsWrongUnderAnySeed) {
+  const uint64_t only = number_from_env("GD2FS_SIM_SEED", 0);
+  if (only != 0) set_log_level(LogLevel::info);
+  const uint64_t first = only != 0 ? only : number_from_env("GD2FS_SIM_FIRST", 1);
+  const uint64_t count = only != 0 ? 1 : number_from_env("GD2FS_SIM_SEEDS", kSeedsDefault);
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    SimRun run(seed);
+    const std::string profile = run.profile();
+    const std::string error = run.run();
+    EXPECT_EQ(error, "") << "GD2FS_SIM_SEED=" << seed << " (" << profile << ")";
+  }
+}
+
+TEST_F(StoreSim, SomeSeedNoticesALostSyncOfDataFiles) {
+  EXPECT_NE(first_failing_seed(100, {.ignore_syncs_of = "data/"}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheFenceLog) {
+  EXPECT_NE(first_failing_seed(100, {.ignore_syncs_of = "drive.log"}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheIndex) {
+  EXPECT_NE(first_failing_seed(100, {.ignore_syncs_of = "index.db"}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesThatNamesAreNotDurable) {
+  EXPECT_NE(first_failing_seed(100, {.ignore_dir_syncs = true}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesAMissingGenerationCheck) {
+  EXPECT_NE(first_failing_seed(100, {.blind_to_generations = true}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesAMissingDedupWindow) {
+  EXPECT_NE(first_failing_seed(100, {.no_tags = true}), 0u);
+}
+
+}  // namespace
+}  // namespace gd2fs
