@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "controller/controller.h"
+
 namespace gd2fs::controller {
 namespace {
 
