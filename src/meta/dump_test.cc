@@ -85,13 +85,13 @@ class Dump : public NamespaceTest {
 
 TEST_P(Dump, the_controllers_own_table_is_neither_dumped_nor_in_the_way_of_a_load) {
   fill(9);
-  const auto own = [&](MetaStore& into) {
+  const auto put_own = [](Loop& loop, MetaStore& into) {
     auto tx = into.begin();
     tx->put(table_begin(kControllerTable) + "x", "not a namespace's record");
-    return tx->commit();
+    return finish(loop, tx->commit());
   };
   const auto plain = dump(box_->loop(), store(), 7);
-  ASSERT_TRUE(wait(own(store())).ok());
+  ASSERT_TRUE(put_own(box_->loop(), store()).ok());
   const auto lines = dump(box_->loop(), store(), 7);
   EXPECT_EQ(lines, plain);
   auto other = make_test_store(GetParam(), 2);
@@ -99,7 +99,7 @@ TEST_P(Dump, the_controllers_own_table_is_neither_dumped_nor_in_the_way_of_a_loa
     auto fresh = finish(other->loop(), Namespace::open(other->loop(), other->store()));
     ASSERT_TRUE(fresh.has_value());
   }
-  ASSERT_TRUE(finish(other->loop(), own(other->store())).ok());
+  ASSERT_TRUE(put_own(other->loop(), other->store()).ok());
   const Status loaded = load(other->loop(), other->store(), lines, 10);
   EXPECT_TRUE(loaded.ok()) << loaded.to_string();
 }

@@ -15,6 +15,11 @@ std::string parent_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// A folder may be named with a slash at its end.
+std::string folder_name(const std::string& path) {
+  return path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+}
+
 // What every name below a directory begins with.
 std::string prefix_of(const std::string& path) {
   return path == "/" ? path : path + "/";
@@ -155,14 +160,16 @@ Outcome Names::rename(const std::string& path, const std::string& newpath) {
   return {};
 }
 
-Outcome Names::mkdir(const std::string& path) {
+Outcome Names::mkdir(const std::string& named) {
+  const std::string path = folder_name(named);
   if (find(path) != nullptr) return server_error(EEXIST);
   if (const int error = parent_error(path)) return server_error(error);
   files_[path] = make(true);
   return {};
 }
 
-Outcome Names::rmdir(const std::string& path) {
+Outcome Names::rmdir(const std::string& named) {
+  const std::string path = folder_name(named);
   const File* file = find(path);
   if (file == nullptr) return server_error(ENOENT);
   if (!file->directory) return server_error(ENOTDIR);
@@ -185,8 +192,9 @@ Outcome Names::fsync(const std::string& path) const {
   return find(path) == nullptr ? server_error(ENOENT) : Outcome{};
 }
 
-Outcome Names::readdir(const std::string& path, const std::string& after,
+Outcome Names::readdir(const std::string& named, const std::string& after,
                        xfer_gd2fs_dirent* entries, uint32_t count) const {
+  const std::string path = folder_name(named);
   const File* directory = find(path);
   if (directory == nullptr) return server_error(ENOENT);
   if (!directory->directory) return server_error(ENOTDIR);

@@ -1,4 +1,5 @@
 """Who may come in: tokens, rotation, the deployment's secret, --insecure."""
+import contextlib
 import os
 import socket
 
@@ -71,12 +72,11 @@ def test_bytes_that_are_no_frame_end_their_connection_and_nobody_elses(deploymen
     for port in ports:
         for _ in range(40):
             with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
-                stream.sendall(seeded.randbytes(seeded.randrange(1, 5000)))
-                stream.shutdown(socket.SHUT_WR)
-                try:
+                # The server may hang up at any point of this.
+                with contextlib.suppress(OSError):
+                    stream.sendall(seeded.randbytes(seeded.randrange(1, 5000)))
+                    stream.shutdown(socket.SHUT_WR)
                     while stream.recv(65536):
                         pass
-                except ConnectionResetError:
-                    pass
     deployment.run("ls")
     assert deployment.up.running()
