@@ -16,7 +16,7 @@ export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
 export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
-all_steps=(setup format layers build unit abi python model)
+all_steps=(setup format layers build unit abi python processes model)
 # Not part of the default run yet: docs/roadmap.md says what each of them still lacks.
 later_steps=(clang tidy tsan fuzz)
 quick_steps=(setup format layers build unit abi python)
@@ -38,6 +38,9 @@ step_build() { tools/build.sh; }
 step_unit() { run_ctest build -L unit; }
 step_abi() { run_ctest build -L abi; }
 step_python() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/python; }
+step_processes() {
+  GD2FS_BIN="$PWD/build/bin/gd2fs" .venv/bin/python -m pytest -q -p no:cacheprovider --durations=5 tests/processes
+}
 step_model() { tools/check_protocol_model.sh; }
 # One build by the second compiler serves the compile check, the sanitizers, tidy and the fuzzers.
 configure_clang() {

@@ -91,11 +91,13 @@ Status get(const Invocation& invocation, const GetOptions& options) {
     target = sources.back();
     sources.pop_back();
   }
+  const bool several = sources.size() > 1;
+  if (several || target.ends_with('/')) GD2FS_TRY(make_directory(target));
   std::vector<CopyJob> jobs;
   uint64_t size_bytes = 0;
   for (const std::string& typed : sources) {
     GD2FS_ASSIGN(const std::string remote, plain_path(typed));
-    GD2FS_TRY(plan_source(*files, remote, target, sources.size() > 1, &jobs, &size_bytes));
+    GD2FS_TRY(plan_source(*files, remote, target, several, &jobs, &size_bytes));
   }
   RealClock clock;
   Progress progress(clock, !invocation.quiet && isatty(STDERR_FILENO) == 1, "get", jobs.size(),

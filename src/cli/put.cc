@@ -107,10 +107,15 @@ Status put(const Invocation& invocation, const PutOptions& options) {
   std::vector<Source> sources;
   std::vector<CopyJob> jobs;
   uint64_t size_bytes = 0;
+  const bool several = options.paths.size() > 2;
+  if (several || target.ends_with('/')) {
+    GD2FS_ASSIGN(const std::string folder, plain_path(target));
+    GD2FS_TRY(files->mkdir_all(folder));
+  }
   for (size_t i = 0; i + 1 < options.paths.size(); ++i) {
     Source& source = sources.emplace_back();
     source.local = options.paths[i];
-    GD2FS_TRY(plan_source(*files, target, options.paths.size() > 2, source, &jobs, &size_bytes));
+    GD2FS_TRY(plan_source(*files, target, several, source, &jobs, &size_bytes));
   }
   RealClock clock;
   Progress progress(clock, !invocation.quiet && isatty(STDERR_FILENO) == 1, "put", jobs.size(),

@@ -43,6 +43,7 @@ server::ServerOptions server_options_of(const Config& config, const ServerPlace&
   options.insecure = config.insecure;
   options.controllers = place.controllers;
   options.listen = {place.listen};
+  options.any_port = place.any_port;
   options.advertise = config.server_advertise;
   options.sessions_max = static_cast<uint32_t>(config.server_sessions_max);
   options.session_requests_max = static_cast<uint32_t>(config.server_session_requests_max);

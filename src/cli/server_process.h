@@ -23,6 +23,7 @@ struct ServerPlace {
   std::string secret;                    // the deployment's key
   std::vector<std::string> controllers;  // "tcp://host:port"
   std::string listen;                    // "tcp://host:port"
+  bool any_port = false;                 // another port will do if that one is taken
   std::vector<std::string> drives;       // directories; made if they are not there
 };
 

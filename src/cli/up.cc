@@ -27,8 +27,10 @@ Result<ServerPlace> place_of(const Config& config, const DataDir& data, const st
   if (place.drives.empty()) place.drives = {data.drive_path()};
   GD2FS_ASSIGN(const ListenAddress beside, parse_listen_address(config.listen, kPortDefault));
   ListenAddress listen = server_beside(beside);
+  place.any_port = true;
   if (!config.server_listen.empty()) {
     GD2FS_ASSIGN(listen, parse_listen_address(config.server_listen, kPortDefault + 1));
+    place.any_port = false;
   }
   place.listen = listen.fabric_address();
   return place;

@@ -28,6 +28,9 @@ struct ServerOptions {
 
   std::vector<std::string> controllers;  // "tcp://host:7527", tried in turn
   std::vector<std::string> listen;       // "tcp://0.0.0.0:7528"
+  // Where a port of `listen` cannot be had, any other of the same host will do: nobody chose it,
+  // and clients learn the addresses from the controller.
+  bool any_port = false;
   // What clients are told to connect to; empty: the listeners' addresses as bound.
   std::vector<std::string> advertise;
 

@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include "base/log.h"
+
 namespace gd2fs::server {
 namespace {
 constexpr uint64_t kSweepNs = kSecond;
@@ -47,18 +49,31 @@ std::vector<NamedValue> Server::metrics() const {
   return export_counters(state_.counters, state_.store.stats(), state_.lease.held());
 }
 
+Result<std::unique_ptr<Listener>> Server::listen_at(const std::string& address) {
+  const ServerOptions& options = state_.options;
+  ListenOptions listen;
+  listen.server_id = registration_.server_id();
+  listen.incarnation = options.incarnation;
+  listen.deployment_id = options.deployment_id;
+  listen.keys = [this](PeerRole role, std::string_view cluster) { return keys(role, cluster); };
+  listen.insecure = options.insecure;
+  listen.sessions_max = options.sessions_max;
+  return fabric_.listen(address, std::move(listen),
+                        [this](auto session) { on_session(std::move(session)); });
+}
+
 Result<std::vector<std::string>> Server::begin_listening() {
   const ServerOptions& options = state_.options;
   for (const std::string& address : options.listen) {
-    ListenOptions listen;
-    listen.server_id = registration_.server_id();
-    listen.incarnation = options.incarnation;
-    listen.deployment_id = options.deployment_id;
-    listen.keys = [this](PeerRole role, std::string_view cluster) { return keys(role, cluster); };
-    listen.insecure = options.insecure;
-    listen.sessions_max = options.sessions_max;
-    auto listener = fabric_.listen(address, std::move(listen),
-                                   [this](auto session) { on_session(std::move(session)); });
+    auto listener = listen_at(address);
+    if (!listener.has_value() && options.any_port) {
+      auto elsewhere = listen_at(address.substr(0, address.rfind(':')) + ":0");
+      if (elsewhere.has_value()) {
+        GD2FS_LOG_WARN("{}; listening on {} instead", listener.error().to_string(),
+                       (*elsewhere)->address());
+        listener = std::move(elsewhere);
+      }
+    }
     if (!listener.has_value()) {
       listeners_.clear();
       return fail(listener.error().with("listen " + address));

@@ -71,6 +71,7 @@ class Server final : public ConnectionOwner, public RegistrationOwner {
   ServerState state_;
   Fabric& fabric_;
   Registration registration_;
+  Result<std::unique_ptr<Listener>> listen_at(const std::string& address);
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::list<Connection> connections_;
   Timer sweep_;

@@ -1,7 +1,9 @@
 """Deployment: `gd2fs` processes under test, started, killed and asked by the tests."""
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import selectors
 import signal
@@ -16,9 +18,12 @@ STOP_SECONDS = 60
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that outgoing connections take: it is still free when a killed server starts again."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Failed(Exception):
@@ -89,8 +94,8 @@ class Deployment:
         self.home.mkdir(exist_ok=True)
         self.data = self.place / "data"
         self.log = self.place / "log"
-        self.port = free_port() if split else 0
-        self.data_port = free_port() if split else 0
+        self.port = free_port()
+        self.data_port = free_port()
         self.up = self.controller = self.server = None
 
     def env(self, **more):
@@ -105,7 +110,7 @@ class Deployment:
 
     @property
     def token_file(self):
-        return self.data / "tokens" / self.cluster
+        return (self.place / "controller" if self.split else self.data) / "tokens" / self.cluster
 
     # --- processes ---
     def start(self):

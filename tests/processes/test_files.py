@@ -67,6 +67,9 @@ def test_put_again_replaces_and_targets_are_understood(deployment, tree):
     assert deployment.run("ls", "/many") == "file-1.bin\nfile-2.bin\n"
     deployment.run("get", "/many/file-1.bin", "/many/file-2.bin", "into")
     assert (deployment.place / "into" / "file-1.bin").read_bytes() == b"other"
+    deployment.run("put", tree / "file-1.bin", "/new/")
+    deployment.run("get", "/new/file-1.bin", "new/")
+    assert (deployment.place / "new" / "file-1.bin").read_bytes() == b"other"
 
 
 def test_verify_finds_what_is_wrong_and_says_so_by_its_exit_code(deployment, tree):

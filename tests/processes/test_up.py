@@ -1,6 +1,7 @@
 """`gd2fs up`: starting, stopping, and what it refuses."""
 import os
 import signal
+import socket
 import stat
 import time
 
@@ -37,6 +38,18 @@ def test_creates_the_cluster_that_it_is_named(make_deployment):
     assert "cluster=deepseek-r1" in deployment.up.ready
     assert [cluster["name"] for cluster in deployment.json("cluster", "ls")] == ["deepseek-r1"]
     deployment.run("mkdir", "/a")
+
+
+def test_a_taken_port_beside_the_controllers_is_not_in_the_way(make_deployment):
+    deployment = make_deployment()
+    with socket.create_server(("127.0.0.1", deployment.port + 1)):
+        deployment.start()
+        assert f"127.0.0.1:{deployment.port + 1}" in deployment.log.read_text()
+        deployment.run("mkdir", "/a")
+        deployment.run("put", __file__, "/a")
+    other = make_deployment("--set", f"server.listen=127.0.0.1:{deployment.port}", name="other")
+    with pytest.raises(Failed, match="Address already in use"):
+        other.start()
 
 
 def test_a_second_one_on_the_same_directory_is_refused(deployment):
