@@ -3,9 +3,6 @@
 namespace gd2fs {
 namespace {
 
-// What the token file of tests/abi/run_program.py stands for; 32 bytes, as real keys have.
-constexpr const char* kFileKey = "the key in the token file, 32 b.";
-
 struct Capability {
   uint64_t inode;
   uint64_t generation;
@@ -24,8 +21,7 @@ void MemoryCluster::Node::listen() {
   ListenOptions options;
   options.incarnation = ++cluster.last_incarnation_;
   options.keys = [](PeerRole, std::string_view cluster) {
-    return cluster == "c" ? std::vector<std::string>{"token", kFileKey}
-                          : std::vector<std::string>{};
+    return cluster == "c" ? std::vector<std::string>{key()} : std::vector<std::string>{};
   };
   auto listening =
       fabric->listen(place.listen, std::move(options), [this](std::unique_ptr<Session> session) {

@@ -31,6 +31,8 @@ class MemoryCluster {
   static constexpr uint8_t kChunkLog2 = 16;
   static constexpr uint64_t kChunkBytes = uint64_t{1} << kChunkLog2;
 
+  // Of its one cluster, "c".
+  static std::string key() { return std::string(32, 'k'); }
   // Where one of its two processes runs. make_fabric is called at every start; on_stop before
   // what was made is destroyed.
   struct Place {

@@ -245,7 +245,7 @@ Client& Cluster::add_client(uint64_t timeout_ns) {
   options.controllers = {kControllerAddress};
   options.locals = {client::LocalAddress{}};
   options.cluster = kName;
-  options.token = token_secret();
+  options.key = token_secret();
   options.lanes = 2;
   options.timeout_ns = timeout_ns;
   const std::string node = "client" + std::to_string(clients_.size());

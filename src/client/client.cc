@@ -51,7 +51,7 @@ std::vector<LinkOptions> Client::links(const std::string& name, std::vector<std:
       link.local_address = v6 ? "tcp://[" + local.host + "]" : "tcp://" + local.host;
     }
     link.cluster = options_.cluster;
-    link.key = options_.token;
+    link.key = options_.key;
     link.incarnation = incarnation_;
     link.lanes = data ? options_.lanes : 1;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);

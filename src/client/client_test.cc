@@ -19,7 +19,7 @@ ClientOptions test_options() {
   options.controllers = {"tcp://controller:7527"};
   options.locals = {LocalAddress{}};
   options.cluster = "c";
-  options.token = "token";
+  options.key = MemoryCluster::key();
   options.lanes = 2;
   options.timeout_ns = 3 * kSecond;
   return options;

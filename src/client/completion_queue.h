@@ -20,7 +20,8 @@ namespace gd2fs::client {
 class CompletionQueue {
  public:
   // What lies in a queue. The queue does not own it.
-  struct Finished : ListNode<Finished> {};
+  struct FinishedTag;
+  struct Finished : ListNode<FinishedTag> {};
 
   explicit CompletionQueue(LoopThread& thread) : thread_(thread) {}
   ~CompletionQueue();
@@ -42,7 +43,7 @@ class CompletionQueue {
   int fd_in_child() const { return fd_; }
 
  private:
-  struct Waiter : ListNode<Waiter> {
+  struct Waiter : ListNode<> {
     explicit Waiter(LoopThread& thread) : flag(thread) {}
     WaitFlag flag;
   };
@@ -54,8 +55,8 @@ class CompletionQueue {
 
   LoopThread& thread_;
   std::mutex mutex_;
-  List<Finished, Finished> finished_;
-  List<Waiter, Waiter> waiters_;
+  List<Finished, FinishedTag> finished_;
+  List<Waiter> waiters_;
   bool closed_ = false;
   int fd_ = -1;
   bool signaled_ = false;

@@ -87,7 +87,7 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   std::unique_ptr<Ctx> ctx(new Ctx);
   ctx->options_ = std::move(options);
   set_log_level(ctx->options_.log_level);
-  if (ctx->options_.token.empty()) {
+  if (ctx->options_.key.empty()) {
     GD2FS_LOG_WARN("no token at {}: only a cluster without authentication will let us in",
                    ctx->options_.token_path);
   }
@@ -107,7 +107,7 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   const Status connected = ctx->connect();
   if (connected.ok()) return ctx;
   ctx->stop();
-  if (connected.is(StatusCode::denied) && ctx->options_.token.empty()) {
+  if (connected.is(StatusCode::denied) && ctx->options_.key.empty()) {
     return fail(connected.with("no token found at " + ctx->options_.token_path));
   }
   return fail(connected);

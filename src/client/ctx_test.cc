@@ -21,7 +21,7 @@ class CtxTest : public ::testing::Test {
     options.controllers = {cluster_.controller_address()};
     options.locals = {LocalAddress{}};
     options.cluster = "c";
-    options.token = "token";
+    options.key = MemoryCluster::key();
     options.lanes = 2;
     options.timeout_ns = 20 * kSecond;
     options.log_level = LogLevel::off;

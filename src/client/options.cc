@@ -63,9 +63,9 @@ Status apply_switch(std::string_view key, std::string_view value, ClientOptions*
 Status read_token(const ClientEnvironment& environment, ClientOptions* out) {
   if (auto named = environment.variable("GD2FS_TOKEN_FILE"); named && !named->empty()) {
     out->token_path = *named;
-    auto token = environment.token_file(*named);
-    if (!token) return token.error().with("GD2FS_TOKEN_FILE");
-    out->token = std::move(*token);
+    auto key = environment.token_file(*named);
+    if (!key) return key.error().with("GD2FS_TOKEN_FILE");
+    out->key = std::move(*key);
     return {};
   }
   std::string base;
@@ -77,9 +77,9 @@ Status read_token(const ClientEnvironment& environment, ClientOptions* out) {
     return {};
   }
   out->token_path = base + "/gd2fs/tokens/" + out->cluster;
-  auto token = environment.token_file(out->token_path);
-  if (!token && !token.error().is(StatusCode::not_found)) return token.error();
-  if (token) out->token = std::move(*token);
+  auto key = environment.token_file(out->token_path);
+  if (!key && !key.error().is(StatusCode::not_found)) return key.error();
+  if (key) out->key = std::move(*key);
   return {};
 }
 

@@ -23,8 +23,8 @@ struct ClientOptions {
   std::vector<std::string> controllers;  // "tcp://host:port"
   std::vector<LocalAddress> locals;      // at least one; each becomes a rail
   std::string cluster;
-  std::string token;        // empty: none found; only an --insecure cluster lets us in
-  std::string token_path;   // where it was looked for, for messages
+  std::string key;         // of the token; empty: none found, only an --insecure cluster lets us in
+  std::string token_path;  // where it was looked for, for messages
   uint32_t io_threads = 0;  // asked for; floors
   uint32_t memory_threads = 0;
   uint32_t lanes = 0;  // per rail, ready to use
@@ -53,7 +53,7 @@ struct RawOptions {
 
 struct ClientEnvironment {
   std::function<std::optional<std::string>(const char* name)> variable;
-  // not_found if there is no such file; denied if others may read it (a token must be 0600).
+  // The key in it, as read_token_file() answers.
   std::function<Result<std::string>(const std::string& path)> token_file;
 };
 ClientEnvironment process_environment();

@@ -66,7 +66,7 @@ TEST(Options, defaults_need_nothing_from_anyone) {
   EXPECT_EQ(options->cluster, "gd2fs-cluster0");
   EXPECT_EQ(options->timeout_ns, 30 * kSecond);
   EXPECT_EQ(options->lanes, kLanesDefault);
-  EXPECT_TRUE(options->token.empty());
+  EXPECT_TRUE(options->key.empty());
 }
 
 TEST(Options, the_struct_wins_over_the_query_and_the_query_over_the_environment) {
@@ -103,9 +103,9 @@ TEST(Options, the_token_is_the_named_file_or_the_one_of_the_cluster_under_home) 
   world.files = {{"/home/u/.config/gd2fs/tokens/deepseek-r1", "secret"}, {"/t", "named"}};
   RawOptions raw;
   raw.cluster_id = "deepseek-r1";
-  EXPECT_EQ(parse_options(raw, world.environment())->token, "secret");
+  EXPECT_EQ(parse_options(raw, world.environment())->key, "secret");
   world.variables["GD2FS_TOKEN_FILE"] = "/t";
-  EXPECT_EQ(parse_options(raw, world.environment())->token, "named");
+  EXPECT_EQ(parse_options(raw, world.environment())->key, "named");
   world.variables["GD2FS_TOKEN_FILE"] = "/nowhere";
   const auto missing = parse_options(raw, world.environment());
   ASSERT_FALSE(missing.has_value());

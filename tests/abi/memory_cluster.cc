@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "fabric/tcp_fabric.h"
+#include "wire/token.h"
 
 int main() {
   using namespace gd2fs;  // NOLINT: a main
@@ -21,7 +22,8 @@ int main() {
         &loop, "tcp://127.0.0.1:0", [&] { return std::make_unique<TcpFabric>(loop, worker); }, {}};
   };
   MemoryCluster cluster(place(), place());
-  std::printf("%s\n", cluster.controller_address().c_str());
+  std::printf("%s c %s\n", cluster.controller_address().c_str(),
+              token_from_key(MemoryCluster::key()).c_str());
   std::fflush(stdout);
   struct Stop {
     Loop* loop;
