@@ -12,13 +12,19 @@ Task<Status> FreeScan::run() {
     for (std::vector<Slot>& portion :
          scan_portions(unit_.drive.slots, static_cast<uint16_t>(file), true)) {
       GD2FS_CO_TRY(co_await scan_slots(core_, unit_, std::move(portion), scanned));
-      for (const ScannedSlot& slot : scanned) look_at(slot);
+      for (ScannedSlot& slot : scanned) look_at(std::move(slot));
     }
   }
   if (unexplained_version_ <= watermark_) {
     stale_ = true;
     co_return Status();
   }
+  // In the order in which they were written, as a retry's tag is known only once.
+  std::sort(unexplained_.begin(), unexplained_.end(), [](const auto& a, const auto& b) {
+    return a.descriptor.version < b.descriptor.version;
+  });
+  for (ScannedSlot& slot : unexplained_) GD2FS_CO_TRY(co_await judge(std::move(slot)));
+  GD2FS_CO_TRY(co_await commit_adopted());
   if (!to_wipe_.empty()) {
     GD2FS_LOG_INFO("drive {}: wiping {} descriptors of before the stop", unit_.drive.path(),
                    to_wipe_.size());
@@ -27,15 +33,94 @@ Task<Status> FreeScan::run() {
   co_return status;
 }
 
-void FreeScan::look_at(const ScannedSlot& scanned) {
+void FreeScan::look_at(ScannedSlot scanned) {
   if (scanned.readable && scanned.verdict == DescriptorVerdict::empty) return;
-  to_wipe_.push_back(scanned.slot);
-  if (!scanned.at_home) return;
+  if (!scanned.at_home) {
+    to_wipe_.push_back(scanned.slot);
+    return;
+  }
   // What was settled then is settled now, also if the log's watermark did not come so far.
   watermark_ = std::max(watermark_, scanned.descriptor.settled_version);
-  if (!explained(scanned.descriptor)) {
-    unexplained_version_ = std::min(unexplained_version_, scanned.descriptor.version);
+  if (explained(scanned.descriptor)) {
+    to_wipe_.push_back(scanned.slot);
+    return;
   }
+  unexplained_version_ = std::min(unexplained_version_, scanned.descriptor.version);
+  unexplained_.push_back(std::move(scanned));
+}
+
+Task<Status> FreeScan::judge(ScannedSlot scanned) {
+  const Descriptor& d = scanned.descriptor;
+  const Extent extent{.version = d.version,
+                      .at = {unit_.drive.index(), scanned.slot.file, scanned.slot.slot},
+                      .first_block = d.first_block,
+                      .blocks = d.blocks};
+  ChunkIndex::View view;
+  const bool fits =
+      !core_.index.find(d.key, &view) ||
+      (view.chunk_log2 == d.chunk_log2 && view.extents.front().at.drive == unit_.drive.index());
+  bool whole = fits && scanned.verdict == DescriptorVerdict::valid;
+  if (whole) {
+    const Result<bool> matches = co_await data_is_whole(core_, unit_, d.key, extent);
+    if (!matches) co_return matches.error();
+    whole = *matches;
+  }
+  if (whole) {
+    adopt(scanned);
+  } else {
+    to_wipe_.push_back(scanned.slot);
+  }
+  co_return Status();
+}
+
+void FreeScan::adopt(const ScannedSlot& scanned) {
+  const Descriptor& d = scanned.descriptor;
+  files_.insert(scanned.slot.file);
+  unit_.drive.slots.take_this(scanned.slot);
+  std::vector<Extent> extents = core_.extents_of(d.key);
+  extents.push_back({.version = d.version,
+                     .at = {unit_.drive.index(), scanned.slot.file, scanned.slot.slot},
+                     .first_block = d.first_block,
+                     .blocks = d.blocks});
+  core_.index.set(d.key, d.chunk_log2, extents);
+  adopted_.add_rows.push_back({.place = unit_.drive.place_of(scanned.slot),
+                               .key = d.key,
+                               .chunk_log2 = d.chunk_log2,
+                               .first_block = d.first_block,
+                               .blocks = d.blocks,
+                               .version = d.version,
+                               .generation = d.generation,
+                               .group = d.group,
+                               .epoch = d.epoch});
+  uint64_t known = 0;
+  if (d.tag.incarnation == 0 ||
+      core_.dedup.check(d.tag, d.key, &known) != DedupWindow::Verdict::fresh) {
+    return;
+  }
+  const TagRecord tag{.tag = d.tag, .key = d.key, .version = d.version};
+  core_.dedup.record(tag, unit_.drive.index(), core_.loop.now_ns(), &forgotten_);
+  adopted_.add_tags.push_back(tag);
+  adopted_.lows.push_back({.incarnation = d.tag.incarnation, .low = d.tag.low});
+}
+
+Task<Status> FreeScan::commit_adopted() {
+  if (adopted_.empty()) co_return Status();
+  GD2FS_LOG_INFO("drive {}: {} writes of before the stop are whole, and count", unit_.drive.path(),
+                 adopted_.add_rows.size());
+  // What a killed process wrote is visible, but perhaps not durable yet.
+  for (const uint16_t file : files_) {
+    Await syncing;
+    unit_.drive.transfer({.kind = DiskOp::Kind::sync, .file = file}, syncing.done());
+    const Status synced = co_await syncing;
+    GD2FS_CO_TRY(synced);
+  }
+  IndexDb* const index_db = unit_.drive.index_db.get();
+  Await writing;
+  unit_.drive.run([index_db, batch = std::move(adopted_)] { return index_db->apply(batch); },
+                  writing.done());
+  const Status written = co_await writing;
+  if (written.ok()) core_.forget_tags(forgotten_);
+  co_return written;
 }
 
 // Whether each block of it shows something newer, or was cut away.

@@ -4,11 +4,10 @@
 
 #include "base/crc32c.h"
 #include "base/random.h"
+#include "meta/sqlite_vfs/log_check.h"
 
 namespace gd2fs {
 namespace {
-
-constexpr uint64_t kIndexFormatVersion = 1;
 
 constexpr const char* kSchema =
     "CREATE TABLE extent(place INTEGER PRIMARY KEY, inode INTEGER NOT NULL, chunk INTEGER NOT NULL,"
@@ -24,9 +23,9 @@ constexpr const char* kSchema =
     " PRIMARY KEY(incarnation)) WITHOUT ROWID;"
     "CREATE TABLE meta(id INTEGER PRIMARY KEY, format INTEGER NOT NULL, uuid BLOB NOT NULL,"
     " epoch INTEGER NOT NULL, transactions INTEGER NOT NULL, digest INTEGER NOT NULL,"
-    " complete INTEGER NOT NULL, incomplete INTEGER NOT NULL);";
+    " state INTEGER NOT NULL, incomplete INTEGER NOT NULL, hash INTEGER NOT NULL);";
 
-enum Kind : uint64_t { kExtentRow = 1, kFenceRow, kTagRow, kClientRow };
+enum Kind : uint64_t { kExtentRow = 1, kFenceRow, kTagRow, kClientRow, kMetaRow };
 
 // A row's share of the digest: every column counts, as does its order.
 uint64_t row_hash(uint64_t kind, std::initializer_list<uint64_t> columns) {
@@ -54,7 +53,7 @@ bool plausible(const IndexRow& row) {
 }  // namespace
 
 struct IndexDb::Statements {
-  Statement begin, commit, rollback;
+  Statement begin, commit;
   Statement write_meta;
   Statement add_extent, remove_extent;
   Statement add_fence, remove_fence;
@@ -70,6 +69,7 @@ Status IndexDb::open_database(bool create) {
   db_.reset();
   DatabaseOptions options;
   options.create = create;
+  options.keep_log_on_close = true;
   GD2FS_ASSIGN(db_, Database::open(disk_, kName, options));
   return {};
 }
@@ -79,9 +79,8 @@ Status IndexDb::prepare() {
   Statements& s = *statements_;
   GD2FS_ASSIGN(s.begin, db_->prepare("BEGIN IMMEDIATE"));
   GD2FS_ASSIGN(s.commit, db_->prepare("COMMIT"));
-  GD2FS_ASSIGN(s.rollback, db_->prepare("ROLLBACK"));
   GD2FS_ASSIGN(s.write_meta,
-               db_->prepare("REPLACE INTO meta VALUES(0, ?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+               db_->prepare("REPLACE INTO meta VALUES(0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
   GD2FS_ASSIGN(s.add_extent,
                db_->prepare("INSERT INTO extent VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   GD2FS_ASSIGN(s.remove_extent,
@@ -101,33 +100,68 @@ Status IndexDb::prepare() {
   return {};
 }
 
-Status IndexDb::read_meta(bool* complete) {
-  GD2FS_ASSIGN(Statement read, db_->prepare("SELECT format, uuid, epoch, transactions, digest,"
-                                            " complete, incomplete FROM meta"));
-  GD2FS_ASSIGN(const bool found, read.step());
-  if (!found) return Status(StatusCode::corrupt, "index.db: unfinished");
-  if (read.column_u64(0) > kIndexFormatVersion) {
+// The version stands in SQLite's header and in `meta`, so that damage of one is no newer version.
+Status IndexDb::check_format() {
+  GD2FS_ASSIGN(Statement header, db_->prepare("PRAGMA user_version"));
+  GD2FS_ASSIGN(const bool has_header, header.step());
+  GD2FS_ASSIGN(Statement meta, db_->prepare("SELECT format FROM meta"));
+  GD2FS_ASSIGN(const bool has_meta, meta.step());
+  if (!has_header || !has_meta || header.column_u64(0) != meta.column_u64(0)) {
+    return Status(StatusCode::corrupt, "index.db: unfinished, or its version is damaged");
+  }
+  const uint64_t version = meta.column_u64(0);
+  if (version > kIndexFormatVersion) {
     return Status(StatusCode::unsupported, "index.db: written by a newer version of GD2FS");
   }
-  const ConstBytes uuid = read.column_bytes(1);
+  return version == kIndexFormatVersion ? Status()
+                                        : Status(StatusCode::corrupt, "index.db: of no version");
+}
+
+Status IndexDb::read_meta() {
+  GD2FS_ASSIGN(Statement read, db_->prepare("SELECT uuid, epoch, transactions, digest, state,"
+                                            " incomplete, hash FROM meta"));
+  GD2FS_ASSIGN(const bool found, read.step());
+  if (!found) return Status(StatusCode::corrupt, "index.db: unfinished");
+  const ConstBytes uuid = read.column_bytes(0);
+  epoch_ = read.column_u64(1);
+  transactions_ = read.column_u64(2);
+  digest_ = read.column_u64(3);
+  state_ = read.column_u64(4);
+  incomplete_ = read.column_int(5) != 0;
   if (!std::equal(uuid.begin(), uuid.end(), uuid_.bytes.begin(), uuid_.bytes.end())) {
     return Status(StatusCode::corrupt, "index.db: belongs to another drive");
   }
-  epoch_ = read.column_u64(2);
-  transactions_ = read.column_u64(3);
-  digest_ = read.column_u64(4);
-  *complete = read.column_int(5) == 1;
-  incomplete_ = read.column_int(6) != 0;
+  if (read.column_u64(6) != meta_hash()) {
+    return Status(StatusCode::corrupt, "index.db: its numbers are damaged");
+  }
   return {};
+}
+
+// An index that SQLite cannot make sense of is damaged, whatever SQLite calls it: the file, its
+// schema (a statement does not fit it), or its header (read only, no write-ahead log). What a newer
+// version wrote is told before any of these questions.
+Status IndexDb::damaged_or(Status status) {
+  const bool damaged = status.is(StatusCode::invalid) || status.is(StatusCode::denied) ||
+                       status.is(StatusCode::unsupported);
+  return damaged ? Status(StatusCode::corrupt, status.to_string()) : status;
 }
 
 Status IndexDb::open() {
   GD2FS_ASSIGN(const bool exists, disk_.exists(kName));
   if (!exists) return Status(StatusCode::not_found, "index.db");
-  GD2FS_TRY(open_database(false));
-  GD2FS_TRY(read_meta(&complete_));
-  if (!complete_) return Status(StatusCode::corrupt, "index.db: unfinished");
-  return prepare();
+  GD2FS_ASSIGN(const LogCondition log, check_database_log(disk_, kName));
+  if (log == LogCondition::damaged) {
+    return Status(StatusCode::corrupt, "index.db: its write-ahead log is damaged");
+  }
+  GD2FS_TRY(damaged_or(open_database(false)));
+  const Status format = check_format();
+  if (!format.ok()) return format.is(StatusCode::unsupported) ? format : damaged_or(format);
+  GD2FS_TRY(damaged_or(read_meta()));
+  if (state_ == kUnfinished) return Status(StatusCode::corrupt, "index.db: unfinished");
+  if (log == LogCondition::missing && state_ != kClosed) {
+    return Status(StatusCode::corrupt, "index.db: its write-ahead log is gone");
+  }
+  return damaged_or(prepare());
 }
 
 Status IndexDb::remove_files() {
@@ -145,42 +179,50 @@ Status IndexDb::create(uint64_t epoch) {
   GD2FS_TRY(open_database(true));
   GD2FS_TRY(db_->exec("BEGIN IMMEDIATE"));
   GD2FS_TRY(db_->exec(kSchema));
+  GD2FS_TRY(db_->exec("PRAGMA user_version=" + std::to_string(kIndexFormatVersion)));
   epoch_ = epoch;
   transactions_ = 0;
   digest_ = 0;
-  complete_ = false;
+  state_ = kUnfinished;
   incomplete_ = false;
   failed_ = Status();
   GD2FS_TRY(prepare());
-  GD2FS_TRY(write_meta(false));
+  GD2FS_TRY(write_meta());
   return statements_->commit.run();
 }
 
 Status IndexDb::finish() {
-  GD2FS_TRY(write_meta(true));
-  complete_ = true;
-  return {};
+  state_ = kInUse;
+  return write_meta();
 }
 
 Status IndexDb::set_epoch(uint64_t epoch) {
   epoch_ = epoch;
-  return write_meta(complete_);
+  if (state_ == kClosed) state_ = kInUse;
+  return write_meta();
 }
 
 Status IndexDb::set_incomplete() {
   incomplete_ = true;
-  return write_meta(complete_);
+  return write_meta();
 }
 
-Status IndexDb::write_meta(bool complete) {
+uint64_t IndexDb::meta_hash() const {
+  return row_hash(kMetaRow,
+                  {load_le<uint64_t>(uuid_.bytes.data()), load_le<uint64_t>(uuid_.bytes.data() + 8),
+                   epoch_, transactions_, digest_, state_, uint64_t{incomplete_}});
+}
+
+Status IndexDb::write_meta() {
   Statement& write = statements_->write_meta;
   write.bind_u64(1, kIndexFormatVersion);
   write.bind_bytes(2, uuid_.bytes);
   write.bind_u64(3, epoch_);
   write.bind_u64(4, transactions_);
   write.bind_u64(5, digest_);
-  write.bind_int(6, complete ? 1 : 0);
+  write.bind_u64(6, state_);
   write.bind_int(7, incomplete_ ? 1 : 0);
+  write.bind_u64(8, meta_hash());
   return write.run();
 }
 
@@ -201,7 +243,7 @@ Status IndexDb::apply(const IndexBatch& batch) {
 Status IndexDb::look_again(Status error, uint64_t attempted) {
   const auto reopen = [&]() -> Status {
     GD2FS_TRY(open_database(false));
-    GD2FS_TRY(read_meta(&complete_));
+    GD2FS_TRY(read_meta());
     return prepare();
   };
   const Status reopened = reopen();
@@ -218,7 +260,7 @@ Status IndexDb::apply_in_transaction(const IndexBatch& batch) {
   GD2FS_TRY(apply_removals(batch));
   GD2FS_TRY(apply_additions(batch));
   ++transactions_;
-  GD2FS_TRY(write_meta(complete_));
+  GD2FS_TRY(write_meta());
   return statements_->commit.run();
 }
 
@@ -321,7 +363,15 @@ Status IndexDb::update_low(const ClientLow& low) {
   return {};
 }
 
-Result<IndexDb::Loaded> IndexDb::load(const std::function<Status(const IndexRow&)>& on_row) {
+Result<IndexDb::Loaded> IndexDb::load(const std::function<Status(const IndexRow&)>& row) {
+  // What no row stands on (free pages) the digest does not know; the next transaction would.
+  GD2FS_TRY(damaged_or(db_->check()));
+  Result<Loaded> loaded = load_rows(row);
+  if (!loaded) return fail(damaged_or(loaded.error()));
+  return loaded;
+}
+
+Result<IndexDb::Loaded> IndexDb::load_rows(const std::function<Status(const IndexRow&)>& on_row) {
   Loaded loaded;
   loaded.epoch = epoch_;
   loaded.incomplete = incomplete_;
@@ -402,7 +452,13 @@ Result<IndexDb::Loaded> IndexDb::load(const std::function<Status(const IndexRow&
 
 Status IndexDb::close() {
   if (db_ == nullptr) return {};
-  const Status status = failed_.ok() ? db_->checkpoint() : failed_;
+  Status status = failed_;
+  if (status.ok()) {
+    // Only what says so may be found without its write-ahead log.
+    if (state_ == kInUse) state_ = kClosed;
+    status = write_meta();
+  }
+  if (status.ok()) status = db_->checkpoint();
   statements_.reset();
   db_.reset();
   return status;

@@ -19,6 +19,8 @@
 
 namespace gd2fs {
 
+inline constexpr uint64_t kIndexFormatVersion = 1;
+
 // A slot by its durable name: class, file number, slot.
 inline constexpr int64_t make_place(uint8_t slot_class, uint32_t file_number, uint32_t slot) {
   return (int64_t{slot_class} << 40) | (int64_t{file_number} << 16) | int64_t{slot};
@@ -70,7 +72,9 @@ class IndexDb {
   IndexDb(Disk& disk, DriveUuid uuid);
   ~IndexDb();
 
-  // not_found if there is none; corrupt if it is damaged, unfinished or another drive's.
+  // not_found if there is none; corrupt if it is damaged, unfinished, another drive's, or has lost
+  // its write-ahead log or the end of it;
+  // unsupported if a newer version of GD2FS wrote it.
   Status open();
   // Makes an empty one that is unfinished until finish(); whatever was there is removed.
   Status create(uint64_t epoch);
@@ -92,16 +96,22 @@ class IndexDb {
   // Durable and whole when ok. After an error nothing of it is there; further calls fail unless it
   // was no_space.
   Status apply(const IndexBatch& batch);
+  uint64_t epoch() const { return epoch_; }
   uint64_t transactions() const { return transactions_; }
   uint64_t digest() const { return digest_; }
-  Status close();  // moves the log into the main file
+  Status close();  // moves the log into the main file; a set_epoch() begins anew
 
  private:
   struct Statements;
+  enum State : uint64_t { kUnfinished = 0, kInUse = 1, kClosed = 2 };
   Status open_database(bool create);
   Status prepare();
-  Status read_meta(bool* complete);
-  Status write_meta(bool complete);
+  Status check_format();
+  Status read_meta();
+  Status write_meta();
+  uint64_t meta_hash() const;
+  static Status damaged_or(Status status);
+  Result<Loaded> load_rows(const std::function<Status(const IndexRow&)>& row);
   Status apply_in_transaction(const IndexBatch& batch);
   Status apply_removals(const IndexBatch& batch);
   Status apply_additions(const IndexBatch& batch);
@@ -117,7 +127,7 @@ class IndexDb {
   uint64_t epoch_ = 0;
   uint64_t transactions_ = 0;
   uint64_t digest_ = 0;
-  bool complete_ = false;
+  uint64_t state_ = kUnfinished;
   bool incomplete_ = false;
   Status failed_;
 };

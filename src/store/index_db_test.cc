@@ -107,13 +107,19 @@ TEST_F(IndexDbTest, NoFlippedByteOfTheDatabaseIsEverTakenForAnotherRow) {
     ASSERT_TRUE(drive.flip("index.db", at, mask).ok());
     restart();
     std::vector<IndexRow> rows;
+    bool incomplete = false;
     Status status = index->open();
     if (status.ok()) {
       const Result<IndexDb::Loaded> loaded = load(&rows);
       if (!loaded) status = loaded.error();
+      incomplete = loaded && loaded->incomplete;
     }
+    ASSERT_TRUE(status.ok() || status.is(StatusCode::corrupt)) << at << status.to_string();
     if (status.ok()) {
       ASSERT_EQ(rows.size(), 40u) << at;
+      ASSERT_EQ(index->transactions(), 1u) << at;
+      ASSERT_EQ(index->epoch(), 1u) << at;
+      ASSERT_FALSE(incomplete) << at;
       for (uint32_t slot = 0; slot < 40; ++slot) {
         const IndexRow expected = row(slot, 100 + slot);
         ASSERT_EQ(rows[slot].key, expected.key) << at;
@@ -127,6 +133,160 @@ TEST_F(IndexDbTest, NoFlippedByteOfTheDatabaseIsEverTakenForAnotherRow) {
     ASSERT_TRUE(drive.flip("index.db", at, mask).ok());
   }
   EXPECT_GT(noticed, 20);
+}
+
+TEST_F(IndexDbTest, AnIndexWhoseMakingACrashCutShortIsNeverTakenForOne) {
+  bool made = false;
+  for (uint64_t changes = 1; !made; ++changes) {
+    restart();
+    drive.crash_after_changes(changes);
+    made = index->create(1).ok();
+    if (made) made = index->finish().ok();
+    drive.crash_after_changes(0);
+    restart();
+    const Status status = index->open();
+    ASSERT_TRUE(made ? status.ok()
+                     : status.is(StatusCode::corrupt) || status.is(StatusCode::not_found))
+        << changes << status.to_string();
+    ASSERT_LT(changes, 1000u);
+  }
+}
+
+TEST_F(IndexDbTest, ALostWriteAheadLogIsNoticedUnlessTheIndexWasClosed) {
+  ASSERT_TRUE(index->create(1).ok());
+  ASSERT_TRUE(index->finish().ok());
+  IndexBatch batch;
+  batch.add_rows.push_back(row(1, 100));
+  ASSERT_TRUE(index->apply(batch).ok());
+  restart();
+  ASSERT_TRUE(index->open().ok());
+  ASSERT_TRUE(index->close().ok());
+  restart();
+  ASSERT_TRUE(disk->remove("index.db-wal").ok());
+  ASSERT_TRUE(index->open().ok());
+  ASSERT_TRUE(index->set_epoch(2).ok());
+  IndexBatch second;
+  second.add_rows.push_back(row(2, 100));
+  ASSERT_TRUE(index->apply(second).ok());
+  restart();  // opens, and moves what is in the log to the main file
+  ASSERT_TRUE(index->open().ok());
+  restart();
+  ASSERT_TRUE(disk->remove("index.db-wal").ok());
+  EXPECT_TRUE(index->open().is(StatusCode::corrupt));
+}
+
+TEST_F(IndexDbTest, AFlippedByteOfTheWriteAheadLogTakesNoMoreThanTheLastTransactionBack) {
+  ASSERT_TRUE(index->create(1).ok());
+  ASSERT_TRUE(index->finish().ok());
+  for (uint32_t slot = 0; slot < 4; ++slot) {
+    IndexBatch batch;
+    batch.add_rows.push_back(row(slot, 100));
+    ASSERT_TRUE(index->apply(batch).ok());
+  }
+  restart();
+  const auto copy_of = [&](const char* name) {
+    auto file = *disk->open(name, OpenMode::existing, OpenKind::cached);
+    std::vector<std::byte> bytes(*file->size_bytes());
+    EXPECT_EQ(*file->read_at(0, bytes), bytes.size());
+    return bytes;
+  };
+  const auto put_back = [&](const char* name, ConstBytes bytes) {
+    auto file = *disk->open(name, OpenMode::existing, OpenKind::cached);
+    ASSERT_TRUE(file->truncate(0).ok());
+    ASSERT_TRUE(file->write_at(0, bytes).ok());
+  };
+  const std::vector<std::byte> main_file = copy_of("index.db");
+  const std::vector<std::byte> log = copy_of("index.db-wal");
+  ASSERT_GT(log.size(), 8 * 4096u);
+  int noticed = 0;
+  for (uint64_t at = 0; at < log.size(); at += at < 64 ? 1 : 509) {
+    ASSERT_TRUE(drive.flip("index.db-wal", at, std::byte{4}).ok());
+    const Status status = index->open();
+    ASSERT_TRUE(status.ok() || status.is(StatusCode::corrupt)) << at << status.to_string();
+    if (status.ok()) {
+      ASSERT_GE(index->transactions(), 3u) << at;
+    } else {
+      ++noticed;
+    }
+    restart();
+    put_back("index.db", main_file);
+    put_back("index.db-wal", log);
+  }
+  EXPECT_GT(noticed, 60);
+}
+
+TEST_F(IndexDbTest, ANewerFormatIsRefusedAndADamagedVersionIsRebuilt) {
+  const auto after = [&](std::string_view sql) {
+    EXPECT_TRUE(index->create(1).ok());
+    EXPECT_TRUE(index->finish().ok());
+    restart();
+    {
+      auto database = Database::open(*disk, "index.db");
+      EXPECT_TRUE((*database)->exec(sql).ok());
+    }
+    restart();
+    return index->open();
+  };
+  const Status newer = after("PRAGMA user_version=2; UPDATE meta SET format = 2");
+  EXPECT_TRUE(newer.is(StatusCode::unsupported)) << newer.to_string();
+  EXPECT_NE(newer.to_string().find("newer version of GD2FS"), std::string::npos);
+  EXPECT_TRUE(after("PRAGMA user_version=2").is(StatusCode::corrupt));
+  EXPECT_TRUE(after("UPDATE meta SET format = 2").is(StatusCode::corrupt));
+  EXPECT_TRUE(after("UPDATE meta SET epoch = 9").is(StatusCode::corrupt));
+  EXPECT_TRUE(after("DROP TABLE meta").is(StatusCode::corrupt));
+}
+
+// What the tables are called, hold and are keyed by is part of the format: see kSchema.
+TEST_F(IndexDbTest, TheSchemaIsThisForEver) {
+  ASSERT_TRUE(index->create(1).ok());
+  ASSERT_TRUE(index->finish().ok());
+  restart();
+  auto database = Database::open(*disk, "index.db");
+  auto columns = (*database)->prepare(
+      "SELECT m.name || ':' || group_concat(c.name || ' ' || c.type || c.\"notnull\" || c.pk) FROM "
+      "(SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name) m, "
+      "pragma_table_info(m.name) c GROUP BY m.name ORDER BY m.name");
+  ASSERT_TRUE(columns.has_value()) << columns.error().to_string();
+  std::string schema;
+  while (*columns->step()) schema += std::string(columns->column_text(0)) + "\n";
+  EXPECT_EQ(schema, R"(client:incarnation INTEGER11,low INTEGER10
+extent:place INTEGER01,inode INTEGER10,chunk INTEGER10,shape INTEGER10,version INTEGER10,generation INTEGER10,grp INTEGER10,epoch INTEGER10,pending INTEGER10
+fence:inode INTEGER11,floor INTEGER12,generation INTEGER10,keep INTEGER10,flags INTEGER10
+meta:id INTEGER01,format INTEGER10,uuid BLOB10,epoch INTEGER10,transactions INTEGER10,digest INTEGER10,state INTEGER10,incomplete INTEGER10,hash INTEGER10
+tag:incarnation INTEGER11,sequence INTEGER12,inode INTEGER13,chunk INTEGER14,version INTEGER10
+)");
+  auto version = (*database)->prepare("PRAGMA user_version");
+  ASSERT_TRUE(*version->step());
+  EXPECT_EQ(version->column_u64(0), 1u);
+}
+
+TEST_F(IndexDbTest, TheDigestIsSummedUpLikeThisForEver) {
+  ASSERT_TRUE(index->create(1).ok());
+  ASSERT_TRUE(index->finish().ok());
+  const auto digest_with = [&](const std::function<void(IndexBatch&)>& add) {
+    const uint64_t before = index->digest();
+    IndexBatch batch;
+    add(batch);
+    EXPECT_TRUE(index->apply(batch).ok());
+    return index->digest() - before;
+  };
+  EXPECT_EQ(digest_with([](IndexBatch& b) { b.add_rows.push_back(row(1, 100)); }),
+            15059912172518198218u);
+  EXPECT_EQ(digest_with([](IndexBatch& b) {
+              b.add_tags.push_back({.tag = {1, 2, 2}, .key = {100, 5}, .version = 1000});
+            }),
+            6274667389224037667u);
+  EXPECT_EQ(digest_with([](IndexBatch& b) {
+              b.add_fences.push_back({.inode = 9,
+                                      .generation = 8,
+                                      .keep_bytes = 7,
+                                      .floor_version = 6,
+                                      .chunk_log2 = 22,
+                                      .unlinked = true});
+            }),
+            14795078825485111257u);
+  EXPECT_EQ(digest_with([](IndexBatch& b) { b.lows.push_back({.incarnation = 1, .low = 2}); }),
+            7260087146878558807u);
 }
 
 TEST_F(IndexDbTest, AFullDriveRefusesATransactionWholeAndTakesItLater) {

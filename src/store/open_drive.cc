@@ -159,7 +159,7 @@ Status load_index(StoreCore& core, DriveUnit& unit, OpenedDrive& opened) {
                     drive.index_db->digest() != log.clean_digest)) {
     return Status(StatusCode::corrupt, "index.db is not the one that was closed");
   }
-  if (drive.index_db->transactions() < log.transactions) {
+  if (drive.index_db->epoch() < log.epoch || drive.index_db->transactions() < log.transactions) {
     return Status(StatusCode::corrupt, "index.db is older than drive.log");
   }
   uint64_t highest_version = 0;

@@ -162,40 +162,35 @@ Task<Status> Recovery::rewrite_log(size_t index, uint64_t watermark, uint64_t tr
   co_return status;
 }
 
-// The new epoch is on every serving drive before its first version is used.
+// The new epoch is on every serving drive before its first version is used. It comes to the index
+// first: an index of an older epoch than the log's has lost its end.
 Task<Status> Recovery::start_epoch() {
+  const uint64_t epoch = core_.versions.epoch();
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     DriveUnit& unit = *core_.drives[i];
     if (!unit.drive.serving()) continue;
     const OpenedDrive& opened = opened_[i];
     Drive* const drive = &unit.drive;
-    Status status;
-    if (opened.rebuild) {
-      // First the old index goes: from here on only a finished rebuild makes one that counts.
-      const uint64_t epoch = core_.versions.epoch();
-      Await creating;
-      drive->run([drive, epoch] { return drive->index_db->create(epoch); }, creating.done());
-      status = co_await creating;
-    }
+    const bool rebuild = opened.rebuild;
+    Await marking;
+    drive->run(
+        [drive, epoch, rebuild] {
+          // The old index goes: from here on only a finished rebuild makes one that counts.
+          return rebuild ? drive->index_db->create(epoch) : drive->index_db->set_epoch(epoch);
+        },
+        marking.done());
+    Status status = co_await marking;
     unit.groups.transactions = drive->index_db->transactions();
     if (status.ok()) {
       status = co_await rewrite_log(i, opened.log.watermark, unit.groups.transactions);
     }
-    if (!status.ok()) {
-      set_aside(i, status);
-      continue;
+    if (status.ok() && opened.fresh) {
+      const uint64_t deployment_id = core_.options.deployment_id;
+      Await finishing;
+      drive->run([drive, deployment_id] { return finish_fresh_drive(*drive, deployment_id); },
+                 finishing.done());
+      status = co_await finishing;
     }
-    const uint64_t epoch = core_.versions.epoch();
-    const uint64_t deployment_id = core_.options.deployment_id;
-    const bool fresh = opened.fresh;
-    Await marking;
-    drive->run(
-        [drive, epoch, deployment_id, fresh]() -> Status {
-          GD2FS_TRY(drive->index_db->set_epoch(epoch));
-          return fresh ? finish_fresh_drive(*drive, deployment_id) : Status();
-        },
-        marking.done());
-    status = co_await marking;
     if (!status.ok()) set_aside(i, status);
   }
   co_return Status();
@@ -213,6 +208,7 @@ Task<Status> Recovery::recover_drive(size_t index) {
   if (opened.fresh || (opened.log.whole && opened.log.clean)) co_return Status();
   FreeScan scan(core_, unit, opened.log.watermark);
   GD2FS_CO_TRY(co_await scan.run());
+  unit.groups.transactions = unit.drive.index_db->transactions();
   if (!scan.index_is_stale()) co_return Status();
   GD2FS_LOG_ERROR("drive {}: committed extents are missing from the index; rebuilding it by scan",
                   unit.drive.path());

@@ -68,6 +68,8 @@ Result<std::unique_ptr<Database>> Database::open(Disk& disk, const std::string& 
 
 Status Database::configure(const DatabaseOptions& options) {
   CHECK(sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr) == SQLITE_OK);
+  CHECK(sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, options.keep_log_on_close ? 1 : 0,
+                          nullptr) == SQLITE_OK);
   // The exclusive lock comes first: only then does the log work without shared memory.
   GD2FS_TRY(exec(
       "PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY;"

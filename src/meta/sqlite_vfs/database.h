@@ -74,6 +74,9 @@ struct DatabaseOptions {
   uint32_t cache_kib = 16 * 1024;
   // Pages in the log after which a commit moves them to the main file.
   uint32_t checkpoint_pages = 1000;
+  // The destructor leaves the log as it is, as a crash would; else it moves it to the main file and
+  // removes it.
+  bool keep_log_on_close = false;
 };
 
 class Database {
