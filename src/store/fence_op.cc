@@ -118,8 +118,6 @@ void FenceOp::on_logged(Completion&) {
 
 void FenceOp::carry_out() {
   if (record_.keep_bytes != UINT64_MAX) core_.index.chunks_of(record_.inode, &chunks_);
-  const uint64_t keep_chunk = record_.keep_bytes / chunk_bytes();
-  std::erase_if(chunks_, [&](const ChunkKey& key) { return key.chunk < keep_chunk; });
   std::sort(chunks_.begin(), chunks_.end());
   drop_some();
 }
@@ -137,62 +135,60 @@ void FenceOp::drop_some() {
       core_.loop.complete(next_turn_, Status());
       return;
     }
-    const ChunkKey key = chunks_.back();
+    cut_ = chunks_.back();
     chunks_.pop_back();
-    if (uint64_t{key.chunk} * chunk_bytes() < record_.keep_bytes) {
-      cut_chunk(key);  // the last one; goes on in on_rewritten()
-      return;
-    }
-    drop_beyond(key, 0);
+    if (cut_chunk()) return;  // goes on in on_rewritten()
   }
   finish(result_);
 }
 
-// Extents wholly beyond go. One that straddles the cut is rewritten up to it, as is the block in
-// which the cut lies.
-void FenceOp::cut_chunk(const ChunkKey& key) {
-  const uint64_t keep = record_.keep_bytes % chunk_bytes();
-  const auto keep_blocks = static_cast<uint32_t>((keep + kBlockBytes - 1) / kBlockBytes);
-  const std::vector<Extent> extents = core_.extents_of(key);
-  const uint32_t cut_block = keep % kBlockBytes != 0 ? keep_blocks - 1 : UINT32_MAX;
+// Carries out every recorded cut of the chunk, not only this fence's: of several that were not (a
+// drive was away), the first to rewrite something lifts it above the floors of all. Extents wholly
+// beyond go. What one that straddles still shows is rewritten: then the answer is true.
+bool FenceOp::cut_chunk() {
+  const std::vector<Extent> extents = core_.extents_of(cut_, &cut_chunk_log2_);
+  const auto keep_bytes = [&](const Extent& extent) {
+    return core_.fences.keep_bytes_in_chunk(cut_, cut_chunk_log2_, extent.version);
+  };
+  cut_extents_.clear();
+  cut_from_block_ = kChunkBlocksMax;
+  for (const Extent& extent : extents) {
+    if (keep_bytes(extent) >= uint64_t{extent.end_block()} * kBlockBytes) continue;
+    cut_extents_.push_back(extent.at);
+    cut_from_block_ =
+        std::min(cut_from_block_, static_cast<uint32_t>(keep_bytes(extent) / kBlockBytes));
+  }
+  if (cut_extents_.empty()) return false;
   uint32_t first = UINT32_MAX;
   uint32_t end = 0;
-  for (const VisibleRun& run : visible_runs(extents, 0, keep_blocks)) {
+  for (const VisibleRun& run : visible_runs(extents, 0, blocks_in_chunk(cut_chunk_log2_))) {
     if (run.extent == VisibleRun::kHole) continue;
     const Extent& extent = extents[static_cast<size_t>(run.extent)];
-    if (extent.version >= record_.floor_version) continue;
-    const uint32_t run_end = run.first_block + run.blocks;
-    if (extent.end_block() > keep_blocks) {
-      first = std::min(first, run.first_block);
-      end = std::max(end, run_end);
-    } else if (run.first_block <= cut_block && cut_block < run_end) {
-      first = std::min(first, cut_block);
-      end = std::max(end, cut_block + 1);
+    const uint64_t keep = keep_bytes(extent);
+    const auto keep_blocks = static_cast<uint32_t>((keep + kBlockBytes - 1) / kBlockBytes);
+    if (keep >= uint64_t{extent.end_block()} * kBlockBytes || run.first_block >= keep_blocks) {
+      continue;
     }
+    first = std::min(first, run.first_block);
+    end = std::max(end, std::min(run.first_block + run.blocks, keep_blocks));
   }
   if (first == UINT32_MAX) {
-    drop_beyond(key, keep_blocks);
-    drop_some();
-    return;
+    drop_what_was_cut();
+    return false;
   }
-  cut_ = key;
   RewriteOp::start(core_,
                    {.why = RewriteOp::Why::fence,
-                    .key = key,
-                    .chunk_log2 = record_.chunk_log2,
+                    .key = cut_,
+                    .chunk_log2 = cut_chunk_log2_,
                     .first_block = first,
-                    .blocks = end - first,
-                    .zero_from = keep},
+                    .blocks = end - first},
                    rewritten_);
+  return true;
 }
 
 void FenceOp::on_rewritten(Completion& done) {
-  const uint64_t keep = record_.keep_bytes % chunk_bytes();
-  const auto keep_blocks = static_cast<uint32_t>((keep + kBlockBytes - 1) / kBlockBytes);
   if (done.status.ok()) {
-    drop_beyond(cut_, keep_blocks);
-    // Cached pages of the cut block still show what was cut off.
-    core_.slab.hide(cut_, static_cast<uint32_t>(keep / kBlockBytes), kChunkBlocksMax);
+    drop_what_was_cut();
   } else if (done.status.is(StatusCode::unavailable)) {
     // Recorded, and nobody can read it meanwhile. Carried out when the drive is opened again.
     parts_out_of_reach_ = true;
@@ -205,17 +201,10 @@ void FenceOp::on_rewritten(Completion& done) {
   drop_some();
 }
 
-// Drops extents of before the fence that reach beyond the blocks kept. Those that straddle have
-// been rewritten: what they show below is shadowed.
-void FenceOp::drop_beyond(const ChunkKey& key, uint32_t keep_blocks) {
-  std::vector<SlotAddress> gone;
-  for (const Extent& extent : core_.extents_of(key)) {
-    if (extent.version < record_.floor_version && extent.end_block() > keep_blocks) {
-      gone.push_back(extent.at);
-    }
-  }
-  core_.slab.hide(key, keep_blocks, kChunkBlocksMax);
-  if (!gone.empty()) core_.drop_extents(key, gone);
+// What those that straddle show below the cut is in the rewritten one.
+void FenceOp::drop_what_was_cut() {
+  core_.slab.hide(cut_, cut_from_block_, kChunkBlocksMax);
+  core_.drop_extents(cut_, cut_extents_);
 }
 
 void FenceOp::finish(const Status& status) {

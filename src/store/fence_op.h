@@ -6,7 +6,7 @@
 //   drop what lies beyond; a chunk that is cut in the middle is rewritten, its rest as zeros
 //
 // Newer writes of the inode wait meanwhile. At start-up the recorded cuts are carried out once more
-// (redo), since a crash may have come in between. Deletes itself. Thread rule: the store's loop.
+// (redo), since a crash may have come in between, or a drive that missed them is back. Deletes itself. Thread rule: the store's loop.
 #pragma once
 
 #include "store/rewrite_op.h"
@@ -31,11 +31,10 @@ class FenceOp final : private OwnedOperation {
   void carry_out();
   void drop_some();
   void on_next_turn(Completion& done);
-  void cut_chunk(const ChunkKey& key);
+  bool cut_chunk();
   void on_rewritten(Completion& done);
-  void drop_beyond(const ChunkKey& key, uint32_t keep_blocks);
+  void drop_what_was_cut();
   void finish(const Status& status);
-  uint64_t chunk_bytes() const { return uint64_t{1} << record_.chunk_log2; }
 
   StoreCore& core_;
   Completion& done_;
@@ -48,7 +47,10 @@ class FenceOp final : private OwnedOperation {
   uint32_t logged_ = 0;
   Completion logged_done_;
   std::vector<ChunkKey> chunks_;  // still to do, from the end
-  ChunkKey cut_;
+  ChunkKey cut_;                  // the one being cut
+  uint8_t cut_chunk_log2_ = kChunkLog2Min;
+  uint32_t cut_from_block_ = 0;  // no cached block from here on shows what the chunk is now
+  std::vector<SlotAddress> cut_extents_;
   Completion next_turn_;
   Completion rewritten_;
   Status result_;

@@ -82,6 +82,13 @@ uint64_t FenceTable::keep_bytes_for(uint64_t inode, uint64_t version) const {
   return keep_bytes;
 }
 
+uint64_t FenceTable::keep_bytes_in_chunk(const ChunkKey& key, uint8_t chunk_log2,
+                                         uint64_t version) const {
+  const uint64_t chunk_at = uint64_t{key.chunk} << chunk_log2;
+  const uint64_t keep_bytes = keep_bytes_for(key.inode, version);
+  return keep_bytes <= chunk_at ? 0 : std::min(keep_bytes - chunk_at, uint64_t{1} << chunk_log2);
+}
+
 std::vector<FenceRecord> FenceTable::cuts(uint64_t inode) const {
   std::vector<FenceRecord> cuts;
   const auto found = inodes_.find(inode);

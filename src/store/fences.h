@@ -42,6 +42,8 @@ class FenceTable {
 
   // The lowest keep_bytes of cuts that apply to this version; UINT64_MAX if none does.
   uint64_t keep_bytes_for(uint64_t inode, uint64_t version) const;
+  // The same within one chunk: 0 .. chunk size.
+  uint64_t keep_bytes_in_chunk(const ChunkKey& key, uint8_t chunk_log2, uint64_t version) const;
   std::vector<FenceRecord> cuts(uint64_t inode) const;  // by floor, ascending
   void records(std::vector<FenceRecord>* out) const;    // all, for a log rewrite
   size_t inodes() const { return inodes_.size(); }

@@ -119,13 +119,25 @@ void RewriteOp::on_run_read(Completion& done) {
   gather();
 }
 
-void RewriteOp::step_gathered() {
-  for (uint32_t block = step_first_; block < step_first_ + step_blocks_; ++block) {
+// The copy gets a version that no recorded cut applies to, so every cut of what it copies is made
+// here: not only the one that asked for it.
+void RewriteOp::zero_what_was_cut(const VisibleRun& run) {
+  if (run.extent == VisibleRun::kHole) return;
+  const Extent& extent = extents_[static_cast<size_t>(run.extent)];
+  const uint64_t keep_bytes =
+      core_.fences.keep_bytes_in_chunk(what_.key, what_.chunk_log2, extent.version);
+  for (uint32_t block = run.first_block; block < run.first_block + run.blocks; ++block) {
     const uint64_t begin = uint64_t{block} * kBlockBytes;
-    if (what_.zero_from < begin + kBlockBytes) {
-      const uint64_t keep = what_.zero_from > begin ? what_.zero_from - begin : 0;
-      std::fill(block_bytes(block) + keep, block_bytes(block) + kBlockBytes, std::byte{0});
-    }
+    if (keep_bytes >= begin + kBlockBytes) continue;
+    const uint64_t keep = keep_bytes > begin ? keep_bytes - begin : 0;
+    std::fill(block_bytes(block) + keep, block_bytes(block) + kBlockBytes, std::byte{0});
+    if (keep == 0) poisoned_[block - what_.first_block] = false;
+  }
+}
+
+void RewriteOp::step_gathered() {
+  for (const VisibleRun& run : runs_) zero_what_was_cut(run);
+  for (uint32_t block = step_first_; block < step_first_ + step_blocks_; ++block) {
     const bool poisoned = poisoned_[block - what_.first_block];
     if (poisoned && what_.why == Why::background) {
       finish(Status(StatusCode::corrupt, "a block is damaged"));

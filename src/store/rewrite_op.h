@@ -1,7 +1,7 @@
 // RewriteOp: writes a block range of a chunk anew as one extent with the same content: because the
-// chunk has too many extents, or because a fence cut into one (then bytes from `zero_from` on
-// become zeros). It streams through a small buffer, so it never waits for slab memory, and writes
-// the descriptor last.
+// chunk has too many extents, or because a fence cut into one (what recorded cuts took from an
+// extent becomes zeros). It streams through a small buffer, so it never waits for slab memory, and
+// writes the descriptor last.
 //
 // A damaged block stays damaged: it gets a checksum that does not match, so that it goes on
 // answering corrupt and is never made up. Deletes itself. Thread rule: the store's loop.
@@ -27,7 +27,6 @@ class RewriteOp final : private OwnedOperation {
     uint8_t chunk_log2 = 0;
     uint32_t first_block = 0;
     uint32_t blocks = 0;
-    uint64_t zero_from = UINT64_MAX;  // in the chunk, bytes
   };
   // done: ok, no_space, unavailable, corrupt (gave up), busy (a fence is running).
   static void start(StoreCore& core, const What& what, Completion& done);
@@ -41,6 +40,7 @@ class RewriteOp final : private OwnedOperation {
   void take_block_run(const VisibleRun& run);
   void on_run_read(Completion& done);
   void step_gathered();
+  void zero_what_was_cut(const VisibleRun& run);
   void on_data_written(Completion& done);
   void write_descriptor();
   void on_descriptor_written(Completion& done);

@@ -156,6 +156,66 @@ TEST(Store, AFenceMakesOlderRequestsStaleAndDropsBytesForGood) {
   EXPECT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 100'001}).ok());
 }
 
+TEST(Store, CutsThatADriveMissedAreAllMadeWhenItIsBack) {
+  TestStore t(14, 2);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(1 * kMiB, 9);
+  for (uint32_t chunk = 0; chunk < 4; ++chunk) {
+    ASSERT_TRUE(t.write({1, chunk}, 0, data, 1).ok());
+    ASSERT_TRUE(t.write({2, chunk}, 0, data, 1).ok());
+  }
+  ASSERT_TRUE(t.close().ok());
+  std::unique_ptr<SimDrive> away = std::move(t.drives[1]);
+  ASSERT_TRUE(t.open().ok());
+  // The first of them has something to write anew, above the floor of the second.
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 100'001}).ok());
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 3, .keep_bytes = 0}).ok());
+  ASSERT_TRUE(t.fence({.inode = 2, .generation = 2, .keep_bytes = 4 * kMiB + 70'000}).ok());
+  ASSERT_TRUE(t.fence({.inode = 2, .generation = 3, .keep_bytes = 4 * kMiB + 500'000}).ok());
+  t.crash();
+  t.drives[1] = std::move(away);
+  for (const bool rebuild : {false, true}) {
+    t.options.rebuild = rebuild;
+    ASSERT_TRUE(t.open().ok());
+    const std::string zeros(data.size(), '\0');
+    for (uint32_t chunk = 0; chunk < 4; ++chunk) {
+      EXPECT_TRUE(t.read({1, chunk}, 0, data.size(), 3) == zeros) << chunk;
+      EXPECT_TRUE(t.read({2, chunk}, 0, data.size(), 3) ==
+                  (chunk == 0   ? data
+                   : chunk == 1 ? data.substr(0, 70'000) + zeros.substr(70'000)
+                                : zeros))
+          << chunk;
+    }
+    t.crash();
+  }
+}
+
+TEST(Store, AnIndexThatLostItsWriteAheadLogLosesNothing) {
+  for (const bool flipped : {false, true}) {
+    TestStore t(15);
+    ASSERT_TRUE(t.open().ok());
+    const std::string data = pattern(100'000, 9);
+    for (uint32_t chunk = 0; chunk < 5; ++chunk) {
+      ASSERT_TRUE(t.write({1, chunk}, 0, std::string(100'000, 'a')).ok());
+      ASSERT_TRUE(t.write({1, chunk}, 0, data).ok());
+    }
+    t.crash();
+    {
+      Loop loop(t.world.clock(), Loop::Waits::never);
+      SimDisk disk(loop, *t.drives[0]);
+      if (flipped) {
+        ASSERT_TRUE(t.drives[0]->flip("index.db-wal", 5000).ok());
+      } else {
+        ASSERT_TRUE(disk.remove("index.db-wal").ok());
+      }
+    }
+    ASSERT_TRUE(t.open().ok());
+    for (uint32_t chunk = 0; chunk < 5; ++chunk) {
+      EXPECT_TRUE(t.read({1, chunk}, 0, data.size()) == data) << chunk;
+    }
+  }
+}
+
 TEST(Store, AFlippedByteOnTheDriveIsCorruptAndNeverHandedOut) {
   TestStore t(6);
   ASSERT_TRUE(t.open().ok());

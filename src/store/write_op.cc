@@ -472,8 +472,13 @@ void StoreWriteState::outcome_unknown() {
 }
 
 void StoreWriteState::on_wiped(Completion& done) {
-  if (!done.status.ok()) outcome_unknown();
-  finish(failure_);
+  if (done.status.ok()) {
+    finish(failure_);
+    return;
+  }
+  // It may be there at the next start: nobody may be told that it did not happen.
+  outcome_unknown();
+  finish(Status(StatusCode::unavailable, "the drive failed during the write"));
 }
 
 void StoreWriteState::publish() {
