@@ -67,6 +67,7 @@ class SimRun::Client {
   int copies_left_ = 0;
   bool acked_ = false;
   bool outcome_unknown_ = false;
+  bool outcome_unknown_before_ = false;
   bool retry_ = false;
   uint64_t version_ = 0;
   bool unresolved_ = false;

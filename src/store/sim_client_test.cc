@@ -1,5 +1,7 @@
 #include "store/sim_client.h"
 
+#include "base/log.h"
+
 namespace gd2fs {
 
 SimRun::Client::Client(SimRun& run, uint64_t incarnation) : run_(run), incarnation_(incarnation) {}
@@ -164,6 +166,8 @@ void SimRun::Client::start_write() {
 void SimRun::Client::send_write() {
   acked_ = outcome_unknown_ = false;
   copies_left_ = copies_;
+  // Sent in an earlier life, and nobody has seen yet what came of it: no answer of now tells.
+  outcome_unknown_before_ = file_->chunks[chunk_].is_under_way(update_.id);
   file_->chunks[chunk_].begin(update_);
   for (int copy = 0; copy < copies_; ++copy) {
     StoreWrite& w = life_->writes[copy];
@@ -213,6 +217,10 @@ void SimRun::Client::on_reserved(int copy) {
 void SimRun::Client::on_committed(int copy) {
   const StoreWrite& w = life_->writes[copy];
   const Status& status = w.done.status;
+  GD2FS_LOG_INFO("{} us: write {} of inode {} chunk {} at {} + {}, generation {}: {}{}, version {}",
+                 run_.t_->world.clock().now_ns() / kUs, update_.id, file_->inode, chunk_,
+                 update_.offset_bytes, update_.length_bytes, generation_, status.to_string(),
+                 w.replayed ? ", replayed" : "", w.version);
   ModelChunk& model = file_->chunks[chunk_];
   if (status.ok()) {
     if (acked_ && w.version != version_) run_.fail("two copies of a request, two versions");
@@ -259,7 +267,7 @@ void SimRun::Client::on_written() {
                             status.is(StatusCode::invalid) || !outcome_unknown_;
   if (not_executed) {
     unresolved_ = false;
-    file_->chunks[chunk_].forget(update_.id);
+    if (!outcome_unknown_before_) file_->chunks[chunk_].forget(update_.id);
     pause();
     return;
   }
@@ -368,6 +376,9 @@ void SimRun::Administrator::send() {
 
 void SimRun::Administrator::on_done(Completion& done) {
   const Status& status = done.status;
+  GD2FS_LOG_INFO("{} us: fence of inode {} to generation {}, keeps {}: {}",
+                 run_.t_->world.clock().now_ns() / kUs, file_->inode, fence_.generation,
+                 fence_.keep_bytes, status.to_string());
   if (status.ok()) {
     each_cut([](ModelChunk& chunk, const ModelUpdate& cut) { chunk.ack(cut); });
     pending_ = false;

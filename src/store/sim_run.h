@@ -22,6 +22,7 @@ struct SimMutation {
   bool ignore_dir_syncs = false;
   bool blind_to_generations = false;
   bool no_tags = false;
+  bool control = false;  // nothing, but the same choices as with a mutation
 };
 
 class SimRun {
@@ -56,6 +57,7 @@ class SimRun {
   bool allowed(const ModelFile& file, uint32_t chunk, uint32_t block, const Status& status) const;
   bool trouble_allows(const Status& status) const;
   ModelFile& new_file();
+  void lie(SimDrive& drive);
   void fail(const std::string& what);
 
   uint64_t seed_;
@@ -78,6 +80,9 @@ class SimRun {
   bool holes_tainted_ = false;
   bool descriptor_flipped_ = false;
   bool some_drive_missing_ = false;
+  bool drives_met_ = false;
+  bool lies_from_the_beginning_ = false;
+  size_t away_ = 0;  // the drive that goes missing
   bool rebuilt_ = false;
   std::set<uint64_t> settled_applied_;  // of what was under way when the last life ended
   std::set<uint64_t> settled_dropped_;

@@ -33,11 +33,12 @@ void SimRun::draw_profile() {
              : draw < 82 ? Trouble::hang
              : draw < 90 ? Trouble::io_errors
                          : Trouble::missing_drive;
-  const bool plain = !mutation_.ignore_syncs_of.empty() || mutation_.ignore_dir_syncs ||
-                     mutation_.blind_to_generations || mutation_.no_tags;
-  if (plain) trouble_ = Trouble::none;
+  const bool mutated = !mutation_.ignore_syncs_of.empty() || mutation_.ignore_dir_syncs ||
+                       mutation_.blind_to_generations || mutation_.no_tags || mutation_.control;
+  if (mutated) trouble_ = Trouble::none;
   size_t drives = random_.chance(1, 4) ? 2 : 1;
   if (trouble_ == Trouble::missing_drive) drives = 2 + random_.below(2);
+  away_ = random_.below(drives);
   SimDriveOptions options;
   options.direct_tear_bytes = random_.chance(1, 2) ? 512 : 4096;
   if (trouble_ == Trouble::full) options.capacity_bytes = (3 + random_.below(6)) * kMiB;
@@ -57,12 +58,16 @@ void SimRun::draw_profile() {
   if (random_.chance(4, 5)) administrator_ = std::make_unique<Administrator>(*this);
   const size_t files = 1 + random_.below(3);
   for (size_t i = 0; i < files; ++i) new_file();
+  lies_from_the_beginning_ = random_.chance(1, 2);
   for (const auto& drive : t_->drives) {
-    if (!mutation_.ignore_syncs_of.empty()) {
-      drive->ignore_syncs(mutation_.ignore_syncs_of, 0, UINT64_MAX);
-    }
+    if (lies_from_the_beginning_) lie(*drive);
     drive->ignore_dir_syncs(mutation_.ignore_dir_syncs);
   }
+}
+
+void SimRun::lie(SimDrive& drive) {
+  if (mutation_.ignore_syncs_of.empty()) return;
+  drive.ignore_syncs(mutation_.ignore_syncs_of, 0, UINT64_MAX);
 }
 
 ModelFile& SimRun::new_file() {
@@ -122,11 +127,15 @@ bool SimRun::open() {
   probe_loops_.clear();
   some_drive_missing_ = false;
   std::vector<std::unique_ptr<SimDrive>> taken(t_->drives.size());
-  if (trouble_ == Trouble::missing_drive && random_.chance(1, 2)) {
-    const size_t away = random_.below(t_->drives.size());
-    taken[away] = std::move(t_->drives[away]);
+  // Always the same one, once it has been with the others: what drives that are away by turns do
+  // not know of each other nobody can tell.
+  if (trouble_ == Trouble::missing_drive && drives_met_ && random_.chance(1, 2)) {
+    taken[away_] = std::move(t_->drives[away_]);
     some_drive_missing_ = true;
   }
+  GD2FS_LOG_INFO("{} us: the store opens{}{}", t_->world.clock().now_ns() / kUs,
+                 some_drive_missing_ ? ", a drive is away" : "",
+                 t_->options.rebuild ? ", rebuild asked for" : "");
   const Status status = t_->open();
   for (size_t i = 0; i < taken.size(); ++i) {
     if (taken[i] != nullptr) t_->drives[i] = std::move(taken[i]);
@@ -136,6 +145,7 @@ bool SimRun::open() {
     probes_.push_back(std::make_unique<SimDisk>(*probe_loops_.back(), *drive));
   }
   if (!status.ok()) fail("open: " + status.to_string());
+  drives_met_ = drives_met_ || status.ok();
   return status.ok();
 }
 
@@ -172,8 +182,15 @@ void SimRun::live() {
   const uint64_t hang_at_ns = t_->world.clock().now_ns() + random_.below(life_ns);
   bool hung = trouble_ != Trouble::hang || random_.chance(1, 3);
   const uint64_t end_ns = t_->world.clock().now_ns() + life_ns;
+  // A drive that kept nothing since long is easily found out; the last moments are not.
+  const uint64_t lie_at_ns = end_ns - random_.below(std::min(life_ns, 8 * kMs));
+  bool lying = lies_from_the_beginning_;
   while (t_->world.clock().now_ns() < end_ns && error_.empty() && !crashed()) {
     t_->world.run_for_ns(100 * kUs);
+    if (!lying && t_->world.clock().now_ns() >= lie_at_ns) {
+      lying = true;
+      for (const auto& drive : t_->drives) lie(*drive);
+    }
     if (!hung && t_->world.clock().now_ns() >= hang_at_ns) {
       hung = true;
       t_->drives[random_.below(t_->drives.size())]->hang();
@@ -206,8 +223,13 @@ void SimRun::end_life() {
     }
     if (trouble_ == Trouble::flips) flip_bytes();
   }
-  for (const auto& drive : t_->drives) drive->set_faults({});
+  for (const auto& drive : t_->drives) {
+    drive->set_faults({});
+    if (!lies_from_the_beginning_) drive->ignore_syncs("", 0, 0);
+  }
   const bool power_fails = random_.chance(2, 3);
+  GD2FS_LOG_INFO("{} us: the life ends: {}{}", t_->world.clock().now_ns() / kUs,
+                 peaceful ? "in peace, " : "", power_fails ? "power fails" : "killed");
   for (const auto& drive : t_->drives) {
     if (power_fails) {
       drive->crash();
@@ -283,6 +305,7 @@ void SimRun::flip_bytes() {
       if (!parse_data_file_name(name, &slot_class, &number)) continue;
       auto file = disk.open("data/" + name, OpenMode::existing, OpenKind::direct);
       const uint64_t size_bytes = *(*file)->size_bytes();
+      if (size_bytes < slot_offset(slot_class, 1)) continue;  // it was never finished
       const uint64_t slots = (size_bytes - kHeaderBytes) / class_slot_bytes(slot_class);
       const auto slot = static_cast<uint32_t>(random_.below(slots));
       if (!slots_hit.insert(name + std::to_string(slot)).second) continue;
@@ -367,7 +390,7 @@ void SimRun::check_chunk(ModelFile& file, uint32_t chunk, bool settle) {
   const Seen seen = look(file, chunk);
   if (!error_.empty() || crashed()) return;
   ModelChunk::Settled settled;
-  // While a drive is away nothing can be settled: an update may be on it.
+  // What could not be read can still tell later.
   ModelChunk attempt = model;
   if (!attempt.settle(seen, &settled)) {
     std::string text = "after a restart inode " + std::to_string(file.inode) + " chunk " +
@@ -376,9 +399,7 @@ void SimRun::check_chunk(ModelFile& file, uint32_t chunk, bool settle) {
       text += " block " + std::to_string(block) + ": write " + who_wrote(seen.bytes, block) +
               ", not " + who_wrote(model.acked(), block) + ";";
     }
-    for (const ModelUpdate& update : model.under_way()) {
-      text += " under way: " + std::to_string(update.id) + (update.cut ? " (cut)" : "");
-    }
+    text += " under way:" + model.under_way_text();
     fail(text);
     return;
   }
