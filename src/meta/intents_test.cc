@@ -64,7 +64,7 @@ TEST_P(Sizes, truncate_says_what_the_servers_must_drop) {
   struct Case {
     uint64_t old_size, new_size, keep;
   };
-  for (const Case& c : {Case{1000, 400, 400}, {1000, 0, 0}, {1000, 5000, 1000}, {0, 0, 0}}) {
+  for (const Case& c : {Case{1000, 400, 400}, {1000, 0, 0}, {1000, 5000, 5000}, {0, 0, 0}}) {
     ASSERT_EQ(create("/f", c.old_size), 0);
     const InodeInfo before = lookup("/f").value();
     auto cut = wait(names().truncate(cluster_, "/f", c.new_size, tag())).value();
@@ -174,6 +174,16 @@ TEST_P(Holds, a_replaced_name_is_held_until_both_intents_are_settled) {
     EXPECT_EQ(list("/"), "b ");
     ASSERT_EQ(create("/a", 1), 0);
   }
+}
+
+TEST_P(Holds, a_directory_that_another_one_replaces_is_listed_all_the_time) {
+  ASSERT_EQ(mkdir("/a"), 0);
+  ASSERT_EQ(mkdir("/b"), 0);
+  auto moved = wait(names().rename(cluster_, "/a", "/b", tag())).value();
+  ASSERT_FALSE(moved.intents.empty());
+  EXPECT_EQ(list("/"), "a/ b/ ");
+  ASSERT_TRUE(wait(names().finish_intents(moved.intents)).ok());
+  EXPECT_EQ(list("/"), "b/ ");
 }
 
 TEST_P(Holds, all_names_below_a_renamed_directory_are_held) {

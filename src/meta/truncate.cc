@@ -1,7 +1,7 @@
-// truncate: a new size, shorter or longer. The servers drop what lies behind the shorter of the two
-// before anyone may use the new generation: what was cut off, and what a write that never completed
-// may have left behind the old end.
-#include <algorithm>
+// truncate: a new size, shorter or longer. The servers drop what lies behind it before anyone may
+// use the new generation. What lies between the old end and a new one further out stays: it is of
+// writes whose bytes are durable and whose size is still to come, and which will be acknowledged as
+// ordered before the truncate.
 #include <cerrno>
 
 #include "meta/fences.h"
@@ -48,8 +48,7 @@ class Truncate final : public Mutation {
     UsageDelta delta{.size_bytes = size_bytes - static_cast<int64_t>(record.size_bytes),
                      .reserved_bytes = size_bytes - static_cast<int64_t>(record.reserved_bytes)};
     GD2FS_CO_TRY(co_await charge(tx, delta));
-    const Intent intent =
-        raise_generation(there->inode, record, std::min(record.size_bytes, size_bytes_));
+    const Intent intent = raise_generation(there->inode, record, size_bytes_);
     record.size_bytes = size_bytes_;
     record.reserved_bytes = size_bytes_;
     record.mtime_us = now_us();
