@@ -14,9 +14,16 @@ namespace {
 
 // Inodes asked for in one trip: as long as one takes, commits wait.
 constexpr size_t kInodesPerTrip = 128;
+// A name whose inode has gone may have got another one meanwhile: look again, so often.
+constexpr int kLooksMax = 4;
 
-Task<Result<DirectoryPage>> read_names(MetaTransaction& tx, uint16_t cluster, const Path& path,
-                                       const std::string& after, size_t limit) {
+struct Names {
+  DirectoryPage page;
+  std::vector<bool> held;
+};
+
+Task<Result<Names>> read_names(MetaTransaction& tx, uint16_t cluster, const Path& path,
+                               const std::string& after, size_t limit) {
   GD2FS_CO_ASSIGN([[maybe_unused]] const ClusterRecord there, co_await read_cluster(tx, cluster));
   GD2FS_CO_ASSIGN(const DentryRecord directory, co_await walk_to(tx, cluster, path));
   if (directory.type != FileType::directory) {
@@ -27,7 +34,8 @@ Task<Result<DirectoryPage>> read_names(MetaTransaction& tx, uint16_t cluster, co
   GD2FS_CO_ASSIGN(
       const auto found,
       co_await tx.scan(std::move(begin), dentry_key(directory.inode + 1, ""), limit + 1));
-  DirectoryPage page;
+  Names names;
+  DirectoryPage& page = names.page;
   page.more = found.size() > limit;
   for (const KeyValue& kv : found) {
     if (page.entries.size() == limit) break;
@@ -38,13 +46,14 @@ Task<Result<DirectoryPage>> read_names(MetaTransaction& tx, uint16_t cluster, co
     page.entries.push_back({.name = std::move(key.name),
                             .type = held ? record.was_type : record.type,
                             .inode = held ? record.was_inode : record.inode});
+    names.held.push_back(held);
   }
-  co_return page;
+  co_return names;
 }
 
-// Sizes of entries [begin, end); inode 0 marks what is not to be shown.
-Task<Status> read_sizes(MetaTransaction& tx, std::vector<DirectoryEntry>* entries, size_t begin,
-                        size_t end) {
+// Sizes of entries [begin, end); inode 0 marks what has gone.
+Task<Status> read_sizes(MetaTransaction& tx, Names* names, size_t begin, size_t end) {
+  std::vector<DirectoryEntry>* entries = &names->page.entries;
   std::vector<std::string> keys;
   for (size_t i = begin; i < end; ++i) keys.push_back(inode_key((*entries)[i].inode));
   GD2FS_CO_ASSIGN(const auto values, co_await tx.get_many(keys));
@@ -52,7 +61,9 @@ Task<Status> read_sizes(MetaTransaction& tx, std::vector<DirectoryEntry>* entrie
     DirectoryEntry& entry = (*entries)[i];
     const auto& value = values[i - begin];
     if (!value) {
-      entry.inode = 0;
+      // A directory that another one replaces has gone already, but still has its name.
+      const bool shown = names->held[i] && entry.type == FileType::directory;
+      if (!shown) entry.inode = 0;
       continue;
     }
     GD2FS_CO_ASSIGN(const InodeRecord record, InodeRecord::decode(keys[i - begin], *value));
@@ -64,15 +75,21 @@ Task<Status> read_sizes(MetaTransaction& tx, std::vector<DirectoryEntry>* entrie
 
 Task<Result<DirectoryPage>> read_page(MetaStore* store, uint16_t cluster, const Path& path,
                                       std::string after, size_t limit) {
-  GD2FS_CO_ASSIGN(DirectoryPage page, co_await read_again(*store, [&](MetaTransaction& tx) {
-                    return read_names(tx, cluster, path, after, limit);
-                  }));
-  for (size_t at = 0; at < page.entries.size(); at += kInodesPerTrip) {
-    const size_t end = std::min(at + kInodesPerTrip, page.entries.size());
-    GD2FS_CO_TRY(co_await read_again(
-        *store, [&](MetaTransaction& tx) { return read_sizes(tx, &page.entries, at, end); }));
+  for (int look = 1;; ++look) {
+    GD2FS_CO_ASSIGN(Names names, co_await read_again(*store, [&](MetaTransaction& tx) {
+                      return read_names(tx, cluster, path, after, limit);
+                    }));
+    const size_t count = names.page.entries.size();
+    for (size_t at = 0; at < count; at += kInodesPerTrip) {
+      const size_t end = std::min(at + kInodesPerTrip, count);
+      GD2FS_CO_TRY(co_await read_again(
+          *store, [&](MetaTransaction& tx) { return read_sizes(tx, &names, at, end); }));
+    }
+    const auto gone = [](const DirectoryEntry& entry) { return entry.inode == 0; };
+    if (look == kLooksMax || std::ranges::none_of(names.page.entries, gone)) {
+      co_return std::move(names.page);
+    }
   }
-  co_return page;
 }
 
 }  // namespace
