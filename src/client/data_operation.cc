@@ -105,8 +105,13 @@ void DataOperation::stop() {
 void DataOperation::start() {
   born_ = client_.resolver().asked();
   layout_ = client_.layouts().find(request_.path, write_, client_.loop().now_ns());
-  if (layout_ != nullptr) return begin();
-  resolve(false, born_);
+  if (layout_ == nullptr) return resolve(false, born_);
+  begin_with_layout();
+}
+
+void DataOperation::begin_with_layout() {
+  request_.facts.inode = layout_->inode;
+  begin();
 }
 
 void DataOperation::resolve(bool fresh, uint64_t after) {
@@ -129,7 +134,7 @@ void DataOperation::on_resolved(Completion&) {
   if (layout_->type != FileType::file) {
     return fail(Status(StatusCode::invalid, "is a directory", EISDIR), Origin::controller);
   }
-  begin();
+  begin_with_layout();
 }
 
 void DataOperation::resolve_after_stale() {

@@ -84,6 +84,7 @@ class DataOperation : public Operation {
   std::deque<std::unique_ptr<Batch>> parked_;  // to be sent again with the next layout
 
  private:
+  void begin_with_layout();
   void on_resolved(Completion&);
   void on_batch_done(Batch& batch);
   void on_pause(Completion&);

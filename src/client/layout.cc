@@ -45,14 +45,37 @@ LayoutRef LayoutCache::find(std::string_view path, bool write, uint64_t now_ns) 
   return layout;
 }
 
-LayoutRef LayoutCache::put(std::string_view path, Layout layout) {
+// An answer that a later question's overtook tells nothing new, but a writer needs its right.
+LayoutRef LayoutCache::overtaken(const LayoutRef& known, Layout layout) {
+  if (!layout.may_write || known->may_write) return known;
+  if (known->inode != layout.inode || known->generation != layout.generation) {
+    // Old already: the servers will say so.
+    return std::make_shared<Layout>(std::move(layout));
+  }
+  known->may_write = true;
+  known->capability = std::move(layout.capability);
+  known->capability_number = layout.capability_number;
+  known->expires_ns = layout.expires_ns;
+  return known;
+}
+
+LayoutRef LayoutCache::put(std::string_view path, Layout layout, uint64_t now_ns) {
   layout.capability_number = ++last_capability_;
   const auto found = by_path_.find(path);
   if (found != by_path_.end()) {
     LayoutRef& known = found->second->layout;
     by_use_.splice(by_use_.end(), by_use_, found->second);
-    if (known->asked > layout.asked) return known;  // an answer that was overtaken
-    if (known->inode == layout.inode) {
+    if (known->asked > layout.asked) return overtaken(known, std::move(layout));
+    const bool demotes = known->may_write && !layout.may_write;
+    const bool keeps = demotes && known->generation == layout.generation &&
+                       known->inode == layout.inode && now_ns < known->expires_ns;
+    if (keeps) {
+      layout.may_write = true;
+      layout.capability = known->capability;
+      layout.capability_number = known->capability_number;
+      layout.expires_ns = known->expires_ns;
+    }
+    if (known->inode == layout.inode && (!demotes || keeps)) {
       // Sizes and reservations only grow within a generation; an answer may have crossed a
       // set_size.
       if (known->generation == layout.generation) {

@@ -51,8 +51,10 @@ class LayoutCache {
 
   // nullptr if there is none that is good for this use now.
   LayoutRef find(std::string_view path, bool write, uint64_t now_ns);
-  // Merges a newer answer: the same inode is updated in place, so that all who hold it see it.
-  LayoutRef put(std::string_view path, Layout layout);
+  // Merges a newer answer: the same inode is updated in place, so that all who hold it see it. An
+  // answer to a reader never takes the right to write from who holds it: of the same generation it
+  // brings facts but no capability while the one to write is good; of another one it stands beside.
+  LayoutRef put(std::string_view path, Layout layout, uint64_t now_ns);
   void forget(std::string_view path);
   // The path and everything below it: after a rename.
   void forget_tree(std::string_view path);
@@ -65,6 +67,7 @@ class LayoutCache {
   };
   using Order = std::list<Entry>;
   void erase(Order::iterator at);
+  static LayoutRef overtaken(const LayoutRef& known, Layout layout);
 
   Order by_use_;                                                   // longest unused first
   std::unordered_map<std::string_view, Order::iterator> by_path_;  // keys live in the entries

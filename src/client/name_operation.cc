@@ -108,7 +108,7 @@ Status NameOperation::take_info(const msg::FileInfo* info) {
   GD2FS_ASSIGN(Layout layout, layout_from(info, true, client_.loop().now_ns(), asked_));
   set_facts(layout, &request_.facts);
   if (layout.type == FileType::file && !layout.capability.empty()) {
-    client_.layouts().put(request_.path, std::move(layout));
+    client_.layouts().put(request_.path, std::move(layout), client_.loop().now_ns());
   }
   return {};
 }

@@ -60,7 +60,7 @@ struct Request {
   Status status;
   Origin origin = Origin::none;
   uint64_t value = 0;  // bytes moved, or entries filled
-  FileFacts facts;     // stat, create, truncate
+  FileFacts facts;     // stat, create, truncate; of read and write the inode only
   std::vector<DirectoryEntry> entries;
 
  private:

@@ -72,7 +72,7 @@ void Resolver::answer(Question& question) {
             ? fail(StatusCode::io, "the controller's answer is malformed")
             : layout_from(reply->info(), question.write, loop_.now_ns(), question.number);
     if (info.has_value()) {
-      layout = cache_.put(question.path, std::move(*info));
+      layout = cache_.put(question.path, std::move(*info), loop_.now_ns());
     } else {
       outcome = info.error();
     }
