@@ -16,7 +16,7 @@ export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
 export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
-all_steps=(setup format layers build unit abi python processes model)
+all_steps=(setup format layers build unit sim abi python processes model)
 # Not part of the default run yet: docs/roadmap.md says what each of them still lacks.
 later_steps=(clang tidy tsan fuzz)
 quick_steps=(setup format layers build unit abi python)
@@ -36,6 +36,7 @@ step_format() { sources | xargs clang-format-19 --dry-run -Werror; }
 step_layers() { python3 tools/check_layers.py; }
 step_build() { tools/build.sh; }
 step_unit() { run_ctest build -L unit; }
+step_sim() { run_ctest build -L sim; }
 step_abi() { run_ctest build -L abi; }
 step_python() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/python; }
 step_processes() {

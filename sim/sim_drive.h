@@ -104,6 +104,8 @@ class SimDrive {
   const std::string& name() const { return name_; }
   const SimDriveCounters& counters() const { return counters_; }
   bool hung() const { return hung_; }
+  // Grows whenever the processes that use the drive die, by crash_after_changes() too.
+  uint64_t lives() const { return generation_; }
   uint64_t used_bytes() const { return pages_->charged_sectors * kSimSectorBytes; }
 
  private:

@@ -6,8 +6,24 @@ Client::Client(SimWorld& world, SimNetwork& network, std::string node,
                client::ClientOptions options)
     : Process(world, network, node),
       world_(world),
+      network_(network),
       client_(std::make_unique<client::Client>(loop, fabric, world.random().fork(),
                                                std::move(options))) {}
+
+void Client::kill() {
+  if (client_ == nullptr) return;
+  network_.kill(node());
+  stop();
+  // The library's own end wants its requests to have ended. With the network gone nobody learns of
+  // it; the owner of the requests takes no notice of what completes from here on.
+  client_->cancel_if([](const client::Request&) { return true; }, Status(StatusCode::canceled),
+                     client::Origin::ctx);
+  for (int turn = 0; client_->active() > 0; ++turn) {
+    CHECK(turn < kTurnsToEndMax);
+    loop.run_ready();
+  }
+  client_.reset();
+}
 
 Status Client::connect() {
   struct Flag {

@@ -23,12 +23,17 @@ struct Call {
 
 class Client : public Process {
  public:
+  static constexpr int kTurnsToEndMax = 1000;
+
   Client(SimWorld& world, SimNetwork& network, std::string node, client::ClientOptions options);
 
   const std::string& node() const { return fabric.node(); }
   client::Client& client() { return *client_; }
   // Learns the cluster's map; once, before the first request.
   Status connect();
+
+  // SIGKILL: no request that is open ends, but none touches its memory any more.
+  void kill();
 
   // --- one thing at a time: they run the world until the request has ended ---
   Status create(const std::string& path, uint64_t size_bytes = 0);
@@ -50,6 +55,7 @@ class Client : public Process {
 
  private:
   SimWorld& world_;
+  SimNetwork& network_;
   std::unique_ptr<client::Client> client_;
 };
 

@@ -1,5 +1,7 @@
 #include "sim/cluster/cluster.h"
 
+#include <algorithm>
+
 #include "wire/token.h"
 
 namespace gd2fs::sim {
@@ -32,7 +34,9 @@ struct Cluster::ControllerProcess : Process {
   Cluster& cluster;
   SimDisk disk;
   InlineWorker worker;
+  const uint64_t drive_life;
   std::unique_ptr<SqliteMetaStore> store;
+  std::unique_ptr<MetaStore> mutant;
   std::unique_ptr<controller::Controller> controller;
   bool ended = false;
   TaskGroup tasks;  // destroyed before what they touch
@@ -41,6 +45,7 @@ struct Cluster::ControllerProcess : Process {
       : Process(owner.world_, owner.network_, "controller"),
         cluster(owner),
         disk(loop, owner.meta_drive_),
+        drive_life(owner.meta_drive_.lives()),
         tasks(loop) {
     tasks.spawn(open());
   }
@@ -50,7 +55,7 @@ struct Cluster::ControllerProcess : Process {
     meta.file.new_deployment_id = kDeployment;
     auto opened = co_await SqliteMetaStore::open(loop, disk, worker, meta);
     if (!opened.has_value()) {
-      cluster.fail(opened.error().with("open metadata"));
+      cluster.fail_controller(opened.error().with("open metadata"));
       co_return;
     }
     store = std::move(*opened);
@@ -61,25 +66,39 @@ struct Cluster::ControllerProcess : Process {
     options.deployment_secret = cluster.secret_;
     Cluster* owner = &cluster;
     options.make_secret = [owner](Bytes out) { owner->world_.random().fill(out); };
-    auto made = co_await controller::Controller::open(loop, *store, fabric, std::move(options));
+    if (cluster.options_.mutate_meta) mutant = cluster.options_.mutate_meta(*store);
+    auto made = co_await controller::Controller::open(loop, metadata(), fabric, std::move(options));
     if (!made.has_value()) {
-      cluster.fail(made.error().with("open controller"));
+      cluster.fail_controller(made.error().with("open controller"));
       co_return;
     }
     auto first = co_await (*made)->create_cluster(kName);
     if (!first.has_value()) {
-      cluster.fail(first.error().with("create cluster"));
+      cluster.fail_controller(first.error().with("create cluster"));
       co_return;
+    }
+    ClusterPolicy policy = first->policy;
+    policy.chunk_log2 = cluster.options_.chunk_log2;
+    if (policy != first->policy) {
+      const MutationTag tag{cluster.world_.random().next() | 1, 1, 1};
+      auto changed = co_await (*made)->names().set_policy(kName, policy, tag);
+      if (!changed.has_value()) {
+        cluster.fail_controller(changed.error().with("set policy"));
+        co_return;
+      }
     }
     controller = std::move(*made);
   }
 
+  MetaStore& metadata() { return mutant != nullptr ? *mutant : *store; }
+
   Task<void> end() {
     if (controller != nullptr) co_await controller->stop();
     controller.reset();
+    mutant.reset();
     if (store != nullptr) {
       const Status closed = co_await store->close();
-      if (!closed.ok()) cluster.fail(closed.with("close metadata"));
+      if (!closed.ok()) cluster.fail_controller(closed.with("close metadata"));
     }
     ended = true;
   }
@@ -89,13 +108,16 @@ struct Cluster::ControllerProcess : Process {
 
 struct Cluster::ServerProcess : Process {
   Cluster& cluster;
+  std::vector<uint64_t> drive_lives;
   std::unique_ptr<Store> store;
+  std::unique_ptr<Store> mutant;
   std::unique_ptr<server::Server> server;
   bool ended = false;
   TaskGroup tasks;
 
   explicit ServerProcess(Cluster& owner)
       : Process(owner.world_, owner.network_, "server"), cluster(owner), tasks(loop) {
+    for (const auto& drive : cluster.data_drives_) drive_lives.push_back(drive->lives());
     tasks.spawn(open());
   }
 
@@ -110,7 +132,7 @@ struct Cluster::ServerProcess : Process {
     auto opened = co_await Store::open(loop, std::move(drives), plain_arena_source(), store_options,
                                        random.fork());
     if (!opened.has_value()) {
-      cluster.fail(opened.error().with("open store"));
+      cluster.fail_server(opened.error().with("open store"));
       co_return;
     }
     store = std::move(*opened);
@@ -120,7 +142,9 @@ struct Cluster::ServerProcess : Process {
     options.deployment_secret = cluster.secret_;
     options.controllers = {kControllerAddress};
     options.listen = {kServerAddress};
-    server = std::make_unique<server::Server>(loop, *store, fabric, random.fork(), options);
+    if (cluster.options_.mutate_store) mutant = cluster.options_.mutate_store(*store);
+    Store& used = mutant != nullptr ? *mutant : *store;
+    server = std::make_unique<server::Server>(loop, used, fabric, random.fork(), options);
     server->start();
   }
 
@@ -128,7 +152,7 @@ struct Cluster::ServerProcess : Process {
     if (server != nullptr) co_await server->stop();
     if (store != nullptr) {
       const Status closed = co_await store->close();
-      if (!closed.ok()) cluster.fail(closed.with("close store"));
+      if (!closed.ok()) cluster.fail_server(closed.with("close store"));
     }
     server.reset();
     ended = true;
@@ -155,8 +179,17 @@ Cluster::~Cluster() {
   if (controller_ != nullptr) crash_controller(Crash::kill);
 }
 
-void Cluster::fail(const Status& why) {
-  if (failure_.ok()) failure_ = why;
+void Cluster::fail_controller(const Status& why) {
+  if (failure_.ok() && !controller_lost()) failure_ = why;
+}
+
+void Cluster::fail_server(const Status& why) {
+  const auto hangs = [](const auto& drive) { return drive->hung(); };
+  if (std::ranges::any_of(data_drives_, hangs)) {
+    server_gave_up_ = true;
+  } else if (failure_.ok() && !server_lost()) {
+    failure_ = why;
+  }
 }
 
 bool Cluster::start() {
@@ -182,6 +215,7 @@ void Cluster::start_controller() {
 
 void Cluster::start_server() {
   CHECK(server_ == nullptr);
+  server_gave_up_ = false;
   server_ = std::make_unique<ServerProcess>(*this);
 }
 
@@ -235,21 +269,43 @@ Store* Cluster::store() {
   return server_ == nullptr ? nullptr : server_->store.get();
 }
 
+MetaStore* Cluster::meta() {
+  return controller() == nullptr ? nullptr : &controller_->metadata();
+}
+
+bool Cluster::controller_lost() const {
+  return controller_ != nullptr && controller_->drive_life != meta_drive_.lives();
+}
+
+bool Cluster::server_lost() const {
+  if (server_ == nullptr) return false;
+  if (server_gave_up_) return true;
+  for (size_t i = 0; i < data_drives_.size(); ++i) {
+    if (server_->drive_lives[i] != data_drives_[i]->lives()) return true;
+  }
+  return false;
+}
+
 std::string Cluster::token_secret() {
   CHECK(controller() != nullptr);
   return controller()->clusters().keys(kName).at(0);
 }
 
-Client& Cluster::add_client(uint64_t timeout_ns) {
+client::ClientOptions Cluster::client_options(const std::string& secret, uint64_t timeout_ns) {
   client::ClientOptions options;
   options.controllers = {kControllerAddress};
   options.locals = {client::LocalAddress{}};
   options.cluster = kName;
-  options.key = token_secret();
+  options.key = secret;
   options.lanes = 2;
   options.timeout_ns = timeout_ns;
+  return options;
+}
+
+Client& Cluster::add_client(uint64_t timeout_ns) {
   const std::string node = "client" + std::to_string(clients_.size());
-  clients_.push_back(std::make_unique<Client>(world_, network_, node, options));
+  clients_.push_back(
+      std::make_unique<Client>(world_, network_, node, client_options(token_secret(), timeout_ns)));
   return *clients_.back();
 }
 

@@ -14,6 +14,7 @@
 // from the seed. One thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +43,11 @@ struct ClusterOptions {
   StoreOptions store = small_store();
   server::ServerOptions server = small_server();
   controller::ControllerOptions controller;
+  uint8_t chunk_log2 = kChunkLog2Default;  // of kName's files
+  // Mutations, to show that a checker notices: what the server and the controller get instead of
+  // the store that they would have used. May hold a reference to the real one, which outlives it.
+  std::function<std::unique_ptr<Store>(Store&)> mutate_store;
+  std::function<std::unique_ptr<MetaStore>(MetaStore&)> mutate_meta;
 
   static StoreOptions small_store();
   static server::ServerOptions small_server();
@@ -80,6 +86,10 @@ class Cluster {
   // SIGTERM: waits until it has ended.
   void end_controller();
   void end_server();
+  // A drive that its process uses has lost its power by itself (crash_after_changes()), or the
+  // process could not start for a drive that hangs: it is as good as dead, and wants crash_*().
+  bool controller_lost() const;
+  bool server_lost() const;
   bool controller_runs() const { return controller_ != nullptr; }
   bool server_runs() const { return server_ != nullptr; }
   Process* controller_process();  // null if it does not run
@@ -88,9 +98,12 @@ class Cluster {
   controller::Controller* controller();
   server::Server* server();
   Store* store();
+  MetaStore* meta();
 
   // The secret of kName's token.
   std::string token_secret();
+  // Of a client of kName.
+  static client::ClientOptions client_options(const std::string& secret, uint64_t timeout_ns);
   // A client process of kName.
   Client& add_client(uint64_t timeout_ns = 30 * kSecond);
   std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
@@ -98,7 +111,8 @@ class Cluster {
  private:
   struct ControllerProcess;
   struct ServerProcess;
-  void fail(const Status& why);
+  void fail_controller(const Status& why);
+  void fail_server(const Status& why);
 
   ClusterOptions options_;
   SimWorld world_;
@@ -110,6 +124,7 @@ class Cluster {
   std::vector<std::unique_ptr<Client>> clients_;
   std::string secret_ = std::string(32, 's');
   Status failure_;
+  bool server_gave_up_ = false;
 };
 
 }  // namespace gd2fs::sim

@@ -1,0 +1,56 @@
+// Application: one simulated client process: the real client, and a few callers, each of which asks
+// for one thing after another and writes down what it is told. One thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/cluster/cluster.h"
+#include "sim/seeds/history.h"
+#include "sim/seeds/workload.h"
+
+namespace gd2fs::sim {
+
+class Application {
+ public:
+  // Everything outlives it. `node` is its name in the network.
+  Application(Cluster& cluster, History& history, uint32_t number, const std::string& secret,
+              uint64_t timeout_ns);
+  ~Application();  // as kill()
+  Application(const Application&) = delete;
+  Application& operator=(const Application&) = delete;
+
+  // Connects, however long that takes; then so many callers take requests from the workload while
+  // *left > 0, which each of them lowers.
+  void begin(Workload& workload, size_t callers, uint64_t* left);
+  // Connected, and all callers have ended.
+  bool idle() const;
+  bool connected() const { return connected_; }
+  // SIGKILL: open requests never get an answer.
+  void kill();
+  // One request, for which the world runs; false if it has not ended within the limit.
+  const Record* run(Record asked, uint64_t limit_ns);
+
+  Client& process() { return client_; }
+  const std::string& node() const { return client_.node(); }
+
+ private:
+  struct Caller;
+  void connect();
+  void on_connected(Completion& done);
+
+  Cluster& cluster_;
+  History& history_;
+  const uint32_t number_;
+  Client client_;
+  Completion connect_done_;
+  bool connected_ = false;
+  bool dead_ = false;
+  Workload* workload_ = nullptr;
+  uint64_t* left_ = nullptr;
+  size_t callers_wanted_ = 0;
+  std::vector<std::unique_ptr<Caller>> callers_;
+};
+
+}  // namespace gd2fs::sim

@@ -1,0 +1,174 @@
+// Linearizer: is there an order of operations that a sequential model allows, in which an operation
+// that ended before another began comes first?
+//
+// A Model has
+//   using State = ...;
+//   size_t size() const;                    its operations, in the order of their beginnings
+//   Span span(size_t i) const;
+//   Fit fit(const State&, size_t i, State* next) const;   next: the state after it, if it changes;
+//                                                          nullptr: only the answer is wanted
+//   std::string key(const State&) const;    equal for equal states
+//   bool same(size_t i, size_t j) const;    two operations that cannot be told apart
+//
+// Depth first: what fits and changes nothing is taken at once (later it could only fit less well);
+// then each that could come next is tried, those that must have happened before those that may
+// have. Positions that failed are remembered. For tests; pure.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/random.h"
+
+namespace gd2fs::sim {
+
+enum class Fit : uint8_t { no, same, changes };
+
+struct Span {
+  uint64_t begin = 0;
+  uint64_t end = UINT64_MAX;
+  bool optional = false;  // it may never have happened
+};
+
+enum class Linear : uint8_t { yes, no, too_hard };
+
+template <class Model>
+class Linearizer {
+ public:
+  using State = typename Model::State;
+  static constexpr size_t kPositionsMax = 100'000;
+
+  explicit Linearizer(const Model& model) : model_(model) {}
+
+  Linear search(const State& initial) {
+    seen_.clear();
+    too_hard_ = false;
+    Position start;
+    start.state = initial;
+    start.done.assign(model_.size(), false);
+    deepest_ = start;
+    if (advance(std::move(start))) return Linear::yes;
+    return too_hard_ ? Linear::too_hard : Linear::no;
+  }
+
+  // After a no: the furthest that any order came, and the operations that had to follow there.
+  const State& deepest_state() const { return deepest_.state; }
+  std::vector<size_t> stuck() const {
+    std::vector<size_t> out;
+    const uint64_t limit = next_end(deepest_);
+    for (size_t i = 0; i < model_.size(); ++i) {
+      const Span span = model_.span(i);
+      const bool over = span.optional && span.end < deepest_.latest;
+      if (!deepest_.done[i] && span.begin < limit && !over) out.push_back(i);
+    }
+    return out;
+  }
+  size_t positions() const { return seen_.size(); }
+
+ private:
+  struct Position {
+    State state;
+    std::vector<bool> done;
+    size_t first = 0;  // all before it are done
+    size_t count = 0;  // of those done that had to happen
+    // The latest beginning of the changes done: what ended before it cannot follow. Observations do
+    // not count: they are taken early without need.
+    uint64_t latest = 0;
+  };
+
+  // The earliest end of what must still come: nothing that begins later can come before it.
+  uint64_t next_end(const Position& at) const {
+    uint64_t limit = UINT64_MAX;
+    bool any = false;
+    for (size_t i = at.first; i < model_.size(); ++i) {
+      if (at.done[i]) continue;
+      const Span span = model_.span(i);
+      if (any && span.begin >= limit) break;
+      if (span.optional) continue;
+      any = true;
+      limit = std::min(limit, span.end);
+    }
+    return any ? limit : 0;
+  }
+
+  static void mark(Position* at, size_t i, const Span& span) {
+    at->done[i] = true;
+    if (!span.optional) ++at->count;
+    while (at->first < at->done.size() && at->done[at->first]) ++at->first;
+  }
+
+  // Takes all that fits as it is. 0 when nothing is left that had to happen, else next_end().
+  uint64_t take_observations(Position* at) const {
+    for (;;) {
+      const uint64_t limit = next_end(*at);
+      bool took = false;
+      for (size_t i = at->first; i < model_.size(); ++i) {
+        if (at->done[i]) continue;
+        const Span span = model_.span(i);
+        if (span.begin >= limit) break;
+        if (span.optional || model_.fit(at->state, i, nullptr) != Fit::same) continue;
+        mark(at, i, span);
+        took = true;
+      }
+      if (!took) return limit;
+    }
+  }
+
+  bool advance(Position at) {
+    const uint64_t limit = take_observations(&at);
+    if (limit == 0) return true;
+    if (at.count > deepest_.count) deepest_ = at;
+    if (seen_.size() >= kPositionsMax) too_hard_ = true;
+    if (too_hard_ || !seen_.insert(fingerprint(at)).second) return false;
+    struct Choice {
+      size_t i;
+      Span span;
+    };
+    std::vector<Choice> choices;
+    for (size_t i = at.first; i < model_.size(); ++i) {
+      const Span span = model_.span(i);
+      if (span.begin >= limit) break;
+      if (!at.done[i] && span.end > at.latest) choices.push_back({i, span});
+    }
+    std::ranges::stable_sort(choices, [](const Choice& a, const Choice& b) {
+      return std::pair(a.span.optional, a.span.end) < std::pair(b.span.optional, b.span.end);
+    });
+    std::vector<size_t> tried;
+    for (const Choice& choice : choices) {
+      // Of two that are the same, one is enough.
+      const auto like_it = [&](size_t i) { return model_.same(i, choice.i); };
+      if (std::ranges::any_of(tried, like_it)) continue;
+      tried.push_back(choice.i);
+      Position next;
+      if (model_.fit(at.state, choice.i, &next.state) != Fit::changes) continue;
+      next.done = at.done;
+      next.first = at.first;
+      next.count = at.count;
+      next.latest = at.latest;
+      next.latest = std::max(next.latest, choice.span.begin);
+      mark(&next, choice.i, choice.span);
+      if (advance(std::move(next))) return true;
+      if (too_hard_) return false;
+    }
+    return false;
+  }
+
+  // 64 bits are enough for the few positions that one search sees.
+  uint64_t fingerprint(const Position& at) const {
+    uint64_t hash = std::hash<std::string>()(model_.key(at.state));
+    for (size_t i = at.first; i < at.done.size(); ++i) {
+      if (at.done[i]) hash = mix64(hash ^ i);
+    }
+    return mix64(hash ^ at.first << 32);
+  }
+
+  const Model& model_;
+  Position deepest_;
+  std::unordered_set<uint64_t> seen_;
+  bool too_hard_ = false;
+};
+
+}  // namespace gd2fs::sim

@@ -1,0 +1,291 @@
+#include "sim/seeds/seed_run.h"
+
+#include <bit>
+#include <optional>
+
+#include "meta/check_metadata.h"
+#include "sim/seeds/check_bytes.h"
+#include "sim/seeds/check_names.h"
+#include "sim/seeds/check_sizes.h"
+#include "sim/seeds/file_history.h"
+
+namespace gd2fs::sim {
+namespace {
+
+using client::Op;
+
+constexpr uint64_t kLifeMaxNs = 300 * kSecond;
+constexpr uint64_t kHealMaxNs = 60 * kSecond;
+// After all has healed: an intent of a restarted controller waits for a lease to end, a client for
+// its reconnects.
+constexpr uint64_t kProgressMaxNs = 30 * kSecond;
+
+template <class T>
+Task<void> keep(Task<T> task, std::optional<T>* out) {
+  out->emplace(co_await std::move(task));
+}
+
+}  // namespace
+
+SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation) : seed_(seed), random_(mix64(seed)) {
+  workload_profile_ = WorkloadProfile::draw(random_);
+  trouble_profile_ = TroubleProfile::draw(random_);
+  if (mutation.troubles) mutation.troubles(trouble_profile_);
+  options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(workload_profile_.chunk_bytes));
+  options_.data_drives = random_.chance(1, 5) ? 2 : 1;
+  callers_ = random_.between(1, 3);
+  requests_left_ = random_.between(30, 150);
+  static constexpr uint64_t kTimeouts[] = {1 * kSecond, 4 * kSecond, 10 * kSecond};
+  timeout_ns_ = kTimeouts[random_.below(std::size(kTimeouts))];
+  if (mutation.options) mutation.options(options_);
+  cluster_ = std::make_unique<Cluster>(random_.next(), options_);
+  history_ = std::make_unique<History>(cluster_->world());
+  workload_ = std::make_unique<Workload>(random_.fork(), workload_profile_);
+  if (mutation.cluster) mutation.cluster(*cluster_);
+}
+
+SeedRun::~SeedRun() {
+  applications_.clear();
+}
+
+std::string SeedRun::profile() const {
+  return workload_profile_.to_string() + ", " + std::to_string(callers_) + " callers, timeout " +
+         std::to_string(timeout_ns_ / kSecond) + " s, " + std::to_string(options_.data_drives) +
+         " drives; " + trouble_profile_.to_string();
+}
+
+void SeedRun::fail(const std::string& what) {
+  if (error_.empty()) error_ = what;
+}
+
+std::string SeedRun::run() {
+  if (!cluster_->start()) return "start: " + cluster_->failure().to_string();
+  secret_ = cluster_->token_secret();
+  applications_.resize(kApplications);
+  for (size_t i = 0; i < kApplications; ++i) begin_application(i);
+  troubles_ = std::make_unique<Troubles>(*cluster_, *this, trouble_profile_);
+  live();
+  if (error_.empty()) recover();
+  if (error_.empty()) check_progress();
+  if (error_.empty()) check_restart();
+  if (error_.empty()) check_drives();
+  if (error_.empty()) judge();
+  if (error_.empty() && !cluster_->failure().ok()) fail(cluster_->failure().to_string());
+  if (error_.empty()) return "";
+  std::string text = error_ + "\ntroubles:\n";
+  for (const std::string& line : troubles_->log()) text += "  " + line + "\n";
+  return text;
+}
+
+// --- applications ---
+
+Process* SeedRun::process(size_t index) {
+  return &applications_[index]->process();
+}
+
+std::string SeedRun::node(size_t index) const {
+  return applications_[index]->node();
+}
+
+void SeedRun::begin_application(size_t index) {
+  applications_[index] =
+      std::make_unique<Application>(*cluster_, *history_, next_number_++, secret_, timeout_ns_);
+  applications_[index]->begin(*workload_, callers_, &requests_left_);
+}
+
+void SeedRun::kill_and_restart(size_t index) {
+  applications_[index]->kill();
+  begin_application(index);
+}
+
+// --- the course of a run ---
+
+void SeedRun::live() {
+  SimWorld& world = cluster_->world();
+  const uint64_t end_ns = world.clock().now_ns() + kLifeMaxNs;
+  const auto idle = [&] {
+    return std::ranges::all_of(applications_, [](const auto& app) { return app->idle(); });
+  };
+  const auto wanted = [&] {
+    return world.clock().now_ns() >= troubles_->next_ns() || cluster_->server_lost() ||
+           cluster_->controller_lost() || !cluster_->failure().ok() || idle();
+  };
+  while (world.clock().now_ns() < end_ns && cluster_->failure().ok()) {
+    if (idle() && requests_left_ == 0) break;
+    const uint64_t next_ns = std::min(troubles_->next_ns(), end_ns);
+    const uint64_t now_ns = world.clock().now_ns();
+    if (!world.run_until(wanted, next_ns > now_ns ? next_ns - now_ns : 0)) {
+      world.run_until_ns(next_ns);
+    }
+    troubles_->act();
+  }
+  if (!cluster_->failure().ok())
+    fail("a process does not start: " + cluster_->failure().to_string());
+}
+
+void SeedRun::recover() {
+  requests_left_ = 0;
+  troubles_->heal();
+  if (!cluster_->wait_serving(kHealMaxNs)) {
+    return fail("does not serve again: " + cluster_->failure().to_string());
+  }
+  const bool ended = cluster_->world().run_until(
+      [&] {
+        return std::ranges::all_of(applications_, [](const auto& app) { return app->idle(); });
+      },
+      kHealMaxNs);
+  if (ended) return;
+  fail("requests never end:\n" +
+       history_->last(10, [](const Record& record) { return record.end == kNever; }));
+}
+
+// Every application creates, writes, reads and removes something of its own.
+void SeedRun::check_progress() {
+  for (const auto& app : applications_) {
+    const std::string path = "/progress-" + app->node();
+    const auto must = [&](Op op, uint64_t length) {
+      if (!error_.empty()) return;
+      SimClock& clock = cluster_->world().clock();
+      const uint64_t end_ns = clock.now_ns() + kProgressMaxNs;
+      for (;;) {
+        const Record* record = app->run({.op = op, .path = path, .length = length}, kProgressMaxNs);
+        if (record == nullptr) return fail("no end after healing: " + path);
+        // A second one may find what the first, which timed out, has done.
+        const bool done = record->status.ok() ||
+                          (op == Op::create && record->status.is(StatusCode::exists)) ||
+                          (op == Op::unlink && record->status.is(StatusCode::not_found));
+        if (done) return;
+        if (clock.now_ns() > end_ns)
+          return fail("no progress after healing: " + record->to_string());
+      }
+    };
+    must(Op::create, 0);
+    must(Op::write, workload_profile_.chunk_bytes + 100);
+    must(Op::read, workload_profile_.chunk_bytes + 100);
+    must(Op::unlink, 0);
+  }
+}
+
+// What one reader finds: every name, with its inode, and what is in it.
+struct SeedRun::Seen {
+  std::map<std::string, std::pair<uint64_t, uint64_t>> names;  // inode, size
+  std::map<std::string, std::vector<std::byte>> files;
+};
+
+SeedRun::Seen SeedRun::read_all(Application& reader) {
+  Seen seen;
+  std::vector<std::string> directories = {"/"};
+  const auto ask = [&](Record asked) -> const Record* {
+    const Record* record = reader.run(std::move(asked), kProgressMaxNs);
+    if (record == nullptr) {
+      fail("the last look got no answer");
+    } else if (!record->status.ok()) {
+      fail("the last look: " + record->to_string());
+      record = nullptr;
+    }
+    return record;
+  };
+  while (!directories.empty() && error_.empty()) {
+    const std::string directory = directories.back();
+    directories.pop_back();
+    const Record* listing = ask({.op = Op::readdir, .path = directory});
+    if (listing == nullptr) break;
+    for (const auto& entry : listing->entries) {
+      const std::string path = (directory == "/" ? "" : directory) + "/" + entry.name;
+      seen.names[path] = {entry.inode, entry.size_bytes};
+      if (entry.type == FileType::directory) {
+        directories.push_back(path);
+        continue;
+      }
+      const Record* stat = ask({.op = Op::stat, .path = path});
+      const Record* read =
+          stat == nullptr
+              ? nullptr
+              : ask({.op = Op::read, .path = path, .length = stat->facts.size_bytes + 1});
+      if (read == nullptr) return seen;
+      seen.files[path].assign(read->bytes.begin(), read->bytes.begin() + read->value);
+    }
+  }
+  return seen;
+}
+
+void SeedRun::check_restart() {
+  const Seen before = read_all(*applications_[0]);
+  if (!error_.empty()) return;
+  for (const auto& app : applications_) app->kill();
+  cluster_->crash_server(Crash::power);
+  cluster_->crash_controller(Crash::power);
+  cluster_->start_controller();
+  cluster_->start_server();
+  if (!cluster_->wait_serving()) return fail("restart: " + cluster_->failure().to_string());
+  begin_application(0);
+  if (!cluster_->world().run_until([&] { return applications_[0]->idle(); }, kProgressMaxNs)) {
+    return fail("restart: a client does not connect");
+  }
+  const Seen after = read_all(*applications_[0]);
+  if (!error_.empty()) return;
+  if (before.names != after.names) fail("names differ after the last restart");
+  if (before.files != after.files) fail("bytes differ after the last restart");
+  std::map<uint64_t, bool> live;
+  for (const auto& [path, facts] : after.names) live[facts.first] = true;
+  for (const uint64_t inode : cluster_->store()->inodes()) {
+    if (!live.contains(inode)) {
+      fail("the store keeps bytes of inode " + std::to_string(inode & 0xFFFFFFFFFFFF) +
+           ", which has no name");
+    }
+  }
+}
+
+void SeedRun::check_drives() {
+  std::optional<ScrubReport> report;
+  cluster_->server_process()->loop.spawn(keep(cluster_->store()->scrub(0), &report));
+  if (!cluster_->world().run_until([&] { return report.has_value(); }, kHealMaxNs)) {
+    return fail("the scrub does not end");
+  }
+  if (!report->finished) fail("the scrub did not finish");
+  if (!report->findings.empty()) fail("scrub: " + report->findings[0]);
+  std::optional<Result<MetaFindings>> findings;
+  cluster_->controller_process()->loop.spawn(keep(check_metadata(*cluster_->meta()), &findings));
+  if (!cluster_->world().run_until([&] { return findings.has_value(); }, kHealMaxNs)) {
+    return fail("the check of the metadata does not end");
+  }
+  if (!findings->has_value()) return fail("metadata: " + findings->error().to_string());
+  if (!(*findings)->findings.empty()) fail("metadata: " + (*findings)->findings[0]);
+}
+
+// Answers that nobody should ever get.
+void SeedRun::check_answers() {
+  for (const Record& record : history_->records()) {
+    if (record.outcome != Outcome::failed) continue;
+    const Status& status = record.status;
+    bool expected = status.is(StatusCode::unavailable) || status.is(StatusCode::timed_out);
+    // A file that was replaced or cut meanwhile, a directory in the way.
+    if (record.op == Op::write) {
+      expected = expected || status.is(StatusCode::not_found) || status.is(StatusCode::stale) ||
+                 status.is(StatusCode::invalid);
+    }
+    const bool hangs = std::ranges::count(trouble_profile_.kinds, Trouble::hang_drive) > 0;
+    if ((trouble_profile_.read_errors || hangs) &&
+        (record.op == Op::read || record.op == Op::write)) {
+      expected = expected || status.is(StatusCode::io);
+    }
+    if (!expected) fail("an unexpected answer: " + record.to_string());
+  }
+}
+
+void SeedRun::judge() {
+  check_answers();
+  if (std::string wrong = check_buffers(*history_); !wrong.empty()) fail(wrong);
+  if (std::string wrong = check_names(*history_); !wrong.empty()) fail(wrong);
+  for (const auto& [inode, file] : file_histories(*history_)) {
+    if (!error_.empty()) return;
+    if (std::string wrong = check_sizes(file, workload_profile_.chunk_bytes); !wrong.empty())
+      fail(wrong);
+    if (std::string wrong = check_bytes(file, workload_profile_.chunk_bytes, *history_);
+        !wrong.empty()) {
+      fail(wrong);
+    }
+  }
+}
+
+}  // namespace gd2fs::sim

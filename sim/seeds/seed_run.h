@@ -1,0 +1,77 @@
+// SeedRun: one seed of the simulation of a whole deployment: a controller, a data server, three
+// applications that work on the same few files, and troubles. When these have ended everybody must
+// get on; then everything is read, started anew after a lost power, and read again; then the
+// history of all answers must make sense: see check_names.h, check_sizes.h, check_bytes.h.
+//
+// run() answers an empty string, or what went wrong. All choices come from the seed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/seeds/application.h"
+#include "sim/seeds/troubles.h"
+
+namespace gd2fs::sim {
+
+// A rule that is taken out, to show that some seed notices.
+struct SeedMutation {
+  std::function<void(ClusterOptions&)> options;  // before the start
+  std::function<void(Cluster&)> cluster;         // after it was made
+  std::function<void(TroubleProfile&)> troubles;
+};
+
+class SeedRun final : public Troubles::Applications {
+ public:
+  static constexpr size_t kApplications = 3;
+
+  explicit SeedRun(uint64_t seed, const SeedMutation& mutation = {});
+  ~SeedRun() override;
+  std::string run();
+
+  // What the seed drew, for the message.
+  std::string profile() const;
+  uint64_t trace_hash() const { return history_->trace_hash(); }
+  const History& history() const { return *history_; }
+  uint64_t simulated_ns() { return cluster_->world().clock().now_ns(); }
+
+ private:
+  size_t count() const override { return applications_.size(); }
+  Process* process(size_t index) override;
+  std::string node(size_t index) const override;
+  void kill_and_restart(size_t index) override;
+
+  void begin_application(size_t index);
+  void live();
+  void recover();
+  void check_progress();
+  struct Seen;
+  Seen read_all(Application& reader);
+  void check_restart();
+  void check_drives();
+  void check_answers();
+  void judge();
+  void fail(const std::string& what);
+
+  uint64_t seed_;
+  Random random_;
+  WorkloadProfile workload_profile_;
+  TroubleProfile trouble_profile_;
+  ClusterOptions options_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<History> history_;
+  std::unique_ptr<Workload> workload_;
+  std::unique_ptr<Troubles> troubles_;
+  std::vector<std::unique_ptr<Application>> applications_;
+  std::string secret_;
+  uint32_t next_number_ = 0;
+  size_t callers_ = 1;
+  uint64_t requests_left_ = 0;
+  uint64_t timeout_ns_ = 0;
+  std::string error_;
+};
+
+}  // namespace gd2fs::sim
