@@ -264,7 +264,7 @@ void MemoryCluster::read(Session& session, uint64_t id, File& file, const msg::R
     push->done.bind<&Transfer::on_done>(&moving);
     moving.pushes.push_back(std::move(push));
   }
-  moving.then = [this, &session, id, zeros](const Status& status) {
+  moving.then = [&session, id, zeros](const Status& status) {
     if (!status.ok()) return;
     flatbuffers::FlatBufferBuilder builder;
     const auto ranges = builder.CreateVectorOfStructs(zeros);

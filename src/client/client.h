@@ -90,7 +90,6 @@ class Client final : public Peer::Watcher {
   MessageExchange map_question_;
   Timer map_pause_;
   std::optional<ClusterMap> map_;
-  uint64_t map_version_wanted_ = 0;
 
   Completion* connected_ = nullptr;
   Timer connect_deadline_;

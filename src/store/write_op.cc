@@ -46,6 +46,8 @@ void MergeBudget::give(Loop& loop) {
   loop.complete(*next, Status());
 }
 
+WriteShared::WriteShared() : pool("writes_max", StoreCore::kWritesMax) {}
+
 StoreWriteState::StoreWriteState() {
   slot_taken_.bind<&StoreWriteState::on_slot>(this);
   memory_.done.bind<&StoreWriteState::on_memory>(this);

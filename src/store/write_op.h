@@ -50,7 +50,7 @@ class MergeBudget {
 };
 
 struct WriteShared {
-  explicit WriteShared() : pool("writes_max", StoreCore::kWritesMax) {}
+  WriteShared();
   Pool<StoreWriteState> pool;
   CommittingTags committing;
   MergeBudget merges;
