@@ -506,7 +506,8 @@ void SimSession::close(Status reason) {
 }
 
 void SimSession::on_close(Completion&) {
-  events_->on_closed(*this, close_reason_);
+  const Status reason = std::move(close_reason_);  // the owner may destroy us in there
+  events_->on_closed(*this, reason);
 }
 
 }  // namespace gd2fs

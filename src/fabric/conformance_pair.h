@@ -44,6 +44,7 @@ struct Side final : SessionEvents {
   int times_closed = 0;
   std::function<void(const Message&)> handler;        // instead of keeping
   std::function<void(const Message&)> reply_handler;  // besides keeping
+  bool destroys_when_closed = false;
 
   void on_message(Session&, const Message& message) override {
     if (handler) return handler(message);
@@ -55,6 +56,7 @@ struct Side final : SessionEvents {
     if (reply_handler) reply_handler(reply);
   }
   void on_closed(Session&, const Status& reason) override {
+    if (destroys_when_closed) session.reset();
     closed = reason;
     ++times_closed;
   }

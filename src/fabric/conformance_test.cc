@@ -460,6 +460,16 @@ TEST_P(Conformance, close_ends_everything_on_both_sides_exactly_once) {
   }
 }
 
+TEST_P(Conformance, the_reason_outlives_a_session_that_is_destroyed_when_it_is_told) {
+  join();
+  client.destroys_when_closed = true;
+  const std::string words = "enough, in more words than a string keeps in itself";
+  client.session->close(Status(StatusCode::canceled, words));
+  ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
+  EXPECT_EQ(client.closed->text(), words);
+  EXPECT_EQ(client.session, nullptr);
+}
+
 TEST_P(Conformance, a_destroyed_session_is_a_closed_one_for_its_peer) {
   join();
   server().session.reset();

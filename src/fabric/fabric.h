@@ -114,7 +114,7 @@ class SessionEvents {
   // A reply, after all bytes pushed for it have landed.
   virtual void on_reply(Session& session, const Message& reply) = 0;
   // Exactly once, from the loop, never inside a call to the session. All windows are withdrawn, all
-  // pushes and pulls have completed. The owner may destroy the session here or later.
+  // pushes and pulls have completed. The owner may destroy the session in here; `reason` stays.
   virtual void on_closed(Session& session, const Status& reason) = 0;
 };
 

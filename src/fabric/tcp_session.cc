@@ -275,7 +275,8 @@ void TcpSession::send_last_words() {
 
 void TcpSession::on_closed(Completion&) {
   CHECK(events_ != nullptr);
-  events_->on_closed(*this, close_reason_);
+  const Status reason = std::move(close_reason_);  // the owner may destroy us in there
+  events_->on_closed(*this, reason);
 }
 
 }  // namespace gd2fs
