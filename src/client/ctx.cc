@@ -10,6 +10,16 @@
 namespace gd2fs::client {
 namespace {
 
+// What broken ctxs left behind, in a list for a debugger, and for a leak checker to see that it is
+// kept on purpose.
+struct Wreck {
+  std::unique_ptr<LoopThread> thread;
+  std::unique_ptr<Fabric> fabric;
+  std::unique_ptr<Client> client;
+  Wreck* next = nullptr;
+};
+std::atomic<Wreck*> last_wreck{nullptr};
+
 Status canceled(std::string_view why) {
   return {StatusCode::canceled, why};
 }
@@ -327,9 +337,14 @@ void Ctx::stop() {
   if (!thread_->poisoned()) return;
   // What a failed CHECK left behind cannot be taken down in order. Its loop is never turned again,
   // so it touches nothing.
-  (void)client_.release();
-  (void)fabric_.release();
-  (void)thread_.release();
+  auto wreck = std::make_unique<Wreck>();
+  wreck->thread = std::move(thread_);
+  wreck->fabric = std::move(fabric_);
+  wreck->client = std::move(client_);
+  wreck->next = last_wreck.load();
+  while (!last_wreck.compare_exchange_weak(wreck->next, wreck.get())) {
+  }
+  (void)wreck.release();
 }
 
 // --- queues ---
