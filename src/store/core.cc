@@ -58,7 +58,7 @@ void StoreCore::drop_extents(const ChunkKey& key, const std::vector<SlotAddress>
     if (std::find(gone.begin(), gone.end(), extent.at) == gone.end()) return false;
     DriveUnit& owner = unit(extent);
     // A retry of this very mutation may still come; after a rebuild only the log would know it.
-    if (const TagRecord* tag = dedup.find_version(extent.version)) {
+    if (const std::optional<TagRecord> tag = dedup.find_version(extent.version)) {
       LogRecord record = LogRecord::of(LogRecord::Kind::tag);
       record.tag = *tag;
       owner.groups.log_before_drops(record);

@@ -61,9 +61,17 @@ uint64_t DedupWindow::low_of(uint64_t incarnation) const {
   return client == clients_.end() ? 0 : client->second.low;
 }
 
-const TagRecord* DedupWindow::find_version(uint64_t version) const {
+TagRecord DedupWindow::with_low(const TagRecord& record, const Client& client) {
+  TagRecord answer = record;
+  answer.tag.low = std::max(record.tag.low, client.low);
+  return answer;
+}
+
+std::optional<TagRecord> DedupWindow::find_version(uint64_t version) const {
   const auto found = by_version_.find(version);
-  return found == by_version_.end() ? nullptr : &found->second->record;
+  if (found == by_version_.end()) return std::nullopt;
+  const TagRecord& record = found->second->record;
+  return with_low(record, clients_.at(record.tag.incarnation));
 }
 
 void DedupWindow::logged(uint64_t version) {
@@ -74,7 +82,7 @@ void DedupWindow::logged(uint64_t version) {
 void DedupWindow::logged_records(uint16_t drive, std::vector<TagRecord>* out) const {
   for (const auto& [incarnation, client] : clients_) {
     for (const auto& [key, entry] : client.entries) {
-      if (entry.drive == drive && entry.logged) out->push_back(entry.record);
+      if (entry.drive == drive && entry.logged) out->push_back(with_low(entry.record, client));
     }
   }
 }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -43,8 +44,9 @@ class DedupWindow {
                      std::vector<Forgotten>* forgotten);
   uint64_t low_of(uint64_t incarnation) const;
 
-  // The tag of a version that is still in the window: its descriptor is about to go.
-  const TagRecord* find_version(uint64_t version) const;
+  // The tag of a version that is still in the window: its descriptor is about to go. With what the
+  // client's low is by now, so that the record keeps that too.
+  std::optional<TagRecord> find_version(uint64_t version) const;
   void logged(uint64_t version);  // it now stands in the drive's log
   // Entries of the drive that only its log would bring back after a rebuild.
   void logged_records(uint16_t drive, std::vector<TagRecord>* out) const;
@@ -66,6 +68,7 @@ class DedupWindow {
     uint64_t seen_ns = 0;
     std::map<Key, Entry> entries;
   };
+  static TagRecord with_low(const TagRecord& record, const Client& client);
   void drop_below(Client& client, std::vector<Forgotten>* forgotten);
 
   std::unordered_map<uint64_t, Client> clients_;

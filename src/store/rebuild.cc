@@ -58,7 +58,7 @@ Task<Status> Rebuild::judge(ScannedSlot scanned) {
                         .at = {unit_.drive.index(), scanned.slot.file, scanned.slot.slot},
                         .first_block = d.first_block,
                         .blocks = d.blocks};
-    const Result<bool> whole = co_await data_is_whole(core_, unit_, d.key, extent);
+    const Result<bool> whole = co_await write_whole_data_again(core_, unit_, d.key, extent);
     if (!whole) co_return whole.error();
     if (!*whole) {
       doubtful_.push_back(std::move(scanned));
@@ -113,6 +113,13 @@ void Rebuild::prune(const ChunkKey& key) {
       continue;
     }
     const Slot slot{extent.at.file, extent.at.slot};
+    // Once the slot is used again only the log knows the mutation, should the index be lost again.
+    if (const std::optional<TagRecord> tag = core_.dedup.find_version(extent.version)) {
+      LogRecord record = LogRecord::of(LogRecord::Kind::tag);
+      record.tag = *tag;
+      tags_to_log_.push_back(record);
+      core_.dedup.logged(extent.version);
+    }
     // Its row may be waiting in this very batch, where removals would come first.
     const int64_t place = unit_.drive.place_of(slot);
     const auto waiting = std::find_if(batch_.add_rows.begin(), batch_.add_rows.end(),
@@ -157,6 +164,12 @@ Task<Status> Rebuild::finish() {
                          syncing.done());
     const Status synced = co_await syncing;
     GD2FS_CO_TRY(synced);
+  }
+  if (!tags_to_log_.empty()) {
+    Await logging;
+    unit_.drive.append_log(std::move(tags_to_log_), logging.done());
+    const Status logged = co_await logging;
+    GD2FS_CO_TRY(logged);
   }
   std::vector<TagRecord> tags;
   core_.dedup.records(unit_.drive.index(), &tags);

@@ -44,6 +44,7 @@ class Rebuild {
   IndexBatch batch_;
   std::vector<ScannedSlot> doubtful_;  // data or checksums do not match; the watermark will tell
   std::vector<Slot> to_wipe_;
+  std::vector<LogRecord> tags_to_log_;
 };
 
 }  // namespace gd2fs
