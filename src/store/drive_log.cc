@@ -21,9 +21,10 @@ Status DriveLog::write_frames(DiskFile& file, std::span<const LogRecord> records
   std::string payload;
   const auto put_frame = [&]() -> Status {
     const std::string frame = encode_log_frame(next_number_++, payload);
+    const std::string twice = frame + frame;
     payload.clear();
-    GD2FS_TRY(file.write_at(*end_bytes, as_bytes(frame.data(), frame.size())));
-    *end_bytes += frame.size();
+    GD2FS_TRY(file.write_at(*end_bytes, as_bytes(twice.data(), twice.size())));
+    *end_bytes += twice.size();
     return {};
   };
   for (const LogRecord& record : records) {

@@ -284,5 +284,26 @@ TEST(Log, ATornLastFrameIsTheEndAndADamagedMiddleIsDamage) {
   EXPECT_TRUE(parse().damaged);
 }
 
+TEST(Log, NoFlippedByteLosesARecordWhereEachFrameStandsTwice) {
+  std::string file;
+  for (uint64_t number = 5; number <= 7; ++number) {
+    std::string payload;
+    for (uint64_t i = 0; i < (number == 6 ? 60u : 1u); ++i) {
+      encode_log_record(LogRecord::of(LogRecord::Kind::epoch_start, number), &payload);
+    }
+    const std::string frame = encode_log_frame(number, payload);
+    file += frame + frame;
+  }
+  ASSERT_GT(file.size(), 6 * kLogAlignBytes);
+  for (size_t at = 0; at < file.size(); ++at) {
+    file[at] ^= 0x10;
+    const LogContent content = parse_log(as_bytes(file.data(), file.size()));
+    file[at] ^= 0x10;
+    ASSERT_FALSE(content.damaged) << at;
+    ASSERT_EQ(content.records.size(), 62u) << at;
+    ASSERT_EQ(content.next_number, 8u) << at;
+  }
+}
+
 }  // namespace
 }  // namespace gd2fs

@@ -201,25 +201,27 @@ std::string encode_log_frame(uint64_t number, std::string_view payload) {
 
 LogContent parse_log(ConstBytes file) {
   LogContent content;
-  uint64_t at = 0;
+  bool any = false;
   uint64_t number = 0;
   ConstBytes payload;
-  while (at < file.size() && parse_frame(file.subspan(at), &number, &payload)) {
-    if (number != content.next_number && content.next_number != 1) break;  // an older file's bytes
-    if (!parse_payload(payload, &content.records)) {
+  for (uint64_t at = 0; at < file.size();) {
+    if (!parse_frame(file.subspan(at), &number, &payload)) {
+      at += kLogAlignBytes;  // the other copy, if this one is damaged
+      continue;
+    }
+    const bool second_copy = any && number + 1 == content.next_number;
+    if (any && number != content.next_number && !second_copy) {
       content.damaged = true;
       break;
     }
+    if (!second_copy && !parse_payload(payload, &content.records)) {
+      content.damaged = true;
+      break;
+    }
+    any = true;
     content.next_number = number + 1;
     at += align_up(kLogFrameHeaderBytes + payload.size(), kLogAlignBytes);
-  }
-  content.end_bytes = at;
-  // A whole frame behind the end was synced after the one that is missing here was.
-  for (; at < file.size(); at += kLogAlignBytes) {
-    if (parse_frame(file.subspan(at), &number, &payload) && number >= content.next_number) {
-      content.damaged = true;
-      break;
-    }
+    content.end_bytes = at;
   }
   return content;
 }

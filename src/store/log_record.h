@@ -2,8 +2,9 @@
 //
 // drive.log is small and append-only: what must survive the loss of the index. A frame is what one
 // append writes: it starts at a multiple of kLogAlignBytes, carries a number one higher than the
-// frame before, checks itself, and is synced before the next is written. So after a crash only the
-// last frame may be damaged; damage with a whole frame behind it is real damage, and said.
+// frame before, checks itself, and is synced before the next is written. Each stands twice in a
+// row, so that one damaged byte loses nothing: without its copy, damage of the last frame could not
+// be told from a write that a crash cut short. A number that is missing is real damage, and said.
 //
 // Parsers take hostile bytes. Pure functions, any thread.
 #pragma once
@@ -78,7 +79,7 @@ struct LogContent {
   std::vector<LogRecord> records;
   uint64_t end_bytes = 0;  // where the next frame goes
   uint64_t next_number = 1;
-  bool damaged = false;  // whole frames lie behind a damaged one, or a record is impossible
+  bool damaged = false;  // a frame is missing before a whole one, or a record is impossible
 };
 // Reads all frames of a file. Never fails: what cannot be read is told by `damaged`.
 LogContent parse_log(ConstBytes file);

@@ -20,17 +20,28 @@ Status write_id(DiskFile& file, const Superblock& superblock) {
   return {};
 }
 
-Result<Superblock> read_id(DiskFile& file) {
+struct FoundId {
+  Superblock superblock;
+  bool both_whole = false;  // and equal
+};
+
+Result<FoundId> read_id(DiskFile& file) {
+  FoundId found;
   Status first_error;
+  int whole = 0;
   for (uint64_t at = 0; at < 2 * kHeaderBytes; at += kHeaderBytes) {
     std::vector<std::byte> bytes(kHeaderBytes);
     const Result<size_t> got = file.read_at(at, bytes);
     bytes.resize(got ? *got : 0);
-    Result<Superblock> parsed = parse_superblock(bytes);
-    if (parsed || parsed.error().is(StatusCode::unsupported)) return parsed;
-    if (first_error.ok()) first_error = parsed.error();
+    const Result<Superblock> parsed = parse_superblock(bytes);
+    if (!parsed && parsed.error().is(StatusCode::unsupported)) return fail(parsed.error());
+    if (!parsed && first_error.ok()) first_error = parsed.error();
+    if (!parsed) continue;
+    if (whole++ == 0) found.superblock = *parsed;
+    found.both_whole = whole == 2 && parsed->initialized == found.superblock.initialized;
   }
-  return fail(first_error);
+  if (whole == 0) return fail(first_error);
+  return found;
 }
 
 Result<bool> is_empty(Disk& disk) {
@@ -54,20 +65,21 @@ Status identify(StoreCore& core, Drive& drive, DriveUuid new_uuid, OpenedDrive& 
     opened.refuse = locked.is(StatusCode::busy);
     return locked.with("another server uses this data directory");
   }
-  Result<Superblock> id = read_id(*drive.lock_file);
-  if (id && id->deployment_id != core.options.deployment_id) {
+  const Result<FoundId> found = read_id(*drive.lock_file);
+  const Superblock* const id = found ? &found->superblock : nullptr;
+  if (id != nullptr && id->deployment_id != core.options.deployment_id) {
     opened.refuse = true;
     return Status(StatusCode::invalid, "this data directory belongs to another deployment");
   }
-  if (id && id->initialized) {
+  if (id != nullptr && id->initialized) {
     drive.uuid = id->uuid;
-    return {};
+    return found->both_whole ? Status() : write_id(*drive.lock_file, *id);
   }
-  if (!id && id.error().is(StatusCode::unsupported)) {
+  if (!found && found.error().is(StatusCode::unsupported)) {
     opened.refuse = true;
-    return id.error();
+    return found.error();
   }
-  if (!id) {
+  if (id == nullptr) {
     GD2FS_ASSIGN(const bool empty, is_empty(drive.disk()));
     if (!empty) {
       return Status(StatusCode::corrupt,
@@ -76,7 +88,7 @@ Status identify(StoreCore& core, Drive& drive, DriveUuid new_uuid, OpenedDrive& 
   }
   // New, or a crash came before it was ready: nothing was ever stored here.
   opened.fresh = true;
-  drive.uuid = id ? id->uuid : new_uuid;
+  drive.uuid = id != nullptr ? id->uuid : new_uuid;
   GD2FS_TRY(write_id(*drive.lock_file, {.deployment_id = core.options.deployment_id,
                                         .uuid = drive.uuid,
                                         .created_us = core.loop.clock().wall_us()}));
@@ -178,7 +190,8 @@ Status load_index(StoreCore& core, DriveUnit& unit, OpenedDrive& opened) {
 Status open_steps(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDrive& opened) {
   Drive& drive = unit.drive;
   GD2FS_TRY(identify(core, drive, new_uuid, opened));
-  drive.index_db = std::make_unique<IndexDb>(drive.disk(), drive.uuid);
+  drive.index_db =
+      std::make_unique<IndexDb>(drive.disk(), drive.uuid, core.options.drive_reserve_bytes);
   if (opened.fresh) {
     GD2FS_TRY(drive.index_db->create(0));
     opened.log.whole = true;
@@ -280,10 +293,10 @@ void open_drive(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDriv
 }
 
 Status finish_fresh_drive(Drive& drive, uint64_t deployment_id) {
-  GD2FS_ASSIGN(Superblock id, read_id(*drive.lock_file));
-  id.deployment_id = deployment_id;
-  id.initialized = true;
-  return write_id(*drive.lock_file, id);
+  GD2FS_ASSIGN(FoundId found, read_id(*drive.lock_file));
+  found.superblock.deployment_id = deployment_id;
+  found.superblock.initialized = true;
+  return write_id(*drive.lock_file, found.superblock);
 }
 
 }  // namespace gd2fs
