@@ -127,6 +127,7 @@ class Drive {
     Completion done;
     std::unique_ptr<DiskFile> file;  // what the job answers
     uint32_t number = 0;
+    uint64_t slots_before = 0;  // of all files
     uint32_t slots = 0;
     void on_done(Completion&) { drive->on_file_made(slot_class); }
   };

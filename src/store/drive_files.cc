@@ -11,6 +11,8 @@ namespace {
 
 // A small drive is cut into finer files, so that every class finds room.
 constexpr uint64_t kFilesPerDriveWanted = 64;
+// What a slot may come to cost in the index and its write-ahead log: a row, and a tag's row.
+constexpr uint64_t kIndexBytesPerSlot = 256;
 
 struct NewFile {
   std::unique_ptr<DiskFile> file;
@@ -44,7 +46,7 @@ Result<NewFile> create_file(Disk& disk, const DriveUuid& uuid, uint8_t slot_clas
 
 // As many slots as the limits and the free space allow, at least one.
 Result<NewFile> create_fitting(Disk& disk, const DriveUuid& uuid, uint8_t slot_class,
-                               uint32_t number, const DriveLimits& limits) {
+                               uint32_t number, const DriveLimits& limits, uint64_t slots_before) {
   GD2FS_ASSIGN(const DiskSpace space, disk.space());
   const uint64_t slot_bytes = class_slot_bytes(slot_class);
   const uint64_t wanted =
@@ -52,7 +54,10 @@ Result<NewFile> create_fitting(Disk& disk, const DriveUuid& uuid, uint8_t slot_c
   uint64_t slots = std::clamp<uint64_t>(wanted / slot_bytes, 1, kSlotsPerFileMax);
   for (;; slots /= 2) {
     if (slots == 0) return fail(StatusCode::no_space, disk.path() + " is full");
-    if (space.free_bytes < slots * slot_bytes + kHeaderBytes + limits.reserve_bytes) continue;
+    const uint64_t index_bytes = (slots_before + slots) * kIndexBytesPerSlot;
+    if (space.free_bytes < slots * slot_bytes + kHeaderBytes + limits.reserve_bytes + index_bytes) {
+      continue;
+    }
     Result<NewFile> made =
         create_file(disk, uuid, slot_class, number, static_cast<uint32_t>(slots));
     if (made || !made.error().is(StatusCode::no_space)) return made;
@@ -78,6 +83,7 @@ void Drive::make_file_ahead(uint8_t slot_class) {
   making.drive = this;
   making.slot_class = slot_class;
   making.number = slots.next_number(slot_class);
+  making.slots_before = slots.slots();
   making.done.bind<&Making::on_done>(&making);
   run([this, &making] { return make_file_now(making); }, making.done);
 }
@@ -86,8 +92,8 @@ Status Drive::make_file_now(Making& making) {
   if (making.number > kDataFileNumberMax) {
     return Status(StatusCode::no_space, "data file numbers are used up");
   }
-  GD2FS_ASSIGN(NewFile made,
-               create_fitting(*disk_, uuid, making.slot_class, making.number, limits_));
+  GD2FS_ASSIGN(NewFile made, create_fitting(*disk_, uuid, making.slot_class, making.number, limits_,
+                                            making.slots_before));
   const LogRecord record =
       LogRecord::of(LogRecord::Kind::file_created, making.slot_class, making.number);
   GD2FS_TRY(log.append(std::span(&record, 1)));

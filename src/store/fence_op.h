@@ -6,7 +6,8 @@
 //   drop what lies beyond; a chunk that is cut in the middle is rewritten, its rest as zeros
 //
 // Newer writes of the inode wait meanwhile. At start-up the recorded cuts are carried out once more
-// (redo), since a crash may have come in between, or a drive that missed them is back. Deletes itself. Thread rule: the store's loop.
+// (redo), since a crash may have come in between, or a drive that missed them is back. Deletes
+// itself. Thread rule: the store's loop.
 #pragma once
 
 #include "store/rewrite_op.h"

@@ -61,7 +61,7 @@ Task<Status> FreeScan::judge(ScannedSlot scanned) {
       (view.chunk_log2 == d.chunk_log2 && view.extents.front().at.drive == unit_.drive.index());
   bool whole = fits && scanned.verdict == DescriptorVerdict::valid;
   if (whole) {
-    const Result<bool> matches = co_await data_is_whole(core_, unit_, d.key, extent);
+    const Result<bool> matches = co_await write_whole_data_again(core_, unit_, d.key, extent);
     if (!matches) co_return matches.error();
     whole = *matches;
   }

@@ -61,7 +61,8 @@ struct IndexDb::Statements {
   Statement add_client, remove_client;
 };
 
-IndexDb::IndexDb(Disk& disk, DriveUuid uuid) : disk_(disk), uuid_(uuid) {}
+IndexDb::IndexDb(Disk& disk, DriveUuid uuid, uint64_t reserve_bytes)
+    : disk_(disk), uuid_(uuid), reserve_bytes_(reserve_bytes) {}
 IndexDb::~IndexDb() = default;
 
 Status IndexDb::open_database(bool create) {
@@ -70,6 +71,8 @@ Status IndexDb::open_database(bool create) {
   DatabaseOptions options;
   options.create = create;
   options.keep_log_on_close = true;
+  options.checkpoint_pages = static_cast<uint32_t>(
+      std::min<uint64_t>(options.checkpoint_pages, reserve_bytes_ / 4 / Database::kPageBytes + 1));
   GD2FS_ASSIGN(db_, Database::open(disk_, kName, options));
   return {};
 }

@@ -69,7 +69,8 @@ class IndexDb {
  public:
   static constexpr const char* kName = "index.db";
 
-  IndexDb(Disk& disk, DriveUuid uuid);
+  // The write-ahead log is kept below about a quarter of reserve_bytes.
+  IndexDb(Disk& disk, DriveUuid uuid, uint64_t reserve_bytes = 64 * kMiB);
   ~IndexDb();
 
   // not_found if there is none; corrupt if it is damaged, unfinished, another drive's, or has lost
@@ -122,6 +123,7 @@ class IndexDb {
 
   Disk& disk_;
   DriveUuid uuid_;
+  uint64_t reserve_bytes_;
   std::unique_ptr<Database> db_;
   std::unique_ptr<Statements> statements_;
   uint64_t epoch_ = 0;

@@ -104,7 +104,13 @@ void RewriteOp::on_run_read(Completion& done) {
     finish(status);
     return;
   }
-  const VisibleRun& run = runs_[run_];
+  const VisibleRun run = runs_[run_];
+  if (!status.ok() && (run.blocks > 1 || ++tries_ < kReadTriesMax)) {
+    if (run.blocks > 1) split_run();
+    gather();
+    return;
+  }
+  tries_ = 0;
   for (uint32_t block = run.first_block; block < run.first_block + run.blocks; ++block) {
     if (status.ok() && !read_.bad(block)) continue;
     if (SlabPage* page = core_.slab.map().page_of(what_.key, block)) {
@@ -117,6 +123,17 @@ void RewriteOp::on_run_read(Completion& done) {
   }
   ++run_;
   gather();
+}
+
+// One sector that cannot be read must not take its neighbours along.
+void RewriteOp::split_run() {
+  const VisibleRun run = runs_[run_];
+  std::vector<VisibleRun> blocks;
+  for (uint32_t i = 0; i < run.blocks; ++i) {
+    blocks.push_back({.first_block = run.first_block + i, .blocks = 1, .extent = run.extent});
+  }
+  const auto at = runs_.begin() + static_cast<std::ptrdiff_t>(run_);
+  runs_.insert(runs_.erase(at), blocks.begin(), blocks.end());
 }
 
 // The copy gets a version that no recorded cut applies to, so every cut of what it copies is made

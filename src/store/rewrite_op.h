@@ -16,7 +16,8 @@ namespace gd2fs {
 
 class RewriteOp final : private OwnedOperation {
  public:
-  static constexpr uint32_t kStepBlocks = 16;  // 1 MiB
+  static constexpr uint32_t kStepBlocks = 16;   // 1 MiB
+  static constexpr uint32_t kReadTriesMax = 3;  // of one block, before it counts as lost
 
   // background: gives up at a damaged block, or when the chunk no longer needs it. Only `fence` may
   // run while a fence of the inode does: another's copy could save what the fence is cutting away.
@@ -39,6 +40,7 @@ class RewriteOp final : private OwnedOperation {
   void gather();
   void take_block_run(const VisibleRun& run);
   void on_run_read(Completion& done);
+  void split_run();
   void step_gathered();
   void zero_what_was_cut(const VisibleRun& run);
   void on_data_written(Completion& done);
@@ -69,6 +71,7 @@ class RewriteOp final : private OwnedOperation {
   uint32_t step_blocks_ = 0;
   std::vector<VisibleRun> runs_;
   size_t run_ = 0;
+  uint32_t tries_ = 0;
   ExtentRead read_;
   Completion read_done_;
   Completion written_;

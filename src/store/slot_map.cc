@@ -140,6 +140,12 @@ std::optional<uint16_t> SlotMap::empty_file(bool any) const {
   return std::nullopt;
 }
 
+uint64_t SlotMap::slots() const {
+  uint64_t slots = 0;
+  for (const File& file : files_) slots += file.present ? file.slots : 0;
+  return slots;
+}
+
 uint64_t SlotMap::free_bytes() const {
   uint64_t bytes = 0;
   for (uint8_t c = 0; c < kSlotClasses; ++c) bytes += free_slots_[c] * class_data_bytes(c);

@@ -77,6 +77,7 @@ class SlotMap {
   // A file with nothing in it that its class can spare, or (`any`) any empty file.
   std::optional<uint16_t> empty_file(bool any) const;
   uint32_t free_slots(uint8_t slot_class) const { return free_slots_[slot_class]; }
+  uint64_t slots() const;  // taken or not
   uint64_t taken_slots() const { return taken_slots_; }
   uint64_t free_bytes() const;  // of data, in free slots
   uint64_t taken_bytes() const { return taken_bytes_; }

@@ -93,9 +93,14 @@ Task<Status> wipe_slots(StoreCore& core, DriveUnit& unit, std::vector<Slot> slot
   co_return Status();
 }
 
-Task<Result<bool>> data_is_whole(StoreCore& core, DriveUnit& unit, ChunkKey key, Extent extent) {
+Task<Result<bool>> write_whole_data_again(StoreCore& core, DriveUnit& unit, ChunkKey key,
+                                          Extent extent) {
   constexpr uint32_t kStepBlocks = 16;
   const auto buffer = std::make_shared<AlignedBuffer>(uint64_t{kStepBlocks} * kBlockBytes);
+  const Slot slot{extent.at.file, extent.at.slot};
+  const uint64_t slot_at = unit.drive.offset_of(slot);
+  const uint8_t slot_class = unit.drive.slots.file(slot.file).slot_class;
+  const auto header = std::make_shared<AlignedBuffer>(class_descriptor_bytes(slot_class));
   for (uint32_t block = extent.first_block; block < extent.end_block(); block += kStepBlocks) {
     const uint32_t blocks = std::min(kStepBlocks, extent.end_block() - block);
     ExtentRead read;
@@ -107,7 +112,29 @@ Task<Result<bool>> data_is_whole(StoreCore& core, DriveUnit& unit, ChunkKey key,
     if (status.is(StatusCode::io)) co_return false;
     GD2FS_CO_TRY(status);
     if (read.any_bad()) co_return false;
+    encode_descriptor(read.descriptor(), header->bytes());
+    Transfer data;
+    data.kind = DiskOp::Kind::write;
+    data.file = slot.file;
+    data.offset_bytes =
+        slot_at + header->size() + uint64_t{block - extent.first_block} * kBlockBytes;
+    data.buffer = buffer;
+    data.add(buffer->data(), uint64_t{blocks} * kBlockBytes);
+    Await writing;
+    unit.drive.transfer(data, writing.done());
+    const Status written = co_await writing;
+    GD2FS_CO_TRY(written);
   }
+  Transfer descriptor;
+  descriptor.kind = DiskOp::Kind::write;
+  descriptor.file = slot.file;
+  descriptor.offset_bytes = slot_at;
+  descriptor.buffer = header;
+  descriptor.add(header->data(), header->size());
+  Await writing;
+  unit.drive.transfer(descriptor, writing.done());
+  const Status written = co_await writing;
+  GD2FS_CO_TRY(written);
   co_return true;
 }
 

@@ -24,7 +24,11 @@ Task<Status> scan_slots(StoreCore& core, DriveUnit& unit, std::vector<Slot> slot
 std::vector<std::vector<Slot>> scan_portions(const SlotMap& slots, uint16_t file, bool free_only);
 // Takes, wipes and frees them.
 Task<Status> wipe_slots(StoreCore& core, DriveUnit& unit, std::vector<Slot> slots);
-// Reads the extent's data: true if every block matches its checksum. io counts as no match.
-Task<Result<bool>> data_is_whole(StoreCore& core, DriveUnit& unit, ChunkKey key, Extent extent);
+// For an extent whose sync nobody knows the end of: reads it, and if every block matches its
+// checksum writes the same bytes to the same place once more, for the caller to sync: after a sync
+// that failed a drive may show what it will not keep. False if it does not match; io counts as no
+// match.
+Task<Result<bool>> write_whole_data_again(StoreCore& core, DriveUnit& unit, ChunkKey key,
+                                          Extent extent);
 
 }  // namespace gd2fs

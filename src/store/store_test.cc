@@ -125,6 +125,53 @@ TEST(Store, ARetriedTagIsAnsweredAndNotExecutedAgainAlsoAfterACrashAndARebuild) 
   EXPECT_TRUE(t.write(below, as_bytes(first.data(), first.size())).is(StatusCode::stale));
 }
 
+TEST(Store, ARetryIsKnownAfterTwoRebuildsAlthoughItsDescriptorIsOverwritten) {
+  TestStore t(21);
+  t.options.data_file_bytes = 64 * kKiB;  // one slot in a file
+  t.options.rebuild = true;
+  ASSERT_TRUE(t.open().ok());
+  const std::string first(kBlockBytes, 'a');
+  StoreWrite w;
+  w.key = {1, 0};
+  w.tag = {.incarnation = 77, .sequence = 5, .low = 3};
+  ASSERT_TRUE(t.write(w, as_bytes(first.data(), first.size())).ok());
+  ASSERT_TRUE(t.write({1, 0}, 0, std::string(kBlockBytes, 'b')).ok());
+  ASSERT_TRUE(t.crash_and_open().ok());  // its extent is dropped by the rebuild itself
+  ASSERT_TRUE(t.write({1, 1}, 0, std::string(kBlockBytes, 'c')).ok());
+  ASSERT_TRUE(t.write({1, 2}, 0, std::string(kBlockBytes, 'c')).ok());
+  ASSERT_TRUE(t.crash_and_open().ok());
+  StoreWrite retry;
+  retry.key = {1, 0};
+  retry.tag = w.tag;
+  EXPECT_TRUE(t.write(retry, as_bytes(first.data(), first.size())).ok());
+  EXPECT_TRUE(retry.replayed);
+  EXPECT_EQ(t.read({1, 0}, 0, 3), "bbb");
+}
+
+TEST(Store, AClientsWindowOutlivesRestartsOverwritesAndTheIndex) {
+  TestStore t(22);
+  t.options.data_file_bytes = 64 * kKiB;  // one slot in a file
+  ASSERT_TRUE(t.open().ok());
+  const auto send = [&](uint64_t sequence, uint64_t low) {
+    StoreWrite w;
+    w.key = {1, static_cast<uint32_t>(sequence)};
+    w.tag = {.incarnation = 77, .sequence = sequence, .low = low};
+    const std::string data(kBlockBytes, 'a');
+    return t.write(w, as_bytes(data.data(), data.size()));
+  };
+  ASSERT_TRUE(send(1, 1).ok());
+  ASSERT_TRUE(send(5, 5).ok());
+  ASSERT_TRUE(t.close().ok());
+  ASSERT_TRUE(t.open().ok());
+  // Nothing is left of either but what the log keeps of the second.
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 1, .keep_bytes = 0}).ok());
+  t.world.run_for_ns(5 * kSecond);
+  t.options.rebuild = true;
+  ASSERT_TRUE(t.crash_and_open().ok());
+  EXPECT_TRUE(send(5, 5).ok());
+  EXPECT_TRUE(send(1, 1).is(StatusCode::stale));
+}
+
 TEST(Store, AFenceMakesOlderRequestsStaleAndDropsBytesForGood) {
   TestStore t(5);
   ASSERT_TRUE(t.open().ok());
@@ -237,6 +284,111 @@ TEST(Store, AFlippedByteOnTheDriveIsCorruptAndNeverHandedOut) {
   // Overwriting the whole block heals it.
   ASSERT_TRUE(t.write({1, 0}, 65'536, std::string(65'536, 'z')).ok());
   EXPECT_EQ(t.read({1, 0}, 65'536, 10), std::string(10, 'z'));
+}
+
+TEST(Store, ABitThatFlipsOnTheWayIsReadAgainAndNeverHandedOut) {
+  TestStore t(16);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(512 * kKiB, 3);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  t.drives[0]->set_faults({.name_prefix = "data/", .flip_read_ppm = 200'000});
+  int right = 0;
+  int corrupt = 0;
+  for (int i = 0; i < 200; ++i) {
+    t.store->evict(UINT64_MAX);
+    const std::string answer = t.read({1, 0}, 0, data.size());
+    right += answer == data;
+    corrupt += answer.starts_with("corrupt");
+  }
+  EXPECT_EQ(right + corrupt, 200);
+  EXPECT_GT(right, 150);
+  EXPECT_GT(corrupt, 0);
+}
+
+TEST(Store, AWriteThatTheDriveLostIsCorruptAndNotWhatWasThereBefore) {
+  TestStore t(17);
+  t.options.data_file_bytes = 256 * kKiB;
+  ASSERT_TRUE(t.open().ok());
+  // Slots are taken from the lowest: what the chunk held before lies where this write goes.
+  ASSERT_TRUE(t.write({1, 0}, 0, std::string(kBlockBytes, 'a')).ok());
+  ASSERT_TRUE(t.write({1, 0}, 0, std::string(kBlockBytes, 'b')).ok());
+  t.world.run_for_ns(50 * kMs);  // the dropped slot is free, and not wiped yet
+  t.drives[0]->set_faults({.name_prefix = "data/", .lose_write_ppm = 1'000'000});
+  ASSERT_TRUE(t.write({1, 0}, 0, std::string(kBlockBytes, 'c')).ok());
+  t.drives[0]->set_faults({});
+  t.store->evict(UINT64_MAX);
+  EXPECT_EQ(t.read({1, 0}, 0, 10).substr(0, 7), "corrupt");
+}
+
+TEST(Store, OneUnreadableSectorCostsOneBlockWhenAChunkIsCut) {
+  TestStore t(18);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(1 * kMiB, 3);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  t.store->evict(UINT64_MAX);
+  // Class 4, slot 0: header, descriptor, data. In the third block.
+  ASSERT_TRUE(t.drives[0]->set_unreadable("data/c04-0000", 4096 + 4096 + 150'000).ok());
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 600'001}).ok());
+  t.store->evict(UINT64_MAX);
+  for (uint32_t block = 0; block < 10; ++block) {
+    const std::string answer = t.read({1, 0}, block * kBlockBytes, kBlockBytes, 2);
+    if (block == 2) {
+      EXPECT_EQ(answer.substr(0, 7), "corrupt");
+    } else {
+      std::string expected = data.substr(block * kBlockBytes, kBlockBytes);
+      if (block == 9) std::fill(expected.begin() + 600'001 % kBlockBytes, expected.end(), '\0');
+      EXPECT_TRUE(answer == expected) << block;
+    }
+  }
+}
+
+TEST(Store, AFlippedByteOfDriveIdOrDriveLogLosesNothingAndIsMended) {
+  TestStore t(19);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(100'000, 3);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  ASSERT_TRUE(t.write({2, 0}, 0, data).ok());
+  for (uint64_t round = 0; round < 40; ++round) {
+    // A fence is the last thing in the log; without its frame the bytes would be back.
+    ASSERT_TRUE(t.write({3, 0}, 0, data, round).ok());
+    ASSERT_TRUE(t.fence({.inode = 3, .generation = round + 1, .keep_bytes = 0}).ok());
+    t.crash();
+    // Either copy in turn, again and again.
+    ASSERT_TRUE(t.drives[0]->flip("drive.id", round * 1009 % 8192).ok());
+    uint64_t log_bytes = 0;
+    {
+      Loop loop(t.world.clock(), Loop::Waits::never);
+      SimDisk disk(loop, *t.drives[0]);
+      auto log = *disk.open("drive.log", OpenMode::existing, OpenKind::cached);
+      log_bytes = *log->size_bytes();
+    }
+    ASSERT_TRUE(t.drives[0]->flip("drive.log", log_bytes - 1 - round * 37 % 1024).ok());
+    t.options.rebuild = round % 2 == 0;
+    ASSERT_TRUE(t.open().ok());
+    ASSERT_TRUE(t.read({1, 0}, 0, data.size()) == data) << round;
+    ASSERT_EQ(t.read({3, 0}, 0, 10, round + 1), std::string(10, '\0')) << round;
+  }
+}
+
+TEST(Store, ADriveOfANewerFormatIsRefusedInWords) {
+  TestStore t(20);
+  ASSERT_TRUE(t.open().ok());
+  ASSERT_TRUE(t.close().ok());
+  Loop loop(t.world.clock(), Loop::Waits::never);
+  SimDisk disk(loop, *t.drives[0]);
+  {
+    auto file = *disk.open("drive.id", OpenMode::existing, OpenKind::cached);
+    std::vector<std::byte> bytes(8192);
+    ASSERT_TRUE(file->read_at(0, bytes).has_value());
+    for (const size_t at : {size_t{0}, size_t{4096}}) {
+      store_le(&bytes[at + 8], uint16_t{2});
+      store_le(&bytes[at + 60], crc32c(ConstBytes(bytes).subspan(at, 60)));
+    }
+    ASSERT_TRUE(file->write_at(0, bytes).ok());
+  }
+  const Status refused = t.open();
+  EXPECT_TRUE(refused.is(StatusCode::unsupported));
+  EXPECT_NE(refused.to_string().find("written by a newer version of GD2FS"), std::string::npos);
 }
 
 TEST(Store, ManyReadersOfOneMissingRangeShareOneDiskRead) {
