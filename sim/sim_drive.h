@@ -94,6 +94,8 @@ class SimDrive {
   void ignore_syncs(std::string name_prefix, uint64_t honest, uint64_t ignored);
   void ignore_syncs(std::function<bool(std::string_view name)> which, uint64_t honest,
                     uint64_t ignored);
+  // Blocking writes to exactly this file are answered ok and not done.
+  void ignore_writes(std::string name) { ignore_writes_to_ = std::move(name); }
   void ignore_dir_syncs(bool ignore) { ignore_dir_syncs_ = ignore; }
   // Power fails in the middle of things: at the start of the change after `changes` more (a write,
   // sync, or change of size or name; blocking calls as well as transfers). 0 disarms.
@@ -131,6 +133,7 @@ class SimDrive {
       1;  // grows when the processes die; disks and files of a lower one are dead
   bool hung_ = false;
   bool ignore_dir_syncs_ = false;
+  std::string ignore_writes_to_;
   std::function<bool(std::string_view)> ignore_which_;
   uint64_t ignore_honest_ = 0;
   uint64_t ignore_left_ = 0;

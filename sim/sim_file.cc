@@ -41,6 +41,7 @@ Status SimFile::write_at(uint64_t offset_bytes, ConstBytes data) {
   if (!drive_.has_room(*inode_, offset_bytes, data.size())) {
     return Status(StatusCode::no_space, name_);
   }
+  if (name_ == drive_.ignore_writes_to_) return {};
   ++drive_.counters_.writes;
   drive_.counters_.write_bytes += data.size();
   const uint16_t tear_bytes = kind_ == OpenKind::direct ? drive_.options_.direct_tear_bytes

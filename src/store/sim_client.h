@@ -2,6 +2,8 @@
 // and unlinks. For tests.
 #pragma once
 
+#include <deque>
+
 #include "store/sim_run.h"
 
 namespace gd2fs {
@@ -27,6 +29,7 @@ class SimRun::Client {
   void on_reserved(int copy);
   void on_committed(int copy);
   void on_written();
+  void remember(const StoreWrite& w);
   void start_duplicate();
   void on_duplicate(Completion&);
   void on_reserved_0(Completion&) { on_reserved(0); }
@@ -34,6 +37,7 @@ class SimRun::Client {
   void on_committed_0(Completion&) { on_committed(0); }
   void on_committed_1(Completion&) { on_committed(1); }
   void release_held();
+  void count(const Status& status);
   ModelFile& pick_file();
   uint64_t pick_generation(const ModelFile& file);
   bool stale_is_right(const ModelFile& file, uint64_t generation) const {
@@ -71,6 +75,21 @@ class SimRun::Client {
   bool retry_ = false;
   uint64_t version_ = 0;
   bool unresolved_ = false;
+
+  // What was answered ok, the last few.
+  static constexpr size_t kDoneKept = 8;
+  struct Done {
+    ChunkKey key;
+    uint8_t chunk_log2 = 0;
+    uint32_t offset_bytes = 0;
+    uint32_t length_bytes = 0;
+    uint64_t generation = 0;
+    MutationTag tag;
+    uint64_t version = 0;
+  };
+  std::deque<Done> done_;
+  uint64_t low_ = 0;           // the highest sent
+  uint64_t low_executed_ = 0;  // the highest of a request that was answered ok
   uint64_t duplicate_version_ = 0;
 };
 

@@ -42,6 +42,10 @@ void SimRun::Client::next(Completion&) {
     return;
   }
   if (run_.random_.chance(1, 30)) run_.t_->store->evict(UINT64_MAX);
+  if (!done_.empty() && !run_.mutation_.no_tags && run_.random_.chance(1, 12)) {
+    start_duplicate();
+    return;
+  }
   if (run_.random_.chance(2, 5)) {
     start_read();
   } else {
@@ -58,6 +62,12 @@ uint64_t SimRun::Client::pick_generation(const ModelFile& file) {
   if (run_.mutation_.blind_to_generations) return UINT64_MAX;
   if (file.gone) return file.generation - 1;  // nobody is told the last one
   return run_.random_.chance(1, 20) && file.generation > 1 ? file.generation - 1 : file.generation;
+}
+
+void SimRun::Client::count(const Status& status) {
+  run_.counts_.stale += status.is(StatusCode::stale);
+  run_.counts_.corrupt += status.is(StatusCode::corrupt);
+  run_.counts_.busy += status.is(StatusCode::busy);
 }
 
 // --- reads -----------------------------------------------------------------------------------
@@ -97,6 +107,9 @@ void SimRun::Client::check_read() {
                            std::to_string(life_->read.key.chunk) + " at " +
                            std::to_string(life_->read.offset_bytes) + " + " +
                            std::to_string(life_->read.length_bytes);
+  count(status);
+  ++run_.counts_.reads;
+  if (status.ok()) ++(life_->read.hit ? run_.counts_.hits : run_.counts_.misses);
   if (status.ok()) {
     if (old && !run_.mutation_.blind_to_generations) run_.fail(what + " with an old generation");
     held_ = TestStore::bytes_of(life_->read);
@@ -158,6 +171,9 @@ void SimRun::Client::start_write() {
           static_cast<uint32_t>(1 + random.below(chunk_bytes - update_.offset_bytes));
   }
   ++sequence_;
+  // The window: what a client may still ask about.
+  const uint64_t width = random.below(6);
+  low_ = std::max(low_, sequence_ > width ? sequence_ - width : 1);
   generation_ = pick_generation(*file_);
   copies_ = !run_.mutation_.no_tags && random.chance(1, 15) ? 2 : 1;
   send_write();
@@ -178,7 +194,7 @@ void SimRun::Client::send_write() {
     w.generation = generation_;
     w.tag = {.incarnation = run_.mutation_.no_tags ? 0 : incarnation_,
              .sequence = sequence_,
-             .low = sequence_};
+             .low = low_};
     if (copy == 0) {
       w.done.bind<&Client::on_reserved_0>(this);
     } else {
@@ -217,11 +233,17 @@ void SimRun::Client::on_reserved(int copy) {
 void SimRun::Client::on_committed(int copy) {
   const StoreWrite& w = life_->writes[copy];
   const Status& status = w.done.status;
-  GD2FS_LOG_INFO("{} us: write {} of inode {} chunk {} at {} + {}, generation {}: {}{}, version {}",
-                 run_.t_->world.clock().now_ns() / kUs, update_.id, file_->inode, chunk_,
-                 update_.offset_bytes, update_.length_bytes, generation_, status.to_string(),
-                 w.replayed ? ", replayed" : "", w.version);
+  GD2FS_LOG_INFO(
+      "{} us: write {} ({}/{} low {}) of inode {} chunk {} at {} + {}, generation {}: {}{}, "
+      "version {}",
+      run_.t_->world.clock().now_ns() / kUs, update_.id, incarnation_, sequence_, w.tag.low,
+      file_->inode, chunk_, update_.offset_bytes, update_.length_bytes, generation_,
+      status.to_string(), w.replayed ? ", replayed" : "", w.version);
   ModelChunk& model = file_->chunks[chunk_];
+  count(status);
+  ++run_.counts_.writes;
+  run_.counts_.writes_ok += status.ok();
+  run_.counts_.replayed += status.ok() && w.replayed;
   if (status.ok()) {
     if (acked_ && w.version != version_) run_.fail("two copies of a request, two versions");
     if (!acked_) {
@@ -231,11 +253,13 @@ void SimRun::Client::on_committed(int copy) {
       if (retry_ && !w.replayed && done_before) run_.fail("a retried request was executed twice");
       if (copies_ == 1 && !retry_ && w.replayed) run_.fail("a new request was taken for a retry");
       if (retry_ && w.replayed) {
-        model.forget(update_.id);
+        // It is in what was seen when the life began, unless nobody could look.
+        if (!outcome_unknown_before_) model.forget(update_.id);
       } else {
         model.ack(update_);
       }
     }
+    if (!acked_) remember(w);
     acked_ = true;
     version_ = w.version;
   } else if (status.is(StatusCode::stale)) {
@@ -255,11 +279,7 @@ void SimRun::Client::on_written() {
   retry_ = false;
   if (acked_) {
     unresolved_ = false;
-    if (!run_.mutation_.no_tags && run_.random_.chance(1, 10)) {
-      start_duplicate();
-    } else {
-      pause();
-    }
+    pause();
     return;
   }
   const bool not_executed = status.is(StatusCode::stale) || status.is(StatusCode::no_space) ||
@@ -277,133 +297,60 @@ void SimRun::Client::on_written() {
   ++run_.idle_clients_;
 }
 
-// A copy that was delayed on the way arrives after the answer.
+void SimRun::Client::remember(const StoreWrite& w) {
+  low_executed_ = std::max(low_executed_, w.tag.low);
+  done_.push_back({.key = w.key,
+                   .chunk_log2 = w.chunk_log2,
+                   .offset_bytes = w.offset_bytes,
+                   .length_bytes = w.length_bytes,
+                   .generation = w.generation,
+                   .tag = w.tag,
+                   .version = w.version});
+  if (done_.size() > kDoneKept) done_.pop_front();
+}
+
+// A copy that was delayed on the way arrives after the answer, perhaps lives later.
 void SimRun::Client::start_duplicate() {
-  life_->duplicate.key = {file_->inode, chunk_};
-  life_->duplicate.chunk_log2 = file_->chunk_log2;
-  life_->duplicate.offset_bytes = update_.offset_bytes;
-  life_->duplicate.length_bytes = update_.length_bytes;
-  life_->duplicate.generation = generation_;
-  life_->duplicate.tag = life_->writes[0].tag;
-  duplicate_version_ = version_;
-  life_->duplicate.done.bind<&Client::on_duplicate>(this);
-  run_.t_->store->reserve(life_->duplicate);
+  const Done& done = done_[run_.random_.below(done_.size())];
+  StoreWrite& w = life_->duplicate;
+  w.key = done.key;
+  w.chunk_log2 = done.chunk_log2;
+  w.offset_bytes = done.offset_bytes;
+  w.length_bytes = done.length_bytes;
+  w.generation = done.generation;
+  w.tag = done.tag;
+  duplicate_version_ = done.version;
+  w.done.bind<&Client::on_duplicate>(this);
+  run_.t_->store->reserve(w);
 }
 
 void SimRun::Client::on_duplicate(Completion&) {
   const Status& status = life_->duplicate.done.status;
+  const uint64_t sequence = life_->duplicate.tag.sequence;
+  GD2FS_LOG_INFO("{} us: duplicate {}/{} of inode {} chunk {}, version {}, low {}: {}",
+                 run_.t_->world.clock().now_ns() / kUs, incarnation_, sequence,
+                 life_->duplicate.key.inode, life_->duplicate.key.chunk, duplicate_version_, low_,
+                 status.to_string());
   if (status.ok()) {
     if (!life_->duplicate.replayed || life_->duplicate.version != duplicate_version_) {
       run_.fail("a duplicate was not recognised");
       run_.t_->store->abort(life_->duplicate);
     }
+    // A drive that is away may have taken the low along.
+    if (sequence < low_executed_ && !run_.some_drive_missing_) {
+      run_.fail("a duplicate from below the window was answered");
+    }
+    ++run_.counts_.replayed;
+  } else if (status.is(StatusCode::stale)) {
+    // Below what was ever sent as low it may be; with a drive away nobody knows of the tag.
+    if (sequence >= low_ && !run_.some_drive_missing_) {
+      run_.fail("a duplicate within the window is stale");
+    }
+    ++run_.counts_.duplicates_stale;
   } else if (!run_.trouble_allows(status)) {
     run_.fail("duplicate: " + status.to_string());
   }
   pause();
-}
-
-// --- the administrator -----------------------------------------------------------------------
-
-void SimRun::Administrator::begin_life() {
-  life_ = std::make_unique<Life>();
-  life_->timer.bind<&Administrator::next>(this);
-  life_->done.bind<&Administrator::on_done>(this);
-  life_->late_done.bind<&Administrator::on_late_done>(this);
-  run_.t_->loop->start(life_->timer, pending_ ? 0 : run_.random_.below(10 * kMs));
-}
-
-void SimRun::Administrator::end_life() {
-  life_.reset();
-}
-
-void SimRun::Administrator::next(Completion&) {
-  if (run_.life_ended_ || !run_.error_.empty()) return;
-  if (!pending_) draw_fence();
-  send();
-}
-
-void SimRun::Administrator::draw_fence() {
-  std::vector<ModelFile*> live;
-  for (const auto& file : run_.files_) {
-    if (!file->gone) live.push_back(file.get());
-  }
-  file_ = live[run_.random_.below(live.size())];
-  const uint64_t chunk_bytes = uint64_t{1} << file_->chunk_log2;
-  fence_ = {.inode = file_->inode,
-            .generation = ++file_->fence_generation,
-            .chunk_log2 = file_->chunk_log2};
-  switch (run_.random_.below(5)) {
-    case 0:  // a rename
-      break;
-    case 1:
-      fence_.keep_bytes = 0;
-      fence_.unlinked = true;
-      break;
-    case 2:
-      fence_.keep_bytes =
-          run_.random_.below(file_->chunks.size() * chunk_bytes / kBlockBytes) * kBlockBytes;
-      break;
-    default:
-      fence_.keep_bytes = run_.random_.below(file_->chunks.size() * chunk_bytes);
-  }
-  pending_ = true;
-  cut_id_ = run_.next_id_++;
-}
-
-void SimRun::Administrator::each_cut(
-    const std::function<void(ModelChunk&, const ModelUpdate&)>& visit) {
-  if (fence_.keep_bytes == UINT64_MAX) return;
-  const uint64_t chunk_bytes = uint64_t{1} << file_->chunk_log2;
-  for (size_t i = 0; i < file_->chunks.size(); ++i) {
-    const uint64_t begin = i * chunk_bytes;
-    if (begin + chunk_bytes <= fence_.keep_bytes) continue;
-    const uint64_t keep = fence_.keep_bytes > begin ? fence_.keep_bytes - begin : 0;
-    visit(file_->chunks[i], {.id = cut_id_,
-                             .cut = true,
-                             .offset_bytes = static_cast<uint32_t>(keep),
-                             .length_bytes = static_cast<uint32_t>(chunk_bytes - keep)});
-  }
-}
-
-void SimRun::Administrator::send() {
-  each_cut([](ModelChunk& chunk, const ModelUpdate& cut) {
-    chunk.forget(cut.id);
-    chunk.begin(cut);
-  });
-  run_.t_->store->fence(fence_, life_->done);
-}
-
-void SimRun::Administrator::on_done(Completion& done) {
-  const Status& status = done.status;
-  GD2FS_LOG_INFO("{} us: fence of inode {} to generation {}, keeps {}: {}",
-                 run_.t_->world.clock().now_ns() / kUs, file_->inode, fence_.generation,
-                 fence_.keep_bytes, status.to_string());
-  if (status.ok()) {
-    each_cut([](ModelChunk& chunk, const ModelUpdate& cut) { chunk.ack(cut); });
-    pending_ = false;
-    file_->generation = fence_.generation;
-    if (fence_.unlinked) {
-      file_->gone = true;
-      run_.new_file();
-    }
-    if (run_.random_.chance(1, 4) &&
-        !life_->late_done.pending()) {  // a late copy of an older fence changes nothing
-      late_ = fence_;
-      late_.generation -= run_.random_.below(2);
-      late_.keep_bytes = 0;
-      run_.t_->store->fence(late_, life_->late_done);
-    }
-  } else if (!run_.trouble_allows(status) && !status.is(StatusCode::busy)) {
-    run_.fail("fence: " + status.to_string());
-  }
-  if (!run_.life_ended_) run_.t_->loop->start(life_->timer, 1 * kMs + run_.random_.below(15 * kMs));
-}
-
-void SimRun::Administrator::on_late_done(Completion& done) {
-  if (!done.status.ok() && !run_.trouble_allows(done.status)) {
-    run_.fail("late fence: " + done.status.to_string());
-  }
 }
 
 }  // namespace gd2fs

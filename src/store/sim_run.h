@@ -22,7 +22,30 @@ struct SimMutation {
   bool ignore_dir_syncs = false;
   bool blind_to_generations = false;
   bool no_tags = false;
-  bool control = false;  // nothing, but the same choices as with a mutation
+  bool no_fence_log = false;      // drive.log stays as the start made it
+  bool forged_checksums = false;  // bytes flip, and their checksums with them
+  bool control = false;           // nothing, but the same choices as with a mutation
+  bool any() const {
+    return !ignore_syncs_of.empty() || ignore_dir_syncs || blind_to_generations || no_tags ||
+           no_fence_log || forged_checksums;
+  }
+};
+
+// What a run has seen, to show that it looks where it means to.
+struct SimCounts {
+  uint64_t writes = 0;
+  uint64_t writes_ok = 0;
+  uint64_t replayed = 0;
+  uint64_t duplicates_stale = 0;
+  uint64_t reads = 0;
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+  uint64_t stale = 0;
+  uint64_t corrupt = 0;
+  uint64_t busy = 0;
+  uint64_t fences = 0;
+  uint64_t scrubs = 0;
+  uint64_t deaths_in_open = 0;
 };
 
 class SimRun {
@@ -31,6 +54,7 @@ class SimRun {
   ~SimRun();
   std::string run();
 
+  const SimCounts& counts() const { return counts_; }
   // What the seed drew, for the message.
   std::string profile() const;
 
@@ -46,8 +70,15 @@ class SimRun {
   bool open();
   void live();
   void end_life();
+  void watch_for_deaths();
+  void arm(uint64_t changes_max);
+  static void disarm(SimDrive& drive);
+  void die();
+  static Task<void> scrub_now(SimRun* run);
   void damage_index();
+  void flip_somewhere(SimDrive& drive, SimDisk& disk, const std::string& name);
   void flip_bytes();
+  void forge_bytes();
   void check_all(bool settle);
   void check_chunk(ModelFile& file, uint32_t chunk, bool settle);
   Seen look(ModelFile& file, uint32_t chunk);
@@ -70,6 +101,7 @@ class SimRun {
   std::vector<std::unique_ptr<Loop>> probe_loops_;
   std::vector<std::unique_ptr<SimDisk>> probes_;
   std::string error_;
+  SimCounts counts_;
 
   Trouble trouble_ = Trouble::none;
   size_t lives_ = 0;
@@ -82,8 +114,7 @@ class SimRun {
   bool some_drive_missing_ = false;
   bool drives_met_ = false;
   bool lies_from_the_beginning_ = false;
-  size_t away_ = 0;  // the drive that goes missing
-  bool rebuilt_ = false;
+  size_t away_ = 0;                     // the drive that goes missing
   std::set<uint64_t> settled_applied_;  // of what was under way when the last life ended
   std::set<uint64_t> settled_dropped_;
   uint64_t next_id_ = 1;

@@ -33,8 +33,7 @@ void SimRun::draw_profile() {
              : draw < 82 ? Trouble::hang
              : draw < 90 ? Trouble::io_errors
                          : Trouble::missing_drive;
-  const bool mutated = !mutation_.ignore_syncs_of.empty() || mutation_.ignore_dir_syncs ||
-                       mutation_.blind_to_generations || mutation_.no_tags || mutation_.control;
+  const bool mutated = mutation_.control || mutation_.any();
   if (mutated) trouble_ = Trouble::none;
   size_t drives = random_.chance(1, 4) ? 2 : 1;
   if (trouble_ == Trouble::missing_drive) drives = 2 + random_.below(2);
@@ -61,6 +60,7 @@ void SimRun::draw_profile() {
   lies_from_the_beginning_ = random_.chance(1, 2);
   for (const auto& drive : t_->drives) {
     if (lies_from_the_beginning_) lie(*drive);
+    if (mutation_.no_fence_log) drive->ignore_writes("drive.log");
     drive->ignore_dir_syncs(mutation_.ignore_dir_syncs);
   }
 }
@@ -86,45 +86,10 @@ void SimRun::fail(const std::string& what) {
   }
 }
 
-// --- what an error may be ----------------------------------------------------------------------
-
-bool SimRun::trouble_allows(const Status& status) const {
-  if (status.is(StatusCode::busy)) return true;  // a small slab, and clients who hold on to pages
-  switch (trouble_) {
-    case Trouble::full:
-      // A full drive may be set aside when its log or index finds no room.
-      return status.is(StatusCode::no_space) || status.is(StatusCode::unavailable) ||
-             status.is(StatusCode::busy);
-    case Trouble::hang:
-    case Trouble::io_errors:
-    case Trouble::missing_drive:
-      return status.is(StatusCode::unavailable) || status.is(StatusCode::io);
-    case Trouble::flips:
-    case Trouble::none:
-      // Only while the power is already off and nobody knows it yet.
-      return status.is(StatusCode::unavailable) && const_cast<SimRun*>(this)->crashed();
-  }
-  return false;
-}
-
-bool SimRun::allowed(const ModelFile& file, uint32_t chunk, uint32_t block,
-                     const Status& status) const {
-  if (trouble_allows(status)) return true;
-  if (tainted_.contains({file.inode, chunk, block})) {
-    return status.is(StatusCode::corrupt) || status.is(StatusCode::io);
-  }
-  if (!status.is(StatusCode::io) || !descriptor_flipped_ || !rebuilt_) return false;
-  // A drive that lost a descriptor answers io for what no extent covers.
-  const std::string& acked = file.chunks[chunk].acked();
-  const auto begin = acked.begin() + static_cast<std::ptrdiff_t>(block) * kBlockBytes;
-  return std::all_of(begin, begin + kBlockBytes, [](char c) { return c == 0; });
-}
-
 // --- lives -------------------------------------------------------------------------------------
 
+// Dies up to three times in the middle of it, at any change of any drive.
 bool SimRun::open() {
-  probes_.clear();
-  probe_loops_.clear();
   some_drive_missing_ = false;
   std::vector<std::unique_ptr<SimDrive>> taken(t_->drives.size());
   // Always the same one, once it has been with the others: what drives that are away by turns do
@@ -133,20 +98,75 @@ bool SimRun::open() {
     taken[away_] = std::move(t_->drives[away_]);
     some_drive_missing_ = true;
   }
-  GD2FS_LOG_INFO("{} us: the store opens{}{}", t_->world.clock().now_ns() / kUs,
-                 some_drive_missing_ ? ", a drive is away" : "",
-                 t_->options.rebuild ? ", rebuild asked for" : "");
-  const Status status = t_->open();
+  Status status;
+  for (int deaths = 0;; ++deaths) {
+    watch_for_deaths();
+    GD2FS_LOG_INFO("{} us: the store opens{}{}", t_->world.clock().now_ns() / kUs,
+                   some_drive_missing_ ? ", a drive is away" : "",
+                   t_->options.rebuild ? ", rebuild asked for" : "");
+    if (deaths < 3 && random_.chance(1, 4)) arm(random_.chance(1, 2) ? 30 : 200);
+    status = t_->open([this] { return crashed(); });
+    if (!crashed()) break;
+    ++counts_.deaths_in_open;
+    die();
+  }
   for (size_t i = 0; i < taken.size(); ++i) {
     if (taken[i] != nullptr) t_->drives[i] = std::move(taken[i]);
   }
-  for (const auto& drive : t_->drives) {
-    probe_loops_.push_back(std::make_unique<Loop>(t_->world.clock(), Loop::Waits::never));
-    probes_.push_back(std::make_unique<SimDisk>(*probe_loops_.back(), *drive));
-  }
+  for (const auto& drive : t_->drives) disarm(*drive);
+  watch_for_deaths();
   if (!status.ok()) fail("open: " + status.to_string());
   drives_met_ = drives_met_ || status.ok();
   return status.ok();
+}
+
+void SimRun::watch_for_deaths() {
+  probes_.clear();
+  probe_loops_.clear();
+  for (const auto& drive : t_->drives) {
+    if (drive == nullptr) continue;
+    probe_loops_.push_back(std::make_unique<Loop>(t_->world.clock(), Loop::Waits::never));
+    probes_.push_back(std::make_unique<SimDisk>(*probe_loops_.back(), *drive));
+  }
+}
+
+// The process or the machine ends at one of the next changes of some drive.
+void SimRun::arm(uint64_t changes_max) {
+  std::vector<SimDrive*> present;
+  for (const auto& drive : t_->drives) {
+    if (drive != nullptr) present.push_back(drive.get());
+  }
+  // One that goes away later must not be the only one to know what happens after another died.
+  const bool away_later = trouble_ == Trouble::missing_drive && t_->drives[away_] != nullptr;
+  SimDrive& drive = away_later ? *t_->drives[away_] : *present[random_.below(present.size())];
+  const uint64_t changes = 1 + random_.below(changes_max);
+  if (random_.chance(1, 3)) {
+    drive.kill_after_changes(changes);
+  } else {
+    drive.crash_after_changes(changes);
+  }
+}
+
+void SimRun::disarm(SimDrive& drive) {
+  drive.kill_after_changes(0);
+  drive.crash_after_changes(0);
+}
+
+// By a lost power or as a killed process.
+void SimRun::die() {
+  const bool power_fails = random_.chance(2, 3);
+  GD2FS_LOG_INFO("{} us: {}", t_->world.clock().now_ns() / kUs,
+                 power_fails ? "the power fails" : "the process is killed");
+  for (const auto& drive : t_->drives) {
+    if (drive == nullptr) continue;
+    disarm(*drive);
+    if (power_fails) {
+      drive->crash();
+    } else {
+      drive->kill();
+    }
+  }
+  t_->stop();
 }
 
 bool SimRun::crashed() {
@@ -163,22 +183,17 @@ void SimRun::live() {
   if (administrator_ != nullptr) administrator_->begin_life();
   const uint64_t life_ns = ops_per_life_ * (200 * kUs + random_.below(2 * kMs));
   const bool sudden = random_.chance(1, 3);
-  if (sudden) {
-    // At any change of any drive, in the middle of whatever the store does.
-    SimDrive& drive = *t_->drives[random_.below(t_->drives.size())];
-    const uint64_t changes = 1 + random_.below(400);
-    if (random_.chance(1, 3)) {
-      drive.kill_after_changes(changes);
-    } else {
-      drive.crash_after_changes(changes);
-    }
-  }
+  if (sudden) arm(400);
   if (trouble_ == Trouble::io_errors) {
-    t_->drives[0]->set_faults({.name_prefix = "data/",
-                               .read_error_ppm = 3000,
-                               .write_error_ppm = random_.chance(1, 2) ? 500u : 0u,
-                               .sync_error_ppm = random_.chance(1, 2) ? 500u : 0u});
+    static const char* const prefixes[] = {"data/", "data/", "index.db", "drive.log", ""};
+    t_->drives[random_.below(t_->drives.size())]->set_faults(
+        {.name_prefix = prefixes[random_.below(std::size(prefixes))],
+         .read_error_ppm = 3000,
+         .write_error_ppm = random_.chance(1, 2) ? 500u : 0u,
+         .sync_error_ppm = random_.chance(1, 2) ? 500u : 0u});
   }
+  const uint64_t scrub_at_ns = t_->world.clock().now_ns() + random_.below(life_ns);
+  bool scrubbed = random_.chance(2, 3);
   const uint64_t hang_at_ns = t_->world.clock().now_ns() + random_.below(life_ns);
   bool hung = trouble_ != Trouble::hang || random_.chance(1, 3);
   const uint64_t end_ns = t_->world.clock().now_ns() + life_ns;
@@ -193,8 +208,14 @@ void SimRun::live() {
     }
     if (!hung && t_->world.clock().now_ns() >= hang_at_ns) {
       hung = true;
-      t_->drives[random_.below(t_->drives.size())]->hang();
-      t_->world.run_for_ns(3 * kSecond);
+      SimDrive& drive = *t_->drives[random_.below(t_->drives.size())];
+      drive.hang();
+      t_->world.run_for_ns(random_.below(3 * kSecond));
+      if (random_.chance(1, 2)) drive.resume();
+    }
+    if (!scrubbed && t_->world.clock().now_ns() >= scrub_at_ns) {
+      scrubbed = true;
+      t_->loop->spawn(scrub_now(this));
     }
   }
   life_ended_ = true;
@@ -216,207 +237,32 @@ void SimRun::end_life() {
   }
   for (const auto& client : clients_) client->end_life();
   if (administrator_ != nullptr) administrator_->end_life();
+  bool closed = false;
   if (peaceful && error_.empty() && !crashed()) {
-    const Status closed = t_->close();
-    if (!closed.ok() && !trouble_allows(closed) && !crashed()) {
-      fail("close: " + closed.to_string());
-    }
-    if (trouble_ == Trouble::flips) flip_bytes();
+    if (random_.chance(1, 4)) arm(40);
+    const Status status = t_->close([this] { return crashed(); });
+    closed = status.ok() && !crashed();
+    if (!closed && !trouble_allows(status) && !crashed()) fail("close: " + status.to_string());
   }
   for (const auto& drive : t_->drives) {
     drive->set_faults({});
     if (!lies_from_the_beginning_) drive->ignore_syncs("", 0, 0);
   }
-  const bool power_fails = random_.chance(2, 3);
-  GD2FS_LOG_INFO("{} us: the life ends: {}{}", t_->world.clock().now_ns() / kUs,
-                 peaceful ? "in peace, " : "", power_fails ? "power fails" : "killed");
-  for (const auto& drive : t_->drives) {
-    if (power_fails) {
-      drive->crash();
-    } else {
-      drive->kill();
-    }
+  die();
+  if (closed && trouble_ == Trouble::flips) {
+    flip_bytes();
+  } else if (closed && mutation_.forged_checksums) {
+    forge_bytes();
   }
-  t_->stop();
   damage_index();
 }
 
-// No descriptors left to wipe, no slot taken that no extent has, no page held.
-void SimRun::check_quiet() {
-  if (!error_.empty() || crashed()) return;
-  for (const auto& client : clients_) client->end_life();
-  const StoreStats stats = t_->store->stats();
-  if (stats.slots_taken != stats.extents) {
-    fail("slots leak: " + std::to_string(stats.slots_taken) + " taken, " +
-         std::to_string(stats.extents) + " extents");
-  }
-  if (stats.slots_unwiped != 0) fail("descriptors left to wipe");
-  if (stats.pages_held != 0) fail("pages are still held: " + std::to_string(stats.pages_held));
-}
-
-void SimRun::damage_index() {
-  t_->options.rebuild = false;
-  rebuilt_ = rebuilt_ && descriptor_flipped_;  // what a rebuild could not find stays unknown
-  if (some_drive_missing_ || trouble_ == Trouble::missing_drive) return;
-  switch (random_.below(6)) {
-    case 0:
-      t_->options.rebuild = true;
-      rebuilt_ = true;
-      return;
-    case 1:
-    case 2:
-      break;
-    default:
-      return;
-  }
-  rebuilt_ = true;  // or not, if the damage did not matter
-  SimDrive& drive = *t_->drives[random_.below(t_->drives.size())];
-  Loop loop(t_->world.clock(), Loop::Waits::never);
-  SimDisk disk(loop, drive);
-  const Result<std::vector<std::string>> names = disk.list("");
-  for (const std::string& name : *names) {
-    if (!name.starts_with("index.db")) continue;
-    if (random_.chance(1, 2)) {
-      (void)disk.remove(name).ok();
-      continue;
-    }
-    auto file = disk.open(name, OpenMode::existing, OpenKind::cached);
-    const Result<uint64_t> size_bytes = (*file)->size_bytes();
-    file->reset();
-    for (int i = 0; i < 3 && *size_bytes > 0; ++i) {
-      (void)drive.flip(name, random_.below(*size_bytes)).ok();
-    }
-  }
-  (void)disk.sync_dir("").ok();
-}
-
-// Flips a few bytes in data files and notes which blocks they belong to.
-void SimRun::flip_bytes() {
-  for (const auto& drive : t_->drives) {
-    Loop loop(t_->world.clock(), Loop::Waits::never);
-    SimDisk disk(loop, *drive);
-    const Result<std::vector<std::string>> names = disk.list("data");
-    if (!names) continue;
-    std::set<std::string> slots_hit;
-    for (uint64_t i = random_.below(4); i > 0 && !names->empty(); --i) {
-      const std::string name = (*names)[random_.below(names->size())];
-      uint8_t slot_class = 0;
-      uint32_t number = 0;
-      if (!parse_data_file_name(name, &slot_class, &number)) continue;
-      auto file = disk.open("data/" + name, OpenMode::existing, OpenKind::direct);
-      const uint64_t size_bytes = *(*file)->size_bytes();
-      if (size_bytes < slot_offset(slot_class, 1)) continue;  // it was never finished
-      const uint64_t slots = (size_bytes - kHeaderBytes) / class_slot_bytes(slot_class);
-      const auto slot = static_cast<uint32_t>(random_.below(slots));
-      if (!slots_hit.insert(name + std::to_string(slot)).second) continue;
-      AlignedBuffer area(class_descriptor_bytes(slot_class));
-      (void)(*file)->read_at(slot_offset(slot_class, slot), area.bytes());
-      Descriptor d;
-      const DescriptorVerdict verdict = parse_descriptor(area.bytes(), &d);
-      const bool in_descriptor = random_.chance(1, 2);
-      const uint64_t at = in_descriptor ? random_.below(area.size())
-                                        : area.size() + random_.below(class_data_bytes(slot_class));
-      (void)drive
-          ->flip("data/" + name, slot_offset(slot_class, slot) + at,
-                 static_cast<std::byte>(1 + random_.below(255)))
-          .ok();
-      if (in_descriptor) descriptor_flipped_ = true;
-      if (verdict != DescriptorVerdict::valid) continue;
-      const uint32_t first =
-          in_descriptor ? 0 : static_cast<uint32_t>((at - area.size()) / kBlockBytes);
-      const uint32_t count = in_descriptor ? d.blocks : 1;
-      for (uint32_t block = first; block < std::min<uint32_t>(first + count, d.blocks); ++block) {
-        tainted_.insert({d.key.inode, d.key.chunk, d.first_block + block});
-      }
-    }
-  }
-}
-
-// --- comparing -----------------------------------------------------------------------------------
-
-Seen SimRun::look(ModelFile& file, uint32_t chunk) {
-  const uint32_t chunk_bytes = 1u << file.chunk_log2;
-  Seen seen;
-  StoreRead r;
-  r.key = {file.inode, chunk};
-  r.chunk_log2 = file.chunk_log2;
-  r.length_bytes = chunk_bytes;
-  r.generation = UINT64_MAX;
-  r.sequential = random_.chance(1, 2);
-  if (t_->read(r).ok()) {
-    seen.bytes = TestStore::bytes_of(r);
-    return seen;
-  }
-  seen.bytes.assign(chunk_bytes, '\0');
-  seen.block_unknown.assign(chunk_bytes / kBlockBytes, false);
-  for (uint32_t block = 0; block < chunk_bytes / kBlockBytes; ++block) {
-    StoreRead one;
-    one.key = r.key;
-    one.chunk_log2 = file.chunk_log2;
-    one.offset_bytes = block * kBlockBytes;
-    one.length_bytes = kBlockBytes;
-    one.generation = UINT64_MAX;
-    const Status status = t_->read(one);
-    if (status.ok()) {
-      seen.bytes.replace(block * kBlockBytes, kBlockBytes, TestStore::bytes_of(one));
-      continue;
-    }
-    seen.block_unknown[block] = true;
-    if (!allowed(file, chunk, block, status)) {
-      fail("after a restart inode " + std::to_string(file.inode) + " chunk " +
-           std::to_string(chunk) + " block " + std::to_string(block) + ": " + status.to_string());
-    }
-  }
-  return seen;
-}
-
-// The writes whose bytes a block begins and ends with, for a message.
-std::string SimRun::who_wrote(const std::string& bytes, uint32_t block) const {
-  const auto at = [&](size_t offset_bytes) -> std::string {
-    const std::string here = bytes.substr(offset_bytes, 64);
-    if (here == std::string(64, '\0')) return "none";
-    for (uint64_t id = 1; id < next_id_; ++id) {
-      std::string theirs(64, '\0');
-      model_fill(id, static_cast<uint32_t>(offset_bytes), as_writable_bytes(theirs.data(), 64));
-      if (here == theirs) return std::to_string(id);
-    }
-    return "?";
-  };
-  return at(block * kBlockBytes) + ".." + at((block + 1) * kBlockBytes - 64);
-}
-
-void SimRun::check_chunk(ModelFile& file, uint32_t chunk, bool settle) {
-  ModelChunk& model = file.chunks[chunk];
-  const Seen seen = look(file, chunk);
-  if (!error_.empty() || crashed()) return;
-  ModelChunk::Settled settled;
-  // What could not be read can still tell later.
-  ModelChunk attempt = model;
-  if (!attempt.settle(seen, &settled)) {
-    std::string text = "after a restart inode " + std::to_string(file.inode) + " chunk " +
-                       std::to_string(chunk) + " holds what was never there;";
-    for (uint32_t block = 0; block * kBlockBytes < seen.bytes.size(); ++block) {
-      text += " block " + std::to_string(block) + ": write " + who_wrote(seen.bytes, block) +
-              ", not " + who_wrote(model.acked(), block) + ";";
-    }
-    text += " under way:" + model.under_way_text();
-    fail(text);
-    return;
-  }
-  if (!settle || !seen.block_unknown.empty()) return;
-  model = attempt;
-  settled_applied_.insert(settled.applied.begin(), settled.applied.end());
-  settled_dropped_.insert(settled.dropped.begin(), settled.dropped.end());
-}
-
-void SimRun::check_all(bool settle) {
-  settled_applied_.clear();
-  settled_dropped_.clear();
-  for (const auto& file : files_) {
-    for (uint32_t chunk = 0; chunk < file->chunks.size() && error_.empty(); ++chunk) {
-      check_chunk(*file, chunk, settle);
-    }
-  }
+Task<void> SimRun::scrub_now(SimRun* run) {
+  const ScrubReport report = co_await run->t_->store->scrub(0);
+  ++run->counts_.scrubs;
+  const bool may_be = !run->tainted_.empty() || run->trouble_ == Trouble::io_errors ||
+                      run->trouble_ == Trouble::hang || run->crashed();
+  if (report.corrupt_blocks != 0 && !may_be) run->fail("scrub: " + report.findings.front());
 }
 
 std::string SimRun::run() {
@@ -431,11 +277,14 @@ std::string SimRun::run() {
   for (const auto& drive : t_->drives) drive->set_capacity_bytes(1024 * kGiB);
   for (const bool rebuild : {false, true}) {
     t_->options.rebuild = rebuild;
-    rebuilt_ = rebuilt_ || rebuild;
     if (!open()) break;
     check_all(true);
     if (!error_.empty()) break;
     t_->world.run_for_ns(2 * kSecond);
+    const ScrubReport report = t_->scrub();
+    if (report.corrupt_blocks != 0 && tainted_.empty()) {
+      fail("the last scrub: " + report.findings.front());
+    }
     const Status closed = t_->close();
     if (!closed.ok()) fail("the last close: " + closed.to_string());
   }

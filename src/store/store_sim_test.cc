@@ -50,6 +50,41 @@ TEST_F(StoreSim, NothingIsLostAndNoByteIsWrongUnderAnySeed) {
   }
 }
 
+// A run in which everything is refused would hold as well.
+TEST_F(StoreSim, TheRunsGoWhereTheChecksAre) {
+  SimCounts sum;
+  for (uint64_t seed = 1; seed <= 80; ++seed) {
+    SimRun run(seed);
+    EXPECT_EQ(run.run(), "") << "GD2FS_SIM_SEED=" << seed;
+    const SimCounts& c = run.counts();
+    sum.writes += c.writes;
+    sum.writes_ok += c.writes_ok;
+    sum.replayed += c.replayed;
+    sum.duplicates_stale += c.duplicates_stale;
+    sum.reads += c.reads;
+    sum.hits += c.hits;
+    sum.misses += c.misses;
+    sum.stale += c.stale;
+    sum.corrupt += c.corrupt;
+    sum.busy += c.busy;
+    sum.fences += c.fences;
+    sum.scrubs += c.scrubs;
+    sum.deaths_in_open += c.deaths_in_open;
+  }
+  EXPECT_GT(sum.writes_ok, sum.writes / 2);
+  EXPECT_GT(sum.hits + sum.misses, sum.reads / 2);
+  EXPECT_LT(sum.busy, (sum.writes + sum.reads) / 50);
+  EXPECT_GT(sum.replayed, 50u);
+  EXPECT_GT(sum.duplicates_stale, 20u);
+  EXPECT_GT(sum.hits, 500u);
+  EXPECT_GT(sum.misses, 500u);
+  EXPECT_GT(sum.stale, 50u);
+  EXPECT_GT(sum.corrupt, 4u);
+  EXPECT_GT(sum.fences, 100u);
+  EXPECT_GT(sum.scrubs, 10u);
+  EXPECT_GT(sum.deaths_in_open, 10u);
+}
+
 TEST_F(StoreSim, SomeSeedNoticesALostSyncOfDataFiles) {
   EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "data/"}), 0u);
 }
@@ -61,6 +96,12 @@ TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheIndex) {
 }
 TEST_F(StoreSim, SomeSeedNoticesThatNamesAreNotDurable) {
   EXPECT_NE(first_noticing_seed({.ignore_dir_syncs = true}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesAMissingFenceLog) {
+  EXPECT_NE(first_noticing_seed({.no_fence_log = true}), 0u);
+}
+TEST_F(StoreSim, SomeSeedNoticesThatNobodyComparesChecksums) {
+  EXPECT_NE(first_noticing_seed({.forged_checksums = true}), 0u);
 }
 TEST_F(StoreSim, SomeSeedNoticesAMissingGenerationCheck) {
   EXPECT_NE(first_noticing_seed({.blind_to_generations = true}), 0u);

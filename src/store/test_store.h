@@ -1,6 +1,7 @@
 // TestStore: a Store on simulated drives, for tests: open, crash, reopen, and calls that wait.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,8 +30,9 @@ class TestStore {
   }
   ~TestStore() { stop(); }
 
-  // Another process's life begins: a loop and a store on the drives as they are.
-  Status open() {
+  // Another process's life begins: a loop and a store on the drives as they are. `died`: asked
+  // between turns; then the answer is canceled, and stop() comes next.
+  Status open(const std::function<bool()>& died = [] { return false; }) {
     loop = std::make_unique<Loop>(world.clock(), Loop::Waits::never);
     member = std::make_unique<SimWorld::Member>(world, *loop);
     std::vector<StoreDrive> parts;
@@ -38,16 +40,10 @@ class TestStore {
       if (drive == nullptr) continue;
       parts.push_back({std::make_unique<SimDisk>(*loop, *drive), std::make_unique<InlineWorker>()});
     }
-    finished_ = false;
-    loop->spawn(run_open(this, std::move(parts)));
-    EXPECT_TRUE(world.run_until([&] { return finished_; }));
-    return status_;
+    return finish_task(run_open(this, std::move(parts)), died);
   }
-  Status close() {
-    finished_ = false;
-    loop->spawn(run_close(this));
-    EXPECT_TRUE(world.run_until([&] { return finished_; }));
-    const Status status = status_;
+  Status close(const std::function<bool()>& died = [] { return false; }) {
+    const Status status = finish_task(run_close(this), died);
     stop();
     return status;
   }
@@ -156,6 +152,13 @@ class TestStore {
   std::unique_ptr<Store> store;
 
  private:
+  Status finish_task(Task<void> task, const std::function<bool()>& died) {
+    finished_ = false;
+    status_ = Status(StatusCode::canceled, "the simulated process died");
+    loop->spawn(std::move(task));
+    EXPECT_TRUE(world.run_until([&] { return finished_ || died(); }));
+    return status_;
+  }
   static Task<void> run_open(TestStore* self, std::vector<StoreDrive> parts) {
     auto opened = co_await Store::open(*self->loop, std::move(parts), plain_arena_source(),
                                        self->options, Random(self->world.random().next()));
