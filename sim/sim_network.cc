@@ -139,6 +139,7 @@ void SimNetwork::schedule(SimLane& lane) {
 
 void SimNetwork::transmit(SimLink& link, int to_side, uint32_t lane_index, SimFrame frame) {
   if (link.reset) return;
+  if (faults.tamper && !frame.closing) faults.tamper(frame);
   if (!frame.closing && random_.chance(faults.reset_per_million, 2'000'000)) {
     reset(link);  // the frame is lost with it
     return;

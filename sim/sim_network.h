@@ -10,6 +10,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -26,6 +27,8 @@ class SimFabric;
 class SimNetwork;
 struct SimLink;
 
+struct SimFrame;
+
 struct SimNetworkFaults {
   uint64_t delay_min_ns = 5 * kUs;
   uint64_t delay_max_ns = 200 * kUs;
@@ -40,6 +43,8 @@ struct SimNetworkFaults {
   uint64_t dead_after_ns = 5 * kSecond;
   // A mutation, to prove that checkers see it: bytes for a withdrawn window are written after all.
   bool write_late_bytes = false;
+  // Another: what is sent is first changed by this.
+  std::function<void(SimFrame&)> tamper;
 };
 
 struct SimFrame {

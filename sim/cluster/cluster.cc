@@ -142,7 +142,7 @@ struct Cluster::ServerProcess : Process {
     options.deployment_secret = cluster.secret_;
     options.controllers = {kControllerAddress};
     options.listen = {kServerAddress};
-    if (cluster.options_.mutate_store) mutant = cluster.options_.mutate_store(*store);
+    if (cluster.options_.mutate_store) mutant = cluster.options_.mutate_store(loop, *store);
     Store& used = mutant != nullptr ? *mutant : *store;
     server = std::make_unique<server::Server>(loop, used, fabric, random.fork(), options);
     server->start();

@@ -46,7 +46,7 @@ struct ClusterOptions {
   uint8_t chunk_log2 = kChunkLog2Default;  // of kName's files
   // Mutations, to show that a checker notices: what the server and the controller get instead of
   // the store that they would have used. May hold a reference to the real one, which outlives it.
-  std::function<std::unique_ptr<Store>(Store&)> mutate_store;
+  std::function<std::unique_ptr<Store>(Loop&, Store&)> mutate_store;
   std::function<std::unique_ptr<MetaStore>(MetaStore&)> mutate_meta;
 
   static StoreOptions small_store();

@@ -35,7 +35,9 @@ struct Application::Caller {
     --*app.left_;
     app.client_.loop.start(think, app.workload_->draw_think_ns());
   }
-  void on_thought(Completion&) { ask(app.workload_->draw()); }
+  void on_thought(Completion&) {
+    if (!app.dead_) ask(app.workload_->draw());
+  }
 
   void ask(Record asked) {
     busy = true;

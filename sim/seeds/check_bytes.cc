@@ -182,7 +182,7 @@ class FileBytes {
     const size_t base = cell_at(begin);
     ByteStep step;
     step.record = &record;
-    step.span = {record.begin, known ? record.end : kNever, !known};
+    step.span = {record.begin, record.may_go_on() ? kNever : record.end, !known};
     if (record.op == Op::truncate) {
       if (record.length >= end) return;
       step.kind = ByteStep::Kind::cut;

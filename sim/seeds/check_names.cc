@@ -24,6 +24,13 @@ class Steps {
       if (!record.other.empty()) note_path(record.other);
     }
     for (const Record& record : history.records()) add(record);
+    for (NameStep& step : steps_) {
+      for (const auto& [path, span] : writes_) {
+        if (span.begin >= step.span.end) break;
+        uint64_t& end = step.written[path];
+        end = std::max(end, span.end);
+      }
+    }
   }
   std::vector<NameStep> take() { return std::move(steps_); }
   std::set<uint64_t> created;
@@ -42,9 +49,7 @@ class Steps {
     if (record.outcome == Outcome::ok) step.inode = record.facts.inode;
     if (record.outcome == Outcome::refused) step.error = record.status.errno_value();
     const bool open = record.outcome == Outcome::open || record.outcome == Outcome::failed;
-    // What was answered at all does nothing later.
-    const bool answered = open && record.end != kNever && !may_go_on(record.status);
-    if (open) step.span = {record.begin, answered ? record.end : kNever, true};
+    if (open) step.span = {record.begin, record.may_go_on() ? kNever : record.end, true};
     switch (record.op) {
       case Op::create:
         step.kind = Kind::create;
@@ -53,7 +58,8 @@ class Steps {
       case Op::write:
         step.kind = Kind::open;
         step.any_type = false;
-        add_earlier_opens(step);
+        writes_.push_back({record.path, step.span});
+        if (open) return;
         break;
       case Op::unlink:
       case Op::rmdir:
@@ -80,18 +86,6 @@ class Steps {
         return;
     }
     steps_.push_back(std::move(step));
-  }
-
-  // A write whose file goes away before any byte has moved starts anew, and makes another one.
-  void add_earlier_opens(NameStep step) {
-    step.inode = 0;
-    step.span.optional = true;
-    for (int i = 0; i < kEarlierOpensMax; ++i) steps_.push_back(step);
-  }
-
-  static bool may_go_on(const Status& status) {
-    return !status.is(StatusCode::not_found) && !status.is(StatusCode::invalid) &&
-           !status.is(StatusCode::stale) && !status.is(StatusCode::exists);
   }
 
   static bool see(const Record& record, NameStep* step) {
@@ -134,8 +128,8 @@ class Steps {
     }
   }
 
-  static constexpr int kEarlierOpensMax = 2;
   std::vector<NameStep> steps_;
+  std::vector<std::pair<std::string, Span>> writes_;
   std::map<std::string, std::set<std::string>> names_;  // all that were ever spoken of, by parent
 };
 

@@ -43,6 +43,7 @@ class SizeModel {
         break;
       // One that changes nothing now may be needed later.
       case SizeStep::Kind::grow:
+        if (step.span.optional && step.bytes <= state) return Fit::no;
         if (next != nullptr) *next = std::max(state, step.bytes);
         return Fit::changes;
       case SizeStep::Kind::set:
@@ -87,7 +88,7 @@ std::vector<SizeStep> steps_of(const FileHistory& file, uint64_t chunk_bytes) {
     }
   }
   for (const Record* record : file.perhaps) {
-    const Span perhaps{record->begin, kNever, true};
+    const Span perhaps{record->begin, record->may_go_on() ? kNever : record->end, true};
     if (record->op == Op::write) add_pieces(*record, chunk_bytes, perhaps, &steps);
     if (record->op == Op::truncate) steps.push_back({Kind::set, record->length, perhaps, record});
   }

@@ -73,6 +73,12 @@ std::string Record::to_string() const {
   return text;
 }
 
+bool Record::may_go_on() const {
+  return end == kNever || status.is(StatusCode::timed_out) || status.is(StatusCode::unavailable) ||
+         status.is(StatusCode::canceled) || status.is(StatusCode::io) ||
+         status.is(StatusCode::corrupt);
+}
+
 Record& History::begin(Record asked) {
   Record& record = records_.emplace_back(std::move(asked));
   record.number = records_.size();

@@ -44,6 +44,8 @@ struct Record {
   std::vector<std::byte> bytes;  // read: the buffer, whole, whatever the outcome
   uint32_t bytes_crc = 0;        // of the buffer when the request ended
 
+  // It has no answer, or one that leaves open what is still to come.
+  bool may_go_on() const;
   uint64_t end_offset() const { return offset + length; }
   std::string to_string() const;
 };

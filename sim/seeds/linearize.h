@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <unordered_set>
 #include <vector>
 
@@ -123,37 +124,50 @@ class Linearizer {
     if (at.count > deepest_.count) deepest_ = at;
     if (seen_.size() >= kPositionsMax) too_hard_ = true;
     if (too_hard_ || !seen_.insert(fingerprint(at)).second) return false;
-    struct Choice {
-      size_t i;
-      Span span;
-    };
-    std::vector<Choice> choices;
-    for (size_t i = at.first; i < model_.size(); ++i) {
-      const Span span = model_.span(i);
-      if (span.begin >= limit) break;
-      if (!at.done[i] && span.end > at.latest) choices.push_back({i, span});
-    }
-    std::ranges::stable_sort(choices, [](const Choice& a, const Choice& b) {
-      return std::pair(a.span.optional, a.span.end) < std::pair(b.span.optional, b.span.end);
-    });
-    std::vector<size_t> tried;
-    for (const Choice& choice : choices) {
-      // Of two that are the same, one is enough.
-      const auto like_it = [&](size_t i) { return model_.same(i, choice.i); };
-      if (std::ranges::any_of(tried, like_it)) continue;
-      tried.push_back(choice.i);
+    for (Choice& choice : choices(at, limit)) {
       Position next;
-      if (model_.fit(at.state, choice.i, &next.state) != Fit::changes) continue;
+      next.state = std::move(choice.next);
       next.done = at.done;
       next.first = at.first;
       next.count = at.count;
-      next.latest = at.latest;
-      next.latest = std::max(next.latest, choice.span.begin);
+      next.latest = std::max(at.latest, choice.span.begin);
       mark(&next, choice.i, choice.span);
       if (advance(std::move(next))) return true;
       if (too_hard_) return false;
     }
     return false;
+  }
+
+  struct Choice {
+    size_t i = 0;
+    Span span;
+    State next;
+    bool helps = false;  // what is most urgent fits behind it
+  };
+
+  // The changes that may come next, the most promising first.
+  std::vector<Choice> choices(const Position& at, uint64_t limit) const {
+    std::vector<Choice> out;
+    size_t urgent = 0;
+    for (size_t i = at.first; i < model_.size(); ++i) {
+      const Span span = model_.span(i);
+      if (span.begin >= limit) break;
+      if (at.done[i]) continue;
+      if (!span.optional && span.end == limit) urgent = i;
+      // Of two that are the same, one is enough.
+      const auto like_it = [&](const Choice& choice) { return model_.same(choice.i, i); };
+      if (span.end <= at.latest || std::ranges::any_of(out, like_it)) continue;
+      Choice choice{.i = i, .span = span};
+      if (model_.fit(at.state, i, &choice.next) == Fit::changes) out.push_back(std::move(choice));
+    }
+    for (Choice& choice : out) {
+      choice.helps = choice.i == urgent || model_.fit(choice.next, urgent, nullptr) != Fit::no;
+    }
+    std::ranges::stable_sort(out, [](const Choice& a, const Choice& b) {
+      return std::tuple(!a.helps, a.span.optional, a.span.end) <
+             std::tuple(!b.helps, b.span.optional, b.span.end);
+    });
+    return out;
   }
 
   // 64 bits are enough for the few positions that one search sees.

@@ -57,6 +57,10 @@ std::string NameModel::key(const State& state) const {
     out += node.inode != 0 ? std::to_string(node.inode) : "g";
     out += ' ';
   }
+  for (const auto& [path, when] : state.gone) {
+    if (!state.tree.contains(path)) out += path + '-' + std::to_string(when);
+  }
+  for (const std::string& path : state.maybe) out += path + '?';
   return out;
 }
 
@@ -66,6 +70,43 @@ Fit NameModel::refuse(const NameStep& step, int error) const {
 
 Fit NameModel::fit(const State& state, size_t i, State* next) const {
   const NameStep& step = steps_[i];
+  const Fit fits = fit_as_it_is(state, step, next);
+  if (fits != Fit::no || (step.span.optional && step.kind != NameStep::Kind::rename)) return fits;
+  return appear(state, step, next);
+}
+
+bool NameModel::may_appear(const State& state, const NameStep& step, const std::string& path) {
+  if (state.tree.contains(path) || check_parents(state.tree, path) != 0) return false;
+  if (state.maybe.contains(path)) return true;
+  const auto written = step.written.find(path);
+  if (written == step.written.end()) return false;
+  const auto gone = state.gone.find(path);
+  return gone == state.gone.end() || written->second > gone->second;
+}
+
+// Once more, with a file that a write has made.
+Fit NameModel::appear(const State& state, const NameStep& step, State* next) const {
+  std::set<std::string> paths = state.maybe;
+  for (const auto& [path, end] : step.written) paths.insert(path);
+  for (const std::string& path : paths) {
+    const bool near = path == step.path || path == step.other ||
+                      path.starts_with(step.path + "/") || path.starts_with(step.other + "/");
+    if (!near || !may_appear(state, step, path)) continue;
+    State with = state;
+    with.tree[path] = {false, 0, step.record};
+    with.maybe.erase(path);
+    State after;
+    const Fit fits = fit_as_it_is(with, step, &after);
+    if (fits == Fit::no) continue;
+    // Which file keeps a directory from being empty, nobody has said.
+    if (step.error == ENOTEMPTY) return Fit::same;
+    if (next != nullptr) *next = fits == Fit::same ? std::move(with) : std::move(after);
+    return Fit::changes;
+  }
+  return Fit::no;
+}
+
+Fit NameModel::fit_as_it_is(const State& state, const NameStep& step, State* next) const {
   switch (step.kind) {
     case NameStep::Kind::create:
       return make(state, step, false, next);
@@ -125,7 +166,8 @@ Fit NameModel::see(const State& state, const NameStep& step, State* next) const 
     if (error == 0 && !directory) error = ENOTDIR;
     return step.error == error ? Fit::same : Fit::no;
   }
-  if (error != 0 || root) return step.error == error ? Fit::same : Fit::no;
+  if (error != step.error) return Fit::no;
+  if (error != 0 || root) return Fit::same;
   if (!step.any_type && directory != step.directory) return Fit::no;
   if (step.inode == 0 || node->inode == step.inode) return Fit::same;
   if (node->inode != 0 || created_.contains(step.inode) || state.used.contains(step.inode)) {
@@ -151,6 +193,8 @@ Fit NameModel::remove(const State& state, const NameStep& step, State* next) con
   if (next != nullptr) {
     *next = state;
     next->tree.erase(step.path);
+    next->maybe.erase(step.path);
+    next->gone[step.path] = step.span.begin;
   }
   return Fit::changes;
 }
@@ -162,18 +206,33 @@ Fit NameModel::rename(const State& state, const NameStep& step, State* next) con
   if (step.path == step.other) return Fit::same;
   if (next != nullptr) {
     *next = state;
-    Tree moving;
-    for (auto at = next->tree.begin(); at != next->tree.end();) {
-      if (at->first == step.path || at->first.starts_with(step.path + "/")) {
-        moving[step.other + at->first.substr(step.path.size())] = at->second;
-        at = next->tree.erase(at);
-      } else {
-        ++at;
-      }
-    }
-    for (auto& [path, node] : moving) next->tree[path] = node;
+    move_tree(step, next);
   }
   return Fit::changes;
+}
+
+void NameModel::move_tree(const NameStep& step, State* state) {
+  const auto inside = [&](const std::string& path) { return path.starts_with(step.path + "/"); };
+  const auto moved = [&](const std::string& path) {
+    return step.other + path.substr(step.path.size());
+  };
+  std::set<std::string> maybe;
+  for (const auto& [path, end] : step.written) {
+    if (inside(path) && may_appear(*state, step, path)) maybe.insert(moved(path));
+  }
+  for (const std::string& path : state->maybe) maybe.insert(inside(path) ? moved(path) : path);
+  state->maybe = std::move(maybe);
+  Tree moving;
+  for (auto at = state->tree.begin(); at != state->tree.end();) {
+    if (at->first == step.path || inside(at->first)) {
+      moving[moved(at->first)] = at->second;
+      state->gone[at->first] = step.span.begin;
+      at = state->tree.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  for (auto& [path, node] : moving) state->tree[path] = node;
 }
 
 }  // namespace gd2fs::sim

@@ -3,6 +3,11 @@
 // A file or directory is known by its inode number where an answer told it; until then by the
 // number of the record that made it (a `ghost`). The first answer that shows a ghost under a number
 // binds it.
+//
+// A write makes its file if there is none, and makes another one when that goes away before any
+// byte has moved. So a file may appear at any moment at a path that is being written; here it does
+// when some answer needs it, later perhaps than the write's end, but not behind a removal that
+// began after it.
 #pragma once
 
 #include <map>
@@ -37,6 +42,7 @@ struct NameStep {
   bool any_type = true;  // see: else `directory` was told
   bool directory = false;
   uint64_t record = 0;
+  std::map<std::string, uint64_t> written;  // by path: when the last write of it ended
 };
 
 struct NameNode {
@@ -49,7 +55,9 @@ class NameModel {
  public:
   struct State {
     std::map<std::string, NameNode> tree;
-    std::set<uint64_t> used;  // inode numbers that were ever given
+    std::set<uint64_t> used;               // inode numbers that were ever given
+    std::map<std::string, uint64_t> gone;  // by path: when its last removal began
+    std::set<std::string> maybe;           // paths where a file may have come to with its directory
   };
 
   // `created`: numbers that creates were answered with, which no other file can have.
@@ -69,12 +77,16 @@ class NameModel {
 
  private:
   using Tree = std::map<std::string, NameNode>;
+  Fit fit_as_it_is(const State& state, const NameStep& step, State* next) const;
   Fit refuse(const NameStep& step, int error) const;
   Fit make(const State& state, const NameStep& step, bool directory, State* next) const;
   Fit open(const State& state, const NameStep& step, State* next) const;
   Fit see(const State& state, const NameStep& step, State* next) const;
   Fit remove(const State& state, const NameStep& step, State* next) const;
   Fit rename(const State& state, const NameStep& step, State* next) const;
+  Fit appear(const State& state, const NameStep& step, State* next) const;
+  static bool may_appear(const State& state, const NameStep& step, const std::string& path);
+  static void move_tree(const NameStep& step, State* state);
 
   std::vector<NameStep> steps_;
   std::set<uint64_t> created_;

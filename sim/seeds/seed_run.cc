@@ -27,31 +27,39 @@ Task<void> keep(Task<T> task, std::optional<T>* out) {
 
 }  // namespace
 
-SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation) : seed_(seed), random_(mix64(seed)) {
-  workload_profile_ = WorkloadProfile::draw(random_);
-  trouble_profile_ = TroubleProfile::draw(random_);
-  if (mutation.troubles) mutation.troubles(trouble_profile_);
-  options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(workload_profile_.chunk_bytes));
-  options_.data_drives = random_.chance(1, 5) ? 2 : 1;
-  callers_ = random_.between(1, 3);
-  requests_left_ = random_.between(30, 150);
+SeedProfile SeedProfile::draw(Random& random) {
+  SeedProfile out;
+  out.workload = WorkloadProfile::draw(random);
+  out.troubles = TroubleProfile::draw(random);
+  out.data_drives = random.chance(1, 5) ? 2 : 1;
+  out.callers = random.between(1, 3);
+  out.requests = random.between(30, 150);
   static constexpr uint64_t kTimeouts[] = {1 * kSecond, 4 * kSecond, 10 * kSecond};
-  timeout_ns_ = kTimeouts[random_.below(std::size(kTimeouts))];
+  out.timeout_ns = kTimeouts[random.below(std::size(kTimeouts))];
+  return out;
+}
+
+std::string SeedProfile::to_string() const {
+  return workload.to_string() + ", " + std::to_string(callers) + " callers, timeout " +
+         std::to_string(timeout_ns / kSecond) + " s, " + std::to_string(data_drives) + " drives; " +
+         troubles.to_string();
+}
+
+SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
+    : seed_(seed), random_(mix64(seed)), profile_(SeedProfile::draw(random_)) {
+  if (mutation.profile) mutation.profile(profile_);
+  requests_left_ = profile_.requests;
+  options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(profile_.workload.chunk_bytes));
+  options_.data_drives = profile_.data_drives;
   if (mutation.options) mutation.options(options_);
   cluster_ = std::make_unique<Cluster>(random_.next(), options_);
   history_ = std::make_unique<History>(cluster_->world());
-  workload_ = std::make_unique<Workload>(random_.fork(), workload_profile_);
+  workload_ = std::make_unique<Workload>(random_.fork(), profile_.workload);
   if (mutation.cluster) mutation.cluster(*cluster_);
 }
 
 SeedRun::~SeedRun() {
   applications_.clear();
-}
-
-std::string SeedRun::profile() const {
-  return workload_profile_.to_string() + ", " + std::to_string(callers_) + " callers, timeout " +
-         std::to_string(timeout_ns_ / kSecond) + " s, " + std::to_string(options_.data_drives) +
-         " drives; " + trouble_profile_.to_string();
 }
 
 void SeedRun::fail(const std::string& what) {
@@ -63,7 +71,7 @@ std::string SeedRun::run() {
   secret_ = cluster_->token_secret();
   applications_.resize(kApplications);
   for (size_t i = 0; i < kApplications; ++i) begin_application(i);
-  troubles_ = std::make_unique<Troubles>(*cluster_, *this, trouble_profile_);
+  troubles_ = std::make_unique<Troubles>(*cluster_, *this, profile_.troubles);
   live();
   if (error_.empty()) recover();
   if (error_.empty()) check_progress();
@@ -88,9 +96,9 @@ std::string SeedRun::node(size_t index) const {
 }
 
 void SeedRun::begin_application(size_t index) {
-  applications_[index] =
-      std::make_unique<Application>(*cluster_, *history_, next_number_++, secret_, timeout_ns_);
-  applications_[index]->begin(*workload_, callers_, &requests_left_);
+  applications_[index] = std::make_unique<Application>(*cluster_, *history_, next_number_++,
+                                                       secret_, profile_.timeout_ns);
+  applications_[index]->begin(*workload_, profile_.callers, &requests_left_);
 }
 
 void SeedRun::kill_and_restart(size_t index) {
@@ -160,8 +168,8 @@ void SeedRun::check_progress() {
       }
     };
     must(Op::create, 0);
-    must(Op::write, workload_profile_.chunk_bytes + 100);
-    must(Op::read, workload_profile_.chunk_bytes + 100);
+    must(Op::write, profile_.workload.chunk_bytes + 100);
+    must(Op::read, profile_.workload.chunk_bytes + 100);
     must(Op::unlink, 0);
   }
 }
@@ -198,10 +206,11 @@ SeedRun::Seen SeedRun::read_all(Application& reader) {
         continue;
       }
       const Record* stat = ask({.op = Op::stat, .path = path});
-      const Record* read =
-          stat == nullptr
-              ? nullptr
-              : ask({.op = Op::read, .path = path, .length = stat->facts.size_bytes + 1});
+      const Record* read = stat == nullptr
+                               ? nullptr
+                               : ask({.op = Op::read,
+                                      .path = path,
+                                      .length = align_up(stat->facts.size_bytes + 1, 16)});
       if (read == nullptr) return seen;
       seen.files[path].assign(read->bytes.begin(), read->bytes.begin() + read->value);
     }
@@ -264,8 +273,8 @@ void SeedRun::check_answers() {
       expected = expected || status.is(StatusCode::not_found) || status.is(StatusCode::stale) ||
                  status.is(StatusCode::invalid);
     }
-    const bool hangs = std::ranges::count(trouble_profile_.kinds, Trouble::hang_drive) > 0;
-    if ((trouble_profile_.read_errors || hangs) &&
+    const bool hangs = std::ranges::count(profile_.troubles.kinds, Trouble::hang_drive) > 0;
+    if ((profile_.troubles.read_errors || hangs) &&
         (record.op == Op::read || record.op == Op::write)) {
       expected = expected || status.is(StatusCode::io);
     }
@@ -279,9 +288,9 @@ void SeedRun::judge() {
   if (std::string wrong = check_names(*history_); !wrong.empty()) fail(wrong);
   for (const auto& [inode, file] : file_histories(*history_)) {
     if (!error_.empty()) return;
-    if (std::string wrong = check_sizes(file, workload_profile_.chunk_bytes); !wrong.empty())
+    if (std::string wrong = check_sizes(file, profile_.workload.chunk_bytes); !wrong.empty())
       fail(wrong);
-    if (std::string wrong = check_bytes(file, workload_profile_.chunk_bytes, *history_);
+    if (std::string wrong = check_bytes(file, profile_.workload.chunk_bytes, *history_);
         !wrong.empty()) {
       fail(wrong);
     }

@@ -17,11 +17,25 @@
 
 namespace gd2fs::sim {
 
+// What a seed draws before it begins.
+struct SeedProfile {
+  WorkloadProfile workload;
+  TroubleProfile troubles;
+  size_t data_drives = 1;
+  size_t callers = 1;       // of each application
+  uint64_t requests = 100;  // of all
+  uint64_t timeout_ns = 4 * kSecond;
+
+  static SeedProfile draw(Random& random);
+  std::string to_string() const;
+};
+
 // A rule that is taken out, to show that some seed notices.
 struct SeedMutation {
   std::function<void(ClusterOptions&)> options;  // before the start
   std::function<void(Cluster&)> cluster;         // after it was made
-  std::function<void(TroubleProfile&)> troubles;
+  // Not the mutation itself: makes likely what would show it.
+  std::function<void(SeedProfile&)> profile;
 };
 
 class SeedRun final : public Troubles::Applications {
@@ -33,7 +47,7 @@ class SeedRun final : public Troubles::Applications {
   std::string run();
 
   // What the seed drew, for the message.
-  std::string profile() const;
+  std::string profile() const { return profile_.to_string(); }
   uint64_t trace_hash() const { return history_->trace_hash(); }
   const History& history() const { return *history_; }
   uint64_t simulated_ns() { return cluster_->world().clock().now_ns(); }
@@ -58,8 +72,7 @@ class SeedRun final : public Troubles::Applications {
 
   uint64_t seed_;
   Random random_;
-  WorkloadProfile workload_profile_;
-  TroubleProfile trouble_profile_;
+  SeedProfile profile_;
   ClusterOptions options_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<History> history_;
@@ -68,9 +81,7 @@ class SeedRun final : public Troubles::Applications {
   std::vector<std::unique_ptr<Application>> applications_;
   std::string secret_;
   uint32_t next_number_ = 0;
-  size_t callers_ = 1;
   uint64_t requests_left_ = 0;
-  uint64_t timeout_ns_ = 0;
   std::string error_;
 };
 
