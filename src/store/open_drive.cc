@@ -96,9 +96,20 @@ Status identify(StoreCore& core, Drive& drive, DriveUuid new_uuid, OpenedDrive& 
   return drive.disk().sync_dir("");
 }
 
+// A file that the log does not know of yet: a process may have died while it was made. From now on
+// the log will count it as there, so it has to be.
+Status finish_making(DiskFile& file, const DataFileHeader& header, bool has_header) {
+  if (!has_header) {
+    AlignedBuffer bytes(kHeaderBytes);
+    encode_data_file_header(header, bytes.bytes());
+    GD2FS_TRY(file.write_at(0, bytes.bytes()));
+  }
+  return file.sync();
+}
+
 // Adopts every file whose name is ours. Slots of a file that the log does not know, or says is
 // removed, are free: nothing is stored in a file before the log tells of it, or after.
-Status open_data_files(Drive& drive) {
+Status open_data_files(Drive& drive, const LogSummary& log) {
   GD2FS_TRY(drive.disk().make_dir("data"));
   GD2FS_ASSIGN(const std::vector<std::string> names, drive.disk().list("data"));
   for (const std::string& name : names) {
@@ -129,9 +140,15 @@ Status open_data_files(Drive& drive) {
       drive.slots.skip_number(slot_class, number);
       continue;  // a crash while it was being made; or it is lost, as the log will tell
     }
-    drive.add_open_file(slot_class, number,
-                        static_cast<uint32_t>(std::min<uint64_t>(slots, kSlotsPerFileMax)),
-                        std::move(file));
+    const auto slot_count = static_cast<uint32_t>(std::min<uint64_t>(slots, kSlotsPerFileMax));
+    const std::pair<uint8_t, uint32_t> own_name(slot_class, number);
+    if (std::find(log.files.begin(), log.files.end(), own_name) == log.files.end()) {
+      GD2FS_TRY(finish_making(
+          *file,
+          {.uuid = drive.uuid, .slot_class = slot_class, .number = number, .slots = slot_count},
+          parsed.has_value()));
+    }
+    drive.add_open_file(slot_class, number, slot_count, std::move(file));
   }
   return {};
 }
@@ -203,7 +220,7 @@ Status open_steps(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDr
   opened.epoch = opened.log.epoch;
   drive.incomplete = opened.log.incomplete;
   GD2FS_TRY(drive.disk().sync_dir("data"));  // a killed process may have left names not durable
-  GD2FS_TRY(open_data_files(drive));
+  GD2FS_TRY(open_data_files(drive, opened.log));
   for (const auto& [slot_class, number] : opened.log.files) {
     drive.slots.skip_number(slot_class, number);
   }

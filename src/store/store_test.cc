@@ -125,6 +125,26 @@ TEST(Store, ARetriedTagIsAnsweredAndNotExecutedAgainAlsoAfterACrashAndARebuild) 
   EXPECT_TRUE(t.write(below, as_bytes(first.data(), first.size())).is(StatusCode::stale));
 }
 
+TEST(Store, ADataFileWhoseMakingWasCutShortIsNeverCountedAsLost) {
+  for (uint64_t changes = 1; changes < 40; ++changes) {
+    TestStore t(23);
+    ASSERT_TRUE(t.open().ok());
+    t.drives[0]->kill_after_changes(changes);
+    StoreWrite w;
+    w.key = {1, 0};
+    w.length_bytes = kBlockBytes;
+    t.arm(w.done);
+    t.store->reserve(w);
+    t.world.run_for_ns(10 * kMs);
+    t.kill();
+    ASSERT_TRUE(t.open().ok()) << changes;
+    ASSERT_TRUE(t.crash_and_open().ok()) << changes;
+    t.options.rebuild = true;
+    ASSERT_TRUE(t.crash_and_open().ok()) << changes;
+    EXPECT_EQ(t.read({1, 0}, 0, 3), std::string(3, '\0')) << changes;
+  }
+}
+
 TEST(Store, ARetryIsKnownAfterTwoRebuildsAlthoughItsDescriptorIsOverwritten) {
   TestStore t(21);
   t.options.data_file_bytes = 64 * kKiB;  // one slot in a file
