@@ -1,10 +1,56 @@
 #include "store/free_scan.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/log.h"
 
 namespace gd2fs {
+
+// Extents that are shadowed (by what was adopted, too) or cut away will be dropped. If their slots
+// hold anything else now they have been dropped before, in a commit that is lost, and what came
+// there after it was never in any index: a rebuild tells what of it is whole. Nobody else would
+// look into these slots in time.
+Task<Status> FreeScan::look_at_doomed() {
+  std::vector<Slot> doomed;
+  std::map<Slot, uint64_t> versions;
+  std::vector<ChunkKey> keys;
+  for (uint32_t shard = 0; shard < ChunkIndex::kShards; ++shard) {
+    keys.clear();
+    core_.index.keys_of_shard(shard, &keys);
+    for (const ChunkKey& key : keys) {
+      uint8_t chunk_log2 = 0;
+      const std::vector<Extent> extents = core_.extents_of(key, &chunk_log2);
+      std::vector<bool> shows(extents.size(), false);
+      for (const VisibleRun& run : visible_runs(extents, 0, blocks_in_chunk(chunk_log2))) {
+        if (run.extent == VisibleRun::kHole) continue;
+        const auto at = static_cast<size_t>(run.extent);
+        const uint64_t keep_bytes =
+            core_.fences.keep_bytes_in_chunk(key, chunk_log2, extents[at].version);
+        shows[at] = shows[at] || uint64_t{run.first_block} * kBlockBytes < keep_bytes;
+      }
+      for (size_t i = 0; i < extents.size(); ++i) {
+        const Extent& extent = extents[i];
+        const Slot slot{extent.at.file, extent.at.slot};
+        if (shows[i] || extent.at.drive != unit_.drive.index()) continue;
+        if (unit_.drive.file(slot.file) == nullptr) continue;
+        doomed.push_back(slot);
+        versions[slot] = extent.version;
+      }
+    }
+  }
+  std::vector<ScannedSlot> scanned;
+  for (size_t at = 0; at < doomed.size(); at += kSlotsPerScan) {
+    const size_t end = std::min(doomed.size(), at + kSlotsPerScan);
+    std::vector<Slot> portion(doomed.begin() + static_cast<std::ptrdiff_t>(at),
+                              doomed.begin() + static_cast<std::ptrdiff_t>(end));
+    GD2FS_CO_TRY(co_await scan_slots(core_, unit_, std::move(portion), scanned));
+    for (const ScannedSlot& slot : scanned) {
+      stale_ = stale_ || (slot.at_home && slot.descriptor.version != versions[slot.slot]);
+    }
+  }
+  co_return Status();
+}
 
 Task<Status> FreeScan::run() {
   std::vector<ScannedSlot> scanned;
@@ -24,6 +70,8 @@ Task<Status> FreeScan::run() {
     return a.descriptor.version < b.descriptor.version;
   });
   for (ScannedSlot& slot : unexplained_) GD2FS_CO_TRY(co_await judge(std::move(slot)));
+  GD2FS_CO_TRY(co_await look_at_doomed());
+  if (stale_) co_return Status();
   GD2FS_CO_TRY(co_await commit_adopted());
   if (!to_wipe_.empty()) {
     GD2FS_LOG_INFO("drive {}: wiping {} descriptors of before the stop", unit_.drive.path(),

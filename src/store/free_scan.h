@@ -5,6 +5,9 @@
 // Nobody was told that it did not happen. What is torn, and what was dropped and not wiped yet, is
 // wiped, so that it cannot come back later.
 //
+// Had the last commit dropped an extent, its slot may have been used again: so the slots of extents
+// that show nothing are looked at too.
+//
 // It is also what notices an index that has lost more than its last commit (an old copy put back):
 // a descriptor in a free slot that was settled, and that neither a newer extent nor a fence
 // explains, was committed. Then nothing is touched, and the caller rebuilds.
@@ -24,6 +27,7 @@ class FreeScan {
   bool index_is_stale() const { return stale_; }
 
  private:
+  Task<Status> look_at_doomed();
   void look_at(ScannedSlot scanned);
   Task<Status> judge(ScannedSlot scanned);
   void adopt(const ScannedSlot& scanned);

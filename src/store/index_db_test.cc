@@ -78,6 +78,26 @@ TEST_F(IndexDbTest, WhatWasAppliedIsThereAfterACrash) {
   EXPECT_EQ(loaded->epoch, 7u);
 }
 
+TEST_F(IndexDbTest, WithoutItsSyncWhatWasAppliedIsNotAlwaysThere) {
+  int lost = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SimDrive lying("d", seed);
+    SimDisk on_it(loop, lying);
+    IndexDb unsynced(on_it, uuid);
+    ASSERT_TRUE(unsynced.create(7).ok());
+    ASSERT_TRUE(unsynced.finish().ok());
+    lying.ignore_syncs("index.db", 0, UINT64_MAX);
+    IndexBatch batch;
+    batch.add_rows.push_back(row(1, 100));
+    ASSERT_TRUE(unsynced.apply(batch).ok());
+    lying.crash();
+    SimDisk after(loop, lying);
+    IndexDb again(after, uuid);
+    lost += !again.open().ok() || again.transactions() != 1;
+  }
+  EXPECT_GT(lost, 5);
+}
+
 TEST_F(IndexDbTest, AnUnfinishedOrForeignIndexIsCorrupt) {
   ASSERT_TRUE(index->create(1).ok());
   restart();

@@ -34,7 +34,7 @@ void SimRun::draw_profile() {
              : draw < 90 ? Trouble::io_errors
                          : Trouble::missing_drive;
   const bool mutated = mutation_.control || mutation_.any();
-  if (mutated) trouble_ = Trouble::none;
+  if (mutated && random_.chance(1, 2)) trouble_ = Trouble::none;
   size_t drives = random_.chance(1, 4) ? 2 : 1;
   if (trouble_ == Trouble::missing_drive) drives = 2 + random_.below(2);
   away_ = random_.below(drives);
@@ -181,7 +181,10 @@ void SimRun::live() {
   idle_clients_ = 0;
   for (const auto& client : clients_) client->begin_life();
   if (administrator_ != nullptr) administrator_->begin_life();
-  const uint64_t life_ns = ops_per_life_ * (200 * kUs + random_.below(2 * kMs));
+  // Now and then too short for anything to be synced after the start.
+  const uint64_t life_ns = random_.chance(1, 6)
+                               ? 100 * kUs + random_.below(500 * kUs)
+                               : ops_per_life_ * (200 * kUs + random_.below(2 * kMs));
   const bool sudden = random_.chance(1, 3);
   if (sudden) arm(400);
   if (trouble_ == Trouble::io_errors) {
@@ -198,7 +201,7 @@ void SimRun::live() {
   bool hung = trouble_ != Trouble::hang || random_.chance(1, 3);
   const uint64_t end_ns = t_->world.clock().now_ns() + life_ns;
   // A drive that kept nothing since long is easily found out; the last moments are not.
-  const uint64_t lie_at_ns = end_ns - random_.below(std::min(life_ns, 8 * kMs));
+  const uint64_t lie_at_ns = end_ns - random_.below(std::min(life_ns, 40 * kMs));
   bool lying = lies_from_the_beginning_;
   while (t_->world.clock().now_ns() < end_ns && error_.empty() && !crashed()) {
     t_->world.run_for_ns(100 * kUs);

@@ -26,6 +26,7 @@ uint64_t first_noticing_seed(const SimMutation& mutation) {
     SimRun control(seed, {.control = true});
     const std::string error = control.run();
     EXPECT_EQ(error, "") << "GD2FS_SIM_SEED=" << seed << " without the mutation";
+    testing::Test::RecordProperty("seed", static_cast<int>(seed));
     return error.empty() ? seed : 0;
   }
   return 0;
@@ -55,8 +56,13 @@ TEST_F(StoreSim, TheRunsGoWhereTheChecksAre) {
   SimCounts sum;
   for (uint64_t seed = 1; seed <= 80; ++seed) {
     SimRun run(seed);
+    const bool no_trouble = run.profile().starts_with("trouble none");
     EXPECT_EQ(run.run(), "") << "GD2FS_SIM_SEED=" << seed;
     const SimCounts& c = run.counts();
+    if (no_trouble) {
+      EXPECT_LE(c.busy, c.writes / 4) << "GD2FS_SIM_SEED=" << seed;
+      EXPECT_GE(c.writes_ok + c.stale + c.busy + 24, c.writes) << "GD2FS_SIM_SEED=" << seed;
+    }
     sum.writes += c.writes;
     sum.writes_ok += c.writes_ok;
     sum.replayed += c.replayed;
@@ -71,9 +77,7 @@ TEST_F(StoreSim, TheRunsGoWhereTheChecksAre) {
     sum.scrubs += c.scrubs;
     sum.deaths_in_open += c.deaths_in_open;
   }
-  EXPECT_GT(sum.writes_ok, sum.writes / 2);
-  EXPECT_GT(sum.hits + sum.misses, sum.reads / 2);
-  EXPECT_LT(sum.busy, (sum.writes + sum.reads) / 50);
+  EXPECT_GT(sum.writes_ok, 2000u);
   EXPECT_GT(sum.replayed, 50u);
   EXPECT_GT(sum.duplicates_stale, 20u);
   EXPECT_GT(sum.hits, 500u);
@@ -91,8 +95,14 @@ TEST_F(StoreSim, SomeSeedNoticesALostSyncOfDataFiles) {
 TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheFenceLog) {
   EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "drive.log"}), 0u);
 }
-TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheIndex) {
-  EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "index.db"}), 0u);
+// The index is made from what the data files and the log hold, so it needs no sync of its own for
+// that: a start notices whatever end of it is missing. (That a commit of it is durable by its sync
+// is shown in index_db_test.cc.)
+TEST_F(StoreSim, NothingIsLostAlthoughNoSyncOfTheIndexWorks) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SimRun run(seed, {.ignore_syncs_of = "index.db"});
+    EXPECT_EQ(run.run(), "") << "GD2FS_SIM_SEED=" << seed;
+  }
 }
 TEST_F(StoreSim, SomeSeedNoticesThatNamesAreNotDurable) {
   EXPECT_NE(first_noticing_seed({.ignore_dir_syncs = true}), 0u);
