@@ -63,6 +63,20 @@ TEST(Config, AWrongValueIsAnErrorThatSaysWhatIsRight) {
   EXPECT_NE(error_of("slab = \n"), "");
 }
 
+TEST(Config, WhatIsNotAsciiStandsInQuotesOrCommentsOnly) {
+  EXPECT_EQ(error_of("slab = \"2GiB\"\n\u00e9 = 1\n"),
+            "gd2fs.toml:2: a character outside ASCII must stand in quotes");
+  EXPECT_NE(error_of("\xcb\x82"), "");
+  EXPECT_NE(error_of("slab \u00a0= \"2GiB\""), "");
+  EXPECT_NE(error_of("slab = \"2GiB\" \u00e9 # \u00e9"), "");
+  EXPECT_NE(error_of("data = \"\"\"a\"\"\"\u00e9"), "");
+  EXPECT_NE(error_of("data = \"\\\"\u00e9\" \u00e9"), "");
+  EXPECT_EQ(error_of("data = \"/\u00e9\" # \u00e9\nslab = \"2GiB\"\n"), "");
+  EXPECT_EQ(error_of("\xEF\xBB\xBF# \u00e9\ndata = '/\u00e9\\'\n"), "");
+  EXPECT_NE(error_of("[ = \"a\""), "");
+  EXPECT_EQ(error_of("data = \"\"\"/\u00e9\"\"\"\"\n"), "");
+}
+
 TEST(Config, TheEnvironmentOverridesTheFileAndFlagsOverrideBoth) {
   LoadedConfig loaded;
   ASSERT_TRUE(load_config_text("cluster = \"a\"\nslab = \"1GiB\"\n", "f", &loaded).ok());

@@ -1,0 +1,53 @@
+#include "cli/toml_text.h"
+
+#include <algorithm>
+#include <string>
+
+namespace gd2fs::cli {
+namespace {
+
+// The end of the quoted text that begins at `at`. A text of one line that is not closed ends with
+// its line: the parser stops there.
+size_t skip_quoted(std::string_view text, size_t at) {
+  const char quote = text[at];
+  const std::string three(3, quote);
+  const bool many_lines = text.substr(at, 3) == three;
+  at += many_lines ? 3 : 1;
+  for (; at < text.size(); ++at) {
+    if (text[at] == '\\' && quote == '"') {
+      ++at;
+    } else if (many_lines && text.substr(at, 3) == three) {
+      at += 3;
+      // Up to two quotes more are the text's own last characters.
+      for (int i = 0; i < 2 && at < text.size() && text[at] == quote; ++i) ++at;
+      return at;
+    } else if (!many_lines && (text[at] == quote || text[at] == '\n')) {
+      return at + 1;
+    }
+  }
+  return text.size();
+}
+
+}  // namespace
+
+Status check_toml_ascii(std::string_view text, std::string_view file_name) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  while (at < text.size()) {
+    const char c = text[at];
+    if (c == '#') {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (c == '"' || c == '\'') {
+      at = std::min(skip_quoted(text, at), text.size());
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<long>(at), '\n');
+      return {StatusCode::invalid, std::string(file_name) + ":" + std::to_string(line) +
+                                       ": a character outside ASCII must stand in quotes"};
+    } else {
+      ++at;
+    }
+  }
+  return {};
+}
+
+}  // namespace gd2fs::cli
