@@ -264,6 +264,21 @@ TEST(Format, SlotClassesAndFileNamesMapBackAndForth) {
   }
 }
 
+// A frame whose checksum is right, but which no version of ours has written.
+TEST(Log, AFlagThatIsNeitherYesNorNoIsDamage) {
+  LogRecord fence = LogRecord::of(LogRecord::Kind::fence);
+  fence.fence.chunk_log2 = 22;
+  std::string payload;
+  encode_log_record(fence, &payload);
+  for (const int flag : {0, 1, 2}) {
+    payload.back() = static_cast<char>(flag);
+    const std::string frame = encode_log_frame(1, payload);
+    const LogContent log = parse_log(as_bytes(frame.data(), frame.size()));
+    EXPECT_EQ(log.damaged, flag == 2) << flag;
+    EXPECT_EQ(log.records.size(), flag == 2 ? 0u : 1u) << flag;
+  }
+}
+
 TEST(Log, ATornLastFrameIsTheEndAndADamagedMiddleIsDamage) {
   std::string file;
   for (uint64_t number = 1; number <= 3; ++number) {

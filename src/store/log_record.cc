@@ -97,6 +97,7 @@ bool plausible(const LogRecord& record) {
 
 bool parse_body(LogRecord::Kind kind, ConstBytes body, LogRecord* record) {
   Reader reader{.left = body};
+  uint8_t flag = 0;
   record->kind = kind;
   switch (kind) {
     case LogRecord::Kind::identity:
@@ -111,7 +112,8 @@ bool parse_body(LogRecord::Kind kind, ConstBytes body, LogRecord* record) {
       record->fence.keep_bytes = reader.get<uint64_t>();
       record->fence.floor_version = reader.get<uint64_t>();
       record->fence.chunk_log2 = reader.get<uint8_t>();
-      record->fence.unlinked = reader.get<uint8_t>() != 0;
+      flag = reader.get<uint8_t>();
+      record->fence.unlinked = flag != 0;
       break;
     case LogRecord::Kind::tag:
       record->tag.tag.incarnation = reader.get<uint64_t>();
@@ -135,7 +137,7 @@ bool parse_body(LogRecord::Kind kind, ConstBytes body, LogRecord* record) {
     default:
       return false;
   }
-  return reader.ok && reader.left.empty() && plausible(*record);
+  return reader.ok && reader.left.empty() && flag <= 1 && plausible(*record);
 }
 
 bool parse_payload(ConstBytes payload, std::vector<LogRecord>* records) {
@@ -146,7 +148,7 @@ bool parse_payload(ConstBytes payload, std::vector<LogRecord>* records) {
     if (!reader.ok || reader.left.size() < length_bytes) return false;
     LogRecord record;
     if (!parse_body(kind, reader.left.first(length_bytes), &record)) return false;
-    records->push_back(std::move(record));
+    records->push_back(record);
     reader.left = reader.left.subspan(length_bytes);
   }
   return true;
