@@ -5,7 +5,24 @@
 #include <cstdlib>
 
 #include "base/bytes.h"
+#include "base/fuzz_seeds.h"
 #include "client/plan.h"
+
+namespace {
+
+void seeds(gd2fs::SeedFolder& folder) {
+  std::string bytes(22, '\0');
+  bytes[0] = 100;                  // inode
+  bytes[9] = 3;                    // groups
+  bytes[12] = bytes[20] = '\x7f';  // offset and length, over several chunks
+  folder.add(bytes);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 22) return 0;

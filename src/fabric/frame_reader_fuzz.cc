@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/crc32c.h"
+#include "base/fuzz_seeds.h"
 #include "fabric/frame_reader.h"
 #include "fabric/stripes.h"
 
@@ -40,12 +41,34 @@ struct Sink final : FrameSink {
   }
 };
 
+// One frame of each kind, behind one another and alone.
+void seeds(SeedFolder& folder) {
+  std::string all("\x20\x01", 2);
+  for (uint8_t kind = 1; kind <= 8; ++kind) {
+    FrameHeader header;
+    header.kind = static_cast<FrameKind>(kind);
+    header.request_id = kind;
+    const bool bytes = header.kind == FrameKind::stripe || header.kind == FrameKind::pulled;
+    header.payload_bytes = bytes ? 100 : 0;
+    header.body_bytes = bytes ? 0 : 24;
+    std::string frame(64 + 124 - (bytes ? 24 : 100), 'b');
+    encode_frame_header(header, reinterpret_cast<std::byte*>(frame.data()));
+    folder.add(std::string("\x01\x01", 2) + frame);
+    all += frame;
+  }
+  folder.add(all);
+}
+
 }  // namespace
 }  // namespace gd2fs
 
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, gd2fs::seeds);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gd2fs;  // NOLINT(google-build-using-namespace)
-  if (size < 2) return 0;
+  if (size < 3) return 0;
   const size_t piece = 1 + data[0] * 8;
   const bool repair = (data[1] & 1) != 0;
   const bool forget_early = (data[1] & 2) != 0;

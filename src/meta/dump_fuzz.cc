@@ -2,7 +2,24 @@
 // record again.
 #include <cstdlib>
 
+#include "base/fuzz_seeds.h"
 #include "meta/dump_line.h"
+#include "meta/sample_records.h"
+
+namespace {
+
+void seeds(gd2fs::SeedFolder& folder) {
+  for (const gd2fs::KeyValue& record : gd2fs::sample_records()) {
+    const auto line = gd2fs::record_to_line(record);
+    if (line.has_value()) folder.add(*line);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -2,8 +2,34 @@
 // in, whatever he says. The first byte picks whom he speaks to.
 #include <cstdlib>
 
+#include "base/fuzz_seeds.h"
 #include "wire/auth.h"
 #include "wire/message.h"
+
+namespace {
+
+// A whole handshake with another key, word by word.
+void seeds(gd2fs::SeedFolder& folder) {
+  using namespace gd2fs;  // NOLINT(google-build-using-namespace)
+  HelloFacts facts;
+  facts.cluster = "kv";
+  ClientHandshake client(facts, "another", false);
+  ServerHandshake server(ChallengeFacts{}, false);
+  const std::vector<std::byte> hello = client.hello_body();
+  const auto keys = [](const HelloFacts&) { return std::vector<std::string>{"another"}; };
+  const auto challenge = server.on_hello(hello, keys);
+  const auto proof = client.on_challenge(*challenge);
+  folder.add(0, hello);
+  folder.add(1, *challenge);
+  folder.add(2, *proof);
+  folder.add(0, *proof);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gd2fs;  // NOLINT(google-build-using-namespace)

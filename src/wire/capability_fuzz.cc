@@ -3,8 +3,22 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/fuzz_seeds.h"
 #include "wire/capability.h"
 #include "wire/ids.h"
+
+namespace {
+
+void seeds(gd2fs::SeedFolder& folder) {
+  folder.add(std::string(24, '\x01'));
+  folder.add(gd2fs::seal_capability(gd2fs::Capability{}, "a key that nobody here has......"));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gd2fs;  // NOLINT(google-build-using-namespace)

@@ -4,7 +4,27 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "base/fuzz_seeds.h"
 #include "wire/frame.h"
+
+namespace {
+
+void seeds(gd2fs::SeedFolder& folder) {
+  for (uint8_t kind = 1; kind <= 8; ++kind) {
+    gd2fs::FrameHeader header;
+    header.kind = static_cast<gd2fs::FrameKind>(kind);
+    header.request_id = 1;
+    std::byte wire[64] = {};
+    gd2fs::encode_frame_header(header, wire);
+    folder.add(gd2fs::ConstBytes(wire));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gd2fs;  // NOLINT(google-build-using-namespace)

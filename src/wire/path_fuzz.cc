@@ -2,7 +2,23 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/fuzz_seeds.h"
 #include "wire/path.h"
+
+namespace {
+
+void seeds(gd2fs::SeedFolder& folder) {
+  for (const char* path : {"/", "/a", "/a/b/c", "/a/b/", "a", "/a//b", "/a/../b", "/a/./b"}) {
+    folder.add(path);
+  }
+  folder.add("/" + std::string(255, 'n') + "/" + std::string(256, 'n'));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  return gd2fs::write_seeds_if_asked(*argc, *argv, seeds);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using gd2fs::PathKind;
