@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -95,6 +96,14 @@ class StoreCore {
   // A write of unknown outcome may have put a new chunk on a drive that is set aside: until the
   // drive is opened again nothing can be said of the chunk.
   void put_in_limbo(const ChunkKey& key) { limbo_.insert(key); }
+  // ... and of the write itself: at the next start it may turn out to have happened. At most
+  // kWritesMax for each drive that is set aside.
+  void put_in_limbo(const MutationTag& tag, const ChunkKey& key) {
+    if (tag.incarnation != 0) limbo_tags_.insert({tag.incarnation, tag.sequence, key});
+  }
+  bool in_limbo(const MutationTag& tag, const ChunkKey& key) const {
+    return limbo_tags_.contains({tag.incarnation, tag.sequence, key});
+  }
 
   // invalid, stale. The checks that every request passes.
   Status check_range(uint8_t chunk_log2, uint64_t offset_bytes, uint64_t length_bytes) const;
@@ -134,6 +143,7 @@ class StoreCore {
   std::vector<std::shared_ptr<AlignedBuffer>> buffers_;
   size_t next_buffer_ = 0;
   std::set<ChunkKey> limbo_;
+  std::set<std::tuple<uint64_t, uint64_t, ChunkKey>> limbo_tags_;  // incarnation, sequence
   uint64_t bad_logged_since_ns_ = 0;
   uint32_t bad_logged_ = 0;
   std::unordered_map<uint64_t, std::vector<Completion*>> fences_running_;

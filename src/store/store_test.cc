@@ -223,6 +223,46 @@ TEST(Store, AFenceMakesOlderRequestsStaleAndDropsBytesForGood) {
   EXPECT_TRUE(t.fence({.inode = 1, .generation = 2, .keep_bytes = 100'001}).ok());
 }
 
+TEST(Store, ARetryOfAWriteThatMayBeOnAFailedDriveIsNotToldThatItDidNotHappen) {
+  TestStore t(15, 2);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(100'000, 3);
+  StoreWrite first;
+  first.key = {1, 0};
+  first.generation = 1;
+  first.tag = {.incarnation = 9, .sequence = 1, .low = 1};
+  first.length_bytes = static_cast<uint32_t>(data.size());
+  t.arm(first.done);
+  t.store->reserve(first);
+  ASSERT_TRUE(t.finish(first.done).ok());
+  std::ranges::copy(as_bytes(data.data(), data.size()), first.buffer.begin());
+  for (auto& drive : t.drives) drive->hang();
+  t.arm(first.done);
+  t.store->commit(first);
+  EXPECT_EQ(t.finish(first.done).code(), StatusCode::unavailable);
+  for (auto& drive : t.drives) drive->resume();
+  // Meanwhile the file is renamed; the drive that is left has it durable.
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 2}).ok());
+  StoreWrite retry;
+  retry.key = first.key;
+  retry.generation = first.generation;
+  retry.tag = first.tag;
+  EXPECT_EQ(t.write(retry, as_bytes(data.data(), data.size())).code(), StatusCode::unavailable);
+  // At the next start it is known what became of it: it happened, or it never will.
+  ASSERT_TRUE(t.crash_and_open().ok());
+  const std::string seen = t.read({1, 0}, 0, data.size(), 2);
+  StoreWrite again;
+  again.key = first.key;
+  again.generation = first.generation;
+  again.tag = first.tag;
+  const Status known = t.write(again, as_bytes(data.data(), data.size()));
+  if (seen == data) {
+    EXPECT_TRUE(known.ok() && again.replayed) << known.to_string();
+  } else {
+    EXPECT_EQ(seen, std::string(data.size(), '\0'));
+  }
+}
+
 TEST(Store, CutsThatADriveMissedAreAllMadeWhenItIsBack) {
   TestStore t(14, 2);
   ASSERT_TRUE(t.open().ok());

@@ -119,6 +119,12 @@ StoreWriteState::Question StoreWriteState::ask_tag() {
     case DedupWindow::Verdict::fresh:
       break;
   }
+  // Anything but "ask again later" would be a promise that no earlier copy has happened.
+  if (core_->in_limbo(w.tag, w.key)) {
+    finish(Status(StatusCode::unavailable,
+                  "an earlier copy of the write may be on a drive that failed"));
+    return Question::answered;
+  }
   return shared_->committing.wait(*this, w.tag, w.key) ? Question::waits : Question::passed;
 }
 
@@ -469,6 +475,7 @@ void StoreWriteState::on_committed(Completion& done) {
 // The version stays in flight for good, and so does what it may have left on the drive.
 void StoreWriteState::outcome_unknown() {
   versioned_ = false;
+  core_->put_in_limbo(write_->tag, write_->key);
   ChunkIndex::View view;
   if (!core_->index.find(write_->key, &view)) core_->put_in_limbo(write_->key);
 }
