@@ -47,10 +47,15 @@ std::string SeedProfile::to_string() const {
 
 SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
     : seed_(seed), random_(mix64(seed)), profile_(SeedProfile::draw(random_)) {
+  // Drawn apart, so that the other choices of a seed stay what they were. Now and then all
+  // capabilities expire in the middle of things.
+  Random apart(mix64(~seed));
+  if (apart.chance(1, 6)) profile_.capability_ttl_ns = apart.between(20, 2000) * kMs;
   if (mutation.profile) mutation.profile(profile_);
   requests_left_ = profile_.requests;
   options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(profile_.workload.chunk_bytes));
   options_.data_drives = profile_.data_drives;
+  options_.controller.capability_ttl_ns = profile_.capability_ttl_ns;
   if (mutation.options) mutation.options(options_);
   cluster_ = std::make_unique<Cluster>(random_.next(), options_);
   history_ = std::make_unique<History>(cluster_->world());

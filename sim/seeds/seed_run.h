@@ -25,6 +25,7 @@ struct SeedProfile {
   size_t callers = 1;       // of each application
   uint64_t requests = 100;  // of all
   uint64_t timeout_ns = 4 * kSecond;
+  uint64_t capability_ttl_ns = 300 * kSecond;
 
   static SeedProfile draw(Random& random);
   std::string to_string() const;
