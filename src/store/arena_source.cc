@@ -1,5 +1,11 @@
+#include <algorithm>
 #include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <deque>
 #include <fcntl.h>
+#include <mutex>
+#include <thread>
 #include <unistd.h>
 
 #include <linux/memfd.h>
@@ -17,58 +23,159 @@ namespace {
 
 constexpr size_t kHugePageBytes = 2 * kMiB;
 
-// A client may map the memfd read-only and no more. The seals that stop it from resizing the file
-// matter as much as the one that stops writing: after its ftruncate our next touch is a SIGBUS.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+
+Result<ArenaSource::Arena> make_memfd(size_t length_bytes, unsigned flags) {
+  ArenaSource::Arena arena;
+  arena.length_bytes = length_bytes;
+  arena.fd = memfd_create("gd2fs-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+  if (arena.fd < 0) return fail(Status::from_errno(errno, "memfd_create"));
+  const auto close_and_fail = [&](const char* what) {
+    const int error = errno;
+    close(arena.fd);
+    return fail(Status::from_errno(error, what));
+  };
+  if (ftruncate(arena.fd, static_cast<off_t>(length_bytes)) != 0) {
+    return close_and_fail("arena: ftruncate");
+  }
+  void* const data = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
+  if (data == MAP_FAILED) return close_and_fail("arena: mmap");
+  arena.data = static_cast<std::byte*>(data);
+  // A client may map the memfd read-only and no more. The seals that stop it from resizing the file
+  // matter as much as the one that stops writing: after its ftruncate our next touch is a SIGBUS.
+  if (fcntl(arena.fd, F_ADD_SEALS,
+            F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    const int error = errno;
+    munmap(data, length_bytes);
+    close(arena.fd);
+    return fail(Status::from_errno(error, "arena: seals"));
+  }
+  madvise(data, length_bytes, MADV_DONTFORK);
+  return arena;
+}
+
+// A thread makes arenas ahead and has the system give them their pages, a step at a time. Who needs
+// one before it is complete gets it as it is: the thread goes on beside its use.
 class MemfdArenaSource final : public ArenaSource {
  public:
-  Result<Arena> make(size_t length_bytes) override {
-    if (is_aligned(length_bytes, kHugePageBytes) && !no_huge_pages_) {
-      Result<Arena> huge = make_with(length_bytes, MFD_HUGETLB | MFD_HUGE_2MB);
-      if (huge) {
-        say("reserved huge pages");
-        return huge;
-      }
-      no_huge_pages_ = true;
+  ~MemfdArenaSource() override {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
     }
-    Result<Arena> arena = make_with(length_bytes, 0);
-    if (!arena) return arena;
-    const bool transparent = madvise(arena->data, length_bytes, MADV_HUGEPAGE) == 0;
-    say(transparent ? "transparent huge pages where the system gives them" : "4 KiB pages");
-    return arena;
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+    if (!populating_handed_out_) unmap(populating_);
+    for (Arena& arena : ready_) unmap(arena);
+  }
+
+  void prepare(size_t length_bytes, size_t count) override {
+    {
+      std::lock_guard lock(mutex_);
+      prepared_bytes_ = length_bytes;
+      count_max_ = count;
+    }
+    if (thread_.joinable() || count == 0) return;
+    // Signals are for the threads that asked for them.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    thread_ = std::thread([this] { run(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  Result<Arena> make(size_t length_bytes) override {
+    std::lock_guard lock(mutex_);
+    if (length_bytes == prepared_bytes_ && !ready_.empty()) {
+      Arena arena = ready_.front();
+      ready_.pop_front();
+      return arena;
+    }
+    if (length_bytes == prepared_bytes_ && populating_.data != nullptr && !populating_handed_out_) {
+      populating_handed_out_ = true;
+      return populating_;
+    }
+    return make_locked(length_bytes);
   }
 
   void destroy(Arena& arena) override {
+    std::unique_lock lock(mutex_);
+    if (arena.data == populating_.data) {
+      populated_bytes_ = populating_.length_bytes;  // no further step
+      changed_.wait(lock, [&] { return arena.data != populating_.data; });
+    }
+    if (arena.data != nullptr) --count_;
+    unmap(arena);
+    changed_.notify_all();
+  }
+
+ private:
+  static constexpr size_t kStepBytes = 32 * kMiB;
+
+  static void unmap(Arena& arena) {
     if (arena.data != nullptr) munmap(arena.data, arena.length_bytes);
     if (arena.fd >= 0) close(arena.fd);
     arena = Arena();
   }
 
- private:
-  static Result<Arena> make_with(size_t length_bytes, unsigned flags) {
-    Arena arena;
-    arena.length_bytes = length_bytes;
-    arena.fd = memfd_create("gd2fs-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
-    if (arena.fd < 0) return fail(Status::from_errno(errno, "memfd_create"));
-    const auto close_and_fail = [&](const char* what) {
-      const int error = errno;
-      close(arena.fd);
-      return fail(Status::from_errno(error, what));
-    };
-    if (ftruncate(arena.fd, static_cast<off_t>(length_bytes)) != 0) {
-      return close_and_fail("arena: ftruncate");
+  Result<Arena> make_locked(size_t length_bytes) {
+    if (is_aligned(length_bytes, kHugePageBytes) && !no_huge_pages_) {
+      Result<Arena> huge = make_memfd(length_bytes, MFD_HUGETLB | MFD_HUGE_2MB);
+      if (huge) {
+        say("reserved huge pages");
+        ++count_;
+        return huge;
+      }
+      no_huge_pages_ = true;
     }
-    void* const data = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
-    if (data == MAP_FAILED) return close_and_fail("arena: mmap");
-    arena.data = static_cast<std::byte*>(data);
-    if (fcntl(arena.fd, F_ADD_SEALS,
-              F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-      const int error = errno;
-      munmap(data, length_bytes);
-      close(arena.fd);
-      return fail(Status::from_errno(error, "arena: seals"));
-    }
-    madvise(data, length_bytes, MADV_DONTFORK);
+    Result<Arena> arena = make_memfd(length_bytes, 0);
+    if (!arena) return arena;
+    ++count_;
+    const bool transparent = madvise(arena->data, length_bytes, MADV_HUGEPAGE) == 0;
+    say(transparent ? "transparent huge pages where the system gives them" : "4 KiB pages");
     return arena;
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      if (count_ >= count_max_) {
+        changed_.wait(lock);
+        continue;
+      }
+      Result<Arena> arena = make_locked(prepared_bytes_);
+      if (!arena) {
+        // The slab will hear of it when it asks.
+        GD2FS_LOG_WARN("slab: no memory is prepared: {}", arena.error().to_string());
+        return;
+      }
+      populating_ = *arena;
+      populating_handed_out_ = false;
+      const bool populated = populate(lock);
+      if (stopping_) return;
+      if (!populating_handed_out_) ready_.push_back(populating_);
+      populating_ = Arena();
+      changed_.notify_all();
+      if (!populated) return;
+    }
+  }
+
+  // False where the system cannot do it.
+  bool populate(std::unique_lock<std::mutex>& lock) {
+    populated_bytes_ = 0;
+    while (!stopping_ && populated_bytes_ < populating_.length_bytes) {
+      std::byte* const begin = populating_.data + populated_bytes_;
+      const size_t step = std::min(kStepBytes, populating_.length_bytes - populated_bytes_);
+      lock.unlock();
+      const int error = madvise(begin, step, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+      lock.lock();
+      if (error != 0 && error != EINTR && error != EAGAIN) return false;
+      populated_bytes_ += step;
+    }
+    return true;
   }
 
   void say(const char* kind) {
@@ -77,6 +184,17 @@ class MemfdArenaSource final : public ArenaSource {
     GD2FS_LOG_INFO("slab: {}", kind);
   }
 
+  std::thread thread_;
+  std::mutex mutex_;  // of everything below
+  size_t prepared_bytes_ = 0;
+  size_t count_max_ = 0;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  size_t count_ = 0;  // made and not destroyed
+  std::deque<Arena> ready_;
+  Arena populating_;
+  bool populating_handed_out_ = false;
+  size_t populated_bytes_ = 0;
   bool no_huge_pages_ = false;
   bool said_ = false;
 };

@@ -37,10 +37,12 @@ Slab::Slab(Loop& loop, std::unique_ptr<ArenaSource> source, uint64_t slab_bytes,
   arena_bytes_ =
       std::clamp<uint64_t>(align_down(arena_bytes, kBlockBytes), kBlockBytes, slab_bytes);
   arenas_max_ = static_cast<uint32_t>(slab_bytes / arena_bytes_);
+  source_->prepare(arena_bytes_, arenas_max_);
   wait_timer_.bind<&Slab::on_wait_timer>(this);
 }
 
 Slab::~Slab() {
+  source_->prepare(arena_bytes_, 0);
   for (Arena& arena : arenas_) {
     SlabPage* last = nullptr;
     for (SlabPage* page : arena.owner) {

@@ -1,6 +1,9 @@
 #include "store/slab.h"
 
+#include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
+#include <string>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -165,6 +168,46 @@ TEST(MemfdArena, ASealedArenaCannotBeWrittenOrResizedThroughItsFile) {
   munmap(view, 4 * kMiB);
   source->destroy(*arena);
   EXPECT_EQ(arena->fd, -1);
+}
+
+uint64_t shared_memory_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssShmem:")) return std::strtoull(line.c_str() + 9, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+TEST(MemfdArena, PreparedArenasHaveTheirMemoryBeforeAnybodyTouchesThem) {
+  const uint64_t before_bytes = shared_memory_bytes();
+  const auto source = memfd_arena_source();
+  source->prepare(32 * kMiB, 3);
+  const auto prepared_bytes = [&] { return shared_memory_bytes() - before_bytes; };
+  for (int i = 0; i < 2000 && prepared_bytes() < 96 * kMiB; ++i) usleep(10'000);
+  EXPECT_GE(prepared_bytes(), 96 * kMiB);
+  for (int i = 0; i < 3; ++i) {
+    Result<ArenaSource::Arena> arena = source->make(32 * kMiB);
+    ASSERT_TRUE(arena.has_value()) << arena.error().to_string();
+    EXPECT_EQ(arena->data[0], std::byte{0});
+    EXPECT_LT(prepared_bytes(), 128 * kMiB);  // it is one of the three
+    source->prepare(32 * kMiB, 0);
+    source->destroy(*arena);
+  }
+  EXPECT_LT(prepared_bytes(), 32 * kMiB);
+}
+
+TEST(MemfdArena, AnArenaMayGoWhileItsMemoryIsBeingPrepared) {
+  for (int round = 0; round < 20; ++round) {
+    const auto source = memfd_arena_source();
+    source->prepare(64 * kMiB, 2);
+    for (int i = 0; i < 4; ++i) {
+      Result<ArenaSource::Arena> arena = source->make(64 * kMiB);
+      ASSERT_TRUE(arena.has_value()) << arena.error().to_string();
+      arena->data[arena->length_bytes - 1] = std::byte{1};
+      source->destroy(*arena);
+      EXPECT_EQ(arena->data, nullptr);
+    }
+  }
 }
 
 }  // namespace

@@ -144,10 +144,14 @@ struct ScrubReport {
   bool finished = false;
 };
 
-// Memory for arenas: sealed memfds outside, plain memory in sim/.
+// Memory for arenas: sealed memfds outside, plain memory in sim/. One thread at a time.
 class ArenaSource {
  public:
   virtual ~ArenaSource() = default;
+  // At most `count` arenas of this length will be out at a time: a source that can do so beside the
+  // caller's work gives them their memory ahead. (A page fault costs more than the copy of its
+  // bytes, and would be paid by the first who write.) count 0: no more from now on.
+  virtual void prepare(size_t /*length_bytes*/, size_t /*count*/) {}
   struct Arena {
     std::byte* data = nullptr;
     size_t length_bytes = 0;
