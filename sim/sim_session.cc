@@ -358,6 +358,7 @@ void SimSession::pull(Pull& pull) {
   if (found->second.has_eager && pull.offset <= eager.size() &&
       pull.into.size() <= eager.size() - pull.offset) {
     std::memcpy(pull.into.data(), eager.data() + pull.offset, pull.into.size());
+    take_block_crcs(pull);
     loop_.complete(pull.done, Status(), pull.into.size());
     return;
   }
@@ -379,6 +380,7 @@ void SimSession::ask(Pull& pull) {
 void SimSession::finish_pull(Pull& pull, Status status) {
   pull.unlink();
   const uint64_t moved = status.ok() ? pull.into.size() : 0;
+  if (status.ok()) take_block_crcs(pull);
   loop_.complete(pull.done, std::move(status), moved);
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/crc32c.h"
 #include "fabric/conformance_pair.h"
 #include "fabric/conformance_pairs.h"
 #include "fabric/reply.h"
@@ -230,6 +231,18 @@ TEST_P(Conformance, pushed_memory_is_free_when_done_says_so) {
   EXPECT_TRUE(to == original);
 }
 
+std::vector<uint32_t> rooms_for_crcs(size_t length_bytes) {
+  return std::vector<uint32_t>((length_bytes + kPullBlockBytes - 1) / kPullBlockBytes, 0xdead);
+}
+
+std::vector<uint32_t> crcs_of_blocks(ConstBytes bytes) {
+  std::vector<uint32_t> crcs;
+  for (size_t at = 0; at < bytes.size(); at += kPullBlockBytes) {
+    crcs.push_back(crc32c(bytes.subspan(at, std::min<size_t>(bytes.size() - at, kPullBlockBytes))));
+  }
+  return crcs;
+}
+
 TEST_P(Conformance, a_pull_fetches_any_range_of_a_window_of_any_size) {
   join();
   const auto original = random_bytes(random, 40'000'000);  // more stripes than are asked at once
@@ -242,9 +255,12 @@ TEST_P(Conformance, a_pull_fetches_any_range_of_a_window_of_any_size) {
   for (const auto& [offset, length] : ranges) {
     std::vector<std::byte> into(length);
     PullFlag pull(id, offset, into);
+    std::vector<uint32_t> crcs = rooms_for_crcs(length);
+    pull.block_crcs = crcs;
     server().session->pull(pull);
     ASSERT_TRUE(until([&] { return pull.finished; })) << offset;
     EXPECT_TRUE(pull.status.ok()) << pull.status.to_string();
+    EXPECT_EQ(crcs, crcs_of_blocks(into)) << offset;
     EXPECT_TRUE(std::ranges::equal(into, ConstBytes(original).subspan(offset, length))) << offset;
   }
   withdraw(window);
@@ -261,10 +277,13 @@ TEST_P(Conformance, a_small_source_window_travels_with_its_request) {
   std::ranges::fill(from, std::byte{0});  // they are on their way already
   std::vector<std::byte> into(10'000);
   PullFlag pull(id, 5'000, into);
+  std::vector<uint32_t> crcs = rooms_for_crcs(into.size());
+  pull.block_crcs = crcs;
   server().session->pull(pull);
   ASSERT_TRUE(until([&] { return pull.finished; }));
   EXPECT_TRUE(pull.status.ok());
   EXPECT_TRUE(std::ranges::equal(into, ConstBytes(original).subspan(5'000, 10'000)));
+  EXPECT_EQ(crcs, crcs_of_blocks(into));
 }
 
 TEST_P(Conformance, eager_bytes_over_the_budget_are_pulled_instead) {

@@ -63,6 +63,9 @@ struct Window : ListNode<> {
   uint64_t hint_offset = 0;
 };
 
+inline constexpr uint32_t kPullBlockBytes = 64 * 1024;
+static_assert(kStripeDefaultBytes % kPullBlockBytes == 0);
+
 // Responder: move `bytes` into the peer's window of request_id at `offset`. The memory must stay
 // until `done` (it is free for reuse then; it need not have arrived). `crc` is of these bytes. A
 // push of at most kStripeDefaultBytes goes out with that crc as it is; the bytes of a longer one
@@ -87,6 +90,10 @@ struct Pull : ListNode<> {
   uint64_t request_id = 0;
   uint64_t offset = 0;
   Bytes into;
+  // Empty, or room for the crc of each kPullBlockBytes of `into` (the last may be shorter), filled
+  // when the pull ends ok: the fabric takes them as the bytes arrive, in the cache, so that who
+  // keeps them need not read the bytes again.
+  std::span<uint32_t> block_crcs;
   Completion done;
   // The fabric's own, between pull() and done. Stripe i lies at offset + i * kStripeDefaultBytes;
   // those before first_missing have arrived, of the 64 after it the set bits of arrived.

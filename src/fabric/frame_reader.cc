@@ -68,11 +68,34 @@ std::span<iovec> FrameReader::targets() {
   return {parts_, static_cast<size_t>(count)};
 }
 
-void FrameReader::add_crc(size_t length_bytes) {
+// The next bytes of the payload, which lie at this offset of it.
+void FrameReader::add_crc(ConstBytes bytes, uint64_t offset) {
+  const std::span<uint32_t> crcs = frame_.landing.block_crcs;
+  if (crcs.empty()) {
+    crc_ = crc32c_extend(crc_, bytes);
+    return;
+  }
+  while (!bytes.empty()) {
+    const uint64_t in_block = offset % kPullBlockBytes;
+    uint32_t& crc = crcs[offset / kPullBlockBytes];
+    const size_t part = std::min<uint64_t>(bytes.size(), kPullBlockBytes - in_block);
+    crc = crc32c_extend(in_block == 0 ? 0 : crc, bytes.first(part));
+    bytes = bytes.subspan(part);
+    offset += part;
+    // The payload's crc is made of its blocks'.
+    if (offset % kPullBlockBytes == 0 || offset == frame_.header.payload_bytes) {
+      crc_ = crc32c_combine(crc_, crc, in_block + part);
+    }
+  }
+}
+
+void FrameReader::add_received_crc(size_t length_bytes) {
   if (frame_.drained) return;
+  uint64_t offset = payload_done_;
   for (int i = 0; i < payload_parts_ && length_bytes > 0; ++i) {
     const size_t part = std::min(length_bytes, parts_[i].iov_len);
-    crc_ = crc32c_extend(crc_, as_bytes(parts_[i].iov_base, part));
+    add_crc(as_bytes(parts_[i].iov_base, part), offset);
+    offset += part;
     length_bytes -= part;
   }
 }
@@ -86,7 +109,7 @@ Status FrameReader::received(size_t length_bytes) {
     if (body_done_ < frame_.header.body_bytes) return {};
     GD2FS_TRY(end_body());
   } else if (state_ == State::payload) {
-    add_crc(into);
+    add_received_crc(into);
     payload_done_ += into;
     if (payload_done_ < frame_.header.payload_bytes) return {};
     GD2FS_TRY(end_frame());
@@ -167,7 +190,7 @@ size_t FrameReader::take_payload(size_t available) {
     } else {
       std::memcpy(landing.memory.data() + payload_done_, from.data(), part);
     }
-    crc_ = crc32c_extend(crc_, from);
+    add_crc(from, payload_done_);
   }
   payload_done_ += part;
   return part;

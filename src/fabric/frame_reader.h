@@ -21,8 +21,9 @@ namespace gd2fs {
 struct Landing {
   Window* window = nullptr;  // at `offset` of it, or
   uint64_t offset = 0;
-  Bytes memory;          // here, or nowhere: drained
-  Pull* pull = nullptr;  // whose memory it is
+  Bytes memory;                    // here, or nowhere: drained
+  Pull* pull = nullptr;            // whose memory it is
+  std::span<uint32_t> block_crcs;  // of the payload's blocks, if the pull wants them
 };
 
 struct InFrame {
@@ -73,7 +74,8 @@ class FrameReader {
   Status end_frame();
   size_t take_body(size_t available);
   size_t take_payload(size_t available);
-  void add_crc(size_t length_bytes);
+  void add_crc(ConstBytes bytes, uint64_t offset);
+  void add_received_crc(size_t length_bytes);
 
   FrameSink& sink_;
   State state_ = State::header;

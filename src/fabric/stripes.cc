@@ -51,6 +51,21 @@ Bytes place_of(Pull& pull, uint64_t offset, uint64_t length_bytes) {
   return pull.into.subspan(at, length_bytes);
 }
 
+std::span<uint32_t> crcs_of(Pull& pull, uint64_t offset, uint64_t length_bytes) {
+  if (pull.block_crcs.empty()) return {};
+  const uint64_t first = (offset - pull.offset) / kPullBlockBytes;
+  return pull.block_crcs.subspan(first, (length_bytes + kPullBlockBytes - 1) / kPullBlockBytes);
+}
+
+void take_block_crcs(Pull& pull) {
+  size_t at = 0;
+  for (uint32_t& crc : pull.block_crcs) {
+    const size_t length_bytes = std::min<size_t>(pull.into.size() - at, kPullBlockBytes);
+    crc = crc32c(pull.into.subspan(at, length_bytes));
+    at += length_bytes;
+  }
+}
+
 void mark_arrived(Pull& pull, uint64_t offset) {
   const uint64_t index = (offset - pull.offset) / kStripeDefaultBytes;
   pull.arrived |= uint64_t{1} << (index - pull.first_missing);

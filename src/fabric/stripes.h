@@ -34,6 +34,10 @@ PullRange ask_next(Pull& pull);
 // Where the bytes of an answer go; empty if this pull did not ask for exactly that range or has it
 // already.
 Bytes place_of(Pull& pull, uint64_t offset, uint64_t length_bytes);
+// The part of the pull's block_crcs that is of the stripe at this offset.
+std::span<uint32_t> crcs_of(Pull& pull, uint64_t offset, uint64_t length_bytes);
+// All of them, for bytes that came another way.
+void take_block_crcs(Pull& pull);
 // After place_of() said yes and the bytes are in.
 void mark_arrived(Pull& pull, uint64_t offset);
 inline bool fully_arrived(const Pull& pull) {

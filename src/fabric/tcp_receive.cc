@@ -56,6 +56,9 @@ Pull* TcpSession::find_pull(const FrameHeader& header, uint64_t length_bytes, By
 Landing TcpSession::land_pulled(const FrameHeader& header) {
   Landing landing;
   landing.pull = find_pull(header, header.payload_bytes, &landing.memory);
+  if (landing.pull != nullptr) {
+    landing.block_crcs = crcs_of(*landing.pull, header.offset, header.payload_bytes);
+  }
   return landing;
 }
 

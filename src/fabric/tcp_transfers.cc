@@ -188,6 +188,7 @@ void TcpSession::pull(Pull& pull) {
   if (request.has_eager && pull.offset <= request.eager.size() &&
       pull.into.size() <= request.eager.size() - pull.offset) {
     std::memcpy(pull.into.data(), request.eager.data() + pull.offset, pull.into.size());
+    take_block_crcs(pull);
     return loop_.complete(pull.done, Status(), pull.into.size());
   }
   request.pulls.push_back(pull);

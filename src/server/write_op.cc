@@ -79,6 +79,13 @@ void WriteStep::on_reserved(const Status& status) {
   pull_.request_id = op_->request_id_;
   pull_.offset = window_offset_;
   pull_.into = store_write.buffer;
+  // Bytes of whole blocks are not read again for their checksums.
+  static_assert(kPullBlockBytes == kBlockBytes);
+  const bool whole_blocks =
+      store_write.offset_bytes % kBlockBytes == 0 && store_write.length_bytes % kBlockBytes == 0;
+  block_crcs_.resize(whole_blocks ? store_write.length_bytes / kBlockBytes : 0);
+  pull_.block_crcs = block_crcs_;
+  store_write.block_crcs = block_crcs_;
   op_->connection_->session().pull(pull_);
 }
 

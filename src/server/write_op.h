@@ -53,6 +53,7 @@ class WriteStep final : public TransferStep {
   bool owns_tag_ = false;  // no other copy of this piece is in flight
   Phase phase_ = Phase::reserving;
   Pull pull_;
+  std::vector<uint32_t> block_crcs_;
 };
 
 class WriteOp final : public Request, public StepTaker {

@@ -93,6 +93,10 @@ struct StoreWrite {
   // After reserve() completed ok: where the caller puts the length_bytes of payload, contiguous
   // slab memory. Empty when `replayed`.
   Bytes buffer;
+  // At commit(): empty, or the crc32c of each kBlockBytes of the buffer, which must then begin and
+  // end with a block. The caller took them of these very bytes when they came; they are kept as
+  // they are.
+  std::span<const uint32_t> block_crcs;
   // The tag was seen before: nothing to fill, the recorded result is in done.status.
   bool replayed = false;
   uint64_t version = 0;  // after commit

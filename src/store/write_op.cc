@@ -202,6 +202,9 @@ void StoreWriteState::abort() {
 
 void StoreWriteState::commit() {
   CHECK(page_ != nullptr && !committing_);
+  CHECK(write_->block_crcs.empty() ||
+        (write_->offset_bytes % kBlockBytes == 0 && write_->length_bytes % kBlockBytes == 0 &&
+         write_->block_crcs.size() == update_.blocks));
   committing_ = true;
   unit_->drive.last_write_ns = core_->loop.now_ns();
   begin_commit();
@@ -416,7 +419,8 @@ void StoreWriteState::write_slot() {
   d.slot = slot_.slot;
   d.block_crcs.reserve(update_.blocks);
   for (uint32_t block = update_.first_block; block < update_.end_block(); ++block) {
-    const uint32_t crc = crc32c(ConstBytes(page_->block(block), kBlockBytes));
+    const uint32_t crc = w.block_crcs.empty() ? crc32c(ConstBytes(page_->block(block), kBlockBytes))
+                                              : w.block_crcs[block - update_.first_block];
     page_->set_crc(block, crc);
     d.block_crcs.push_back(crc);
   }
