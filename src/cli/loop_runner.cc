@@ -4,8 +4,8 @@
 
 namespace gd2fs::cli {
 
-LoopRunner::LoopRunner(Clock& clock, const std::string& thread_name)
-    : loop_(clock, Loop::Waits::epoll), thread_([this] { loop_.run(); }) {
+LoopRunner::LoopRunner(Clock& clock, const std::string& thread_name, uint64_t spin_ns)
+    : loop_(clock, Loop::Waits::epoll), thread_([this, spin_ns] { loop_.run(spin_ns); }) {
   pthread_setname_np(thread_.native_handle(), thread_name.substr(0, 15).c_str());
 }
 

@@ -15,7 +15,10 @@ namespace gd2fs::cli {
 
 class LoopRunner {
  public:
-  LoopRunner(Clock& clock, const std::string& thread_name);
+  // spin_ns: before it sleeps the loop looks for work so long, while that pays (AdaptiveSpin). A
+  // thread that sleeps at every pause is woken on the core of the one that wakes it, so that client
+  // and server on one machine take turns on one core and leave the other idle.
+  LoopRunner(Clock& clock, const std::string& thread_name, uint64_t spin_ns = 0);
   ~LoopRunner();
   LoopRunner(const LoopRunner&) = delete;
   LoopRunner& operator=(const LoopRunner&) = delete;

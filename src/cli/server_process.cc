@@ -13,6 +13,7 @@ namespace gd2fs::cli {
 namespace {
 
 constexpr uint64_t kLookAgainNs = 2 * kMs;
+constexpr uint64_t kServerSpinNs = 50 * kUs;
 
 DiskEngine engine_of(const Config& config) {
   if (config.disk_engine == "io_uring") return DiskEngine::io_uring;
@@ -73,7 +74,7 @@ uint64_t default_slab_bytes() {
   return std::max(align_down(memory / 4, 64 * kMiB), 64 * kMiB);
 }
 
-ServerProcess::ServerProcess(Clock& clock) : runner_(clock, "server"), resolver_("resolver") {}
+ServerProcess::ServerProcess(Clock& clock) : runner_(clock, "server", kServerSpinNs), resolver_("resolver") {}
 
 ServerProcess::~ServerProcess() {
   if (const Status status = stop(); !status.ok()) {

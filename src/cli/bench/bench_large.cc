@@ -87,7 +87,7 @@ Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t sam
     const CpuMeter cpu(bench.server.pid());
     GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
     const double cpu_seconds = cpu.seconds();
-    GD2FS_ASSIGN(const double baseline, bench.drive.write(source));
+    GD2FS_ASSIGN(const double baseline, bench.drive.write(source, i));
     if (i == 0) continue;
     pairs.cpu_seconds += cpu_seconds;
     pairs.add(ours, baseline);
@@ -104,7 +104,7 @@ Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samp
     GD2FS_ASSIGN(const double ours,
                  read_and_compare(bench, client, size_bytes, bench_file(size_bytes, i)));
     const double cpu_seconds = cpu.seconds();
-    GD2FS_ASSIGN(const double baseline, bench.drive.read(bench.memory.first(size_bytes)));
+    GD2FS_ASSIGN(const double baseline, bench.drive.read(bench.memory.first(size_bytes), i));
     if (i == 0) continue;
     pairs.cpu_seconds += cpu_seconds;
     pairs.add(ours, baseline);

@@ -6,6 +6,8 @@
 namespace gd2fs {
 namespace {
 
+constexpr uint64_t kSmallFileBytes = 256 * kMiB;  // of the baseline of small writes
+
 struct Shape {
   std::vector<uint64_t> large_sizes;
   std::vector<uint32_t> large_samples;
@@ -63,7 +65,7 @@ Status run(const BenchOptions& options, std::vector<BenchRow>* rows, double* cre
   GD2FS_ASSIGN(RawSockets sockets, RawSockets::start(options.lanes, largest));
   const uint64_t slab = options.slab_bytes != 0 ? options.slab_bytes : 2 * largest + 512 * kMiB;
   GD2FS_ASSIGN(BenchServer server, BenchServer::start(options.program, options.folder, slab));
-  GD2FS_ASSIGN(RawDrive drive, RawDrive::open(server.folder() + "/baseline", largest));
+  GD2FS_ASSIGN(RawDrive drive, RawDrive::open(server.folder() + "/baseline", kSmallFileBytes));
   BenchBuffer data(largest);
   BenchBuffer memory(largest);
   Random random(options.seed != 0 ? options.seed : Random::seed_from_kernel());

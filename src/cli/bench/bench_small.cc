@@ -183,8 +183,8 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
   // says how one client of many fares.
   std::vector<double> raw_writes;
   std::vector<double> raw_reads;
-  for (int i = 0; i < 10; ++i) {
-    GD2FS_ASSIGN(const double wrote, bench.drive.write(bench.data.first(kKvBytes)));
+  for (uint32_t i = 0; i < 10; ++i) {
+    GD2FS_ASSIGN(const double wrote, bench.drive.write(bench.data.first(kKvBytes), i));
     GD2FS_ASSIGN(const double read, bench.sockets.transfer(bench.memory.first(kKvBytes)));
     raw_writes.push_back(wrote * 1e6);
     raw_reads.push_back(read * 1e6);

@@ -1,5 +1,6 @@
 #include "cli/bench/raw_drive.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "cli/bench/bench_client.h"
 #include "cli/bench/samples.h"
 
 namespace gd2fs {
@@ -21,47 +23,20 @@ namespace {
 constexpr uint64_t kPartBytes = 1 << 20;
 constexpr int kThreads = 4;  // enough transfers in flight for one NVMe drive's sequential rate
 
-}  // namespace
-
-Result<RawDrive> RawDrive::open(std::string path, uint64_t size_bytes) {
-  RawDrive drive;
-  drive.path_ = std::move(path);
-  drive.size_bytes_ = size_bytes;
-  drive.fd_ = ::open(drive.path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
-  if (drive.fd_ < 0) return fail(Status::from_errno(errno, "open " + drive.path_ + " (O_DIRECT)"));
-  if (const int error = posix_fallocate(drive.fd_, 0, static_cast<off_t>(size_bytes)); error != 0) {
-    return fail(Status::from_errno(error, "fallocate " + drive.path_));
+// A descriptor of a new file with its space.
+Result<int> make_file(const std::string& path, uint64_t size_bytes) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(Status::from_errno(errno, "open " + path + " (O_DIRECT)"));
+  if (const int error = posix_fallocate(fd, 0, static_cast<off_t>(size_bytes)); error != 0) {
+    close(fd);
+    unlink(path.c_str());
+    return fail(Status::from_errno(error, "fallocate " + path));
   }
-  void* fill =
-      mmap(nullptr, kPartBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (fill == MAP_FAILED) return fail(Status::from_errno(errno, "mmap"));
-  Random(1).fill(as_writable_bytes(fill, kPartBytes));
-  Status status;
-  for (uint64_t at = 0; at < size_bytes && status.ok(); at += kPartBytes) {
-    const uint64_t part = size_bytes - at < kPartBytes ? size_bytes - at : kPartBytes;
-    if (pwrite(drive.fd_, fill, part, static_cast<off_t>(at)) != static_cast<ssize_t>(part)) {
-      status = Status::from_errno(errno, "write " + drive.path_);
-    }
-  }
-  munmap(fill, kPartBytes);
-  if (status.ok() && fdatasync(drive.fd_) != 0) status = Status::from_errno(errno, "fdatasync");
-  if (!status.ok()) return fail(status);
-  return drive;
+  return fd;
 }
 
-RawDrive::RawDrive(RawDrive&& other) noexcept
-    : path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)),
-      size_bytes_(other.size_bytes_) {}
-
-RawDrive::~RawDrive() {
-  if (fd_ < 0) return;
-  close(fd_);
-  unlink(path_.c_str());
-}
-
-Result<double> RawDrive::transfer(std::byte* data, uint64_t length, bool write) {
-  CHECK(length <= size_bytes_ && is_aligned(length, 4096));
+Result<double> transfer(int fd, std::byte* data, uint64_t length, bool write) {
+  CHECK(is_aligned(length, 4096));
   const double began = seconds_now();
   std::atomic<uint64_t> next = 0;
   std::atomic<int> error = 0;
@@ -71,25 +46,73 @@ Result<double> RawDrive::transfer(std::byte* data, uint64_t length, bool write) 
       for (;;) {
         const uint64_t at = next.fetch_add(kPartBytes);
         if (at >= length) return;
-        const uint64_t part = length - at < kPartBytes ? length - at : kPartBytes;
-        const ssize_t moved = write ? pwrite(fd_, data + at, part, static_cast<off_t>(at))
-                                    : pread(fd_, data + at, part, static_cast<off_t>(at));
+        const uint64_t part = std::min(length - at, kPartBytes);
+        const ssize_t moved = write ? pwrite(fd, data + at, part, static_cast<off_t>(at))
+                                    : pread(fd, data + at, part, static_cast<off_t>(at));
         if (moved != static_cast<ssize_t>(part)) error = moved < 0 ? errno : EIO;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  if (write && fdatasync(fd_) != 0) error = errno;
-  if (error != 0) return fail(Status::from_errno(error, path_));
+  if (write && fdatasync(fd) != 0) error = errno;
+  if (error != 0) return fail(Status::from_errno(error, write ? "raw write" : "raw read"));
   return seconds_now() - began;
 }
 
-Result<double> RawDrive::read(Bytes buffer) {
-  return transfer(buffer.data(), buffer.size(), false);
+}  // namespace
+
+Result<RawDrive> RawDrive::open(std::string path, uint64_t small_bytes) {
+  RawDrive drive;
+  drive.path_ = std::move(path);
+  drive.size_bytes_ = small_bytes;
+  GD2FS_ASSIGN(drive.fd_, make_file(drive.path_, small_bytes));
+  BenchBuffer fill(kPartBytes);
+  Random(1).fill(fill.bytes());
+  for (uint64_t at = 0; at < small_bytes; at += kPartBytes) {
+    const uint64_t part = std::min(small_bytes - at, kPartBytes);
+    if (pwrite(drive.fd_, fill.bytes().data(), part, static_cast<off_t>(at)) !=
+        static_cast<ssize_t>(part)) {
+      return fail(Status::from_errno(errno, "write " + drive.path_));
+    }
+  }
+  if (fdatasync(drive.fd_) != 0) return fail(Status::from_errno(errno, "fdatasync"));
+  return drive;
 }
 
-Result<double> RawDrive::write(ConstBytes buffer) {
-  return transfer(const_cast<std::byte*>(buffer.data()), buffer.size(), true);
+RawDrive::RawDrive(RawDrive&& other) noexcept
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_bytes_(other.size_bytes_),
+      large_paths_(std::exchange(other.large_paths_, {})) {}
+
+RawDrive::~RawDrive() {
+  for (const std::string& path : large_paths_) unlink(path.c_str());
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(path_.c_str());
+}
+
+std::string RawDrive::large_path(uint64_t length_bytes, uint32_t number) const {
+  return path_ + "-" + std::to_string(length_bytes) + "-" + std::to_string(number);
+}
+
+Result<double> RawDrive::read(Bytes buffer, uint32_t number) {
+  const std::string path = large_path(buffer.size(), number);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) return fail(Status::from_errno(errno, "open " + path));
+  auto seconds = transfer(fd, buffer.data(), buffer.size(), false);
+  close(fd);
+  unlink(path.c_str());
+  return seconds;
+}
+
+Result<double> RawDrive::write(ConstBytes buffer, uint32_t number) {
+  const std::string path = large_path(buffer.size(), number);
+  large_paths_.push_back(path);
+  GD2FS_ASSIGN(const int fd, make_file(path, buffer.size()));
+  auto seconds = transfer(fd, const_cast<std::byte*>(buffer.data()), buffer.size(), true);
+  close(fd);
+  return seconds;
 }
 
 Result<std::vector<double>> RawDrive::small_writes(uint32_t depth, uint32_t count,
