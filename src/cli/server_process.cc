@@ -74,7 +74,8 @@ uint64_t default_slab_bytes() {
   return std::max(align_down(memory / 4, 64 * kMiB), 64 * kMiB);
 }
 
-ServerProcess::ServerProcess(Clock& clock) : runner_(clock, "server", kServerSpinNs), resolver_("resolver") {}
+ServerProcess::ServerProcess(Clock& clock)
+    : runner_(clock, "server", kServerSpinNs), resolver_("resolver") {}
 
 ServerProcess::~ServerProcess() {
   if (const Status status = stop(); !status.ok()) {
