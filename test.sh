@@ -40,6 +40,7 @@ step_sim() { run_ctest build -L sim; }
 step_abi() { run_ctest build -L abi; }
 step_python() { PYTHONPATH=build/python .venv/bin/python -m pytest -q -p no:cacheprovider tests/python; }
 step_processes() {
+  contrib/fio/build.sh
   GD2FS_BIN="$PWD/build/bin/gd2fs" .venv/bin/python -m pytest -q -p no:cacheprovider --durations=5 tests/processes
 }
 step_model() { tools/check_protocol_model.sh; }

@@ -22,7 +22,8 @@ if [ "$(cat "$work/version" 2>/dev/null)" != "$installed" ]; then
   apt_options=(-qq -o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$work/parts" -o "Dir::State::Lists=$work/lists"
     -o APT::Sandbox::User=root)
   apt-get "${apt_options[@]}" update
-  (cd "$work" && apt-get "${apt_options[@]}" source --download-only "fio=$installed" && tar xf fio_*.orig.tar.*)
+  (cd "$work" && apt-get "${apt_options[@]}" source --download-only "fio=$installed")
+  tar -x -C "$work" -f "$(find "$work" -maxdepth 1 -name "fio_*.orig.tar.*" ! -name "*.asc")"
   folder=$(find "$work" -maxdepth 1 -type d -name 'fio-*' | sort | tail -n 1)
   ln -sfn "$folder" "$work/fio"
   (cd "$work/fio" && ./configure >/dev/null)
