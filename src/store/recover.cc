@@ -197,6 +197,28 @@ Task<Status> Recovery::start_epoch() {
 }
 
 Task<Status> Recovery::recover_drive(size_t index) {
+  const OpenedDrive& opened = opened_[index];
+  GD2FS_CO_TRY(co_await take_index(index));
+  if (opened.fresh || (opened.log.whole && opened.log.clean)) co_return Status();
+  const Status status = co_await sync_files(*core_.drives[index]);
+  co_return status;
+}
+
+// What a killed process wrote is visible, a wipe too, but perhaps not durable yet: nothing counts
+// as settled before it is.
+Task<Status> Recovery::sync_files(DriveUnit& unit) {
+  for (size_t file = 0; file < unit.drive.slots.file_positions(); ++file) {
+    if (unit.drive.file(static_cast<uint16_t>(file)) == nullptr) continue;
+    Await syncing;
+    unit.drive.transfer({.kind = DiskOp::Kind::sync, .file = static_cast<uint16_t>(file)},
+                        syncing.done());
+    const Status status = co_await syncing;
+    GD2FS_CO_TRY(status);
+  }
+  co_return Status();
+}
+
+Task<Status> Recovery::take_index(size_t index) {
   DriveUnit& unit = *core_.drives[index];
   const OpenedDrive& opened = opened_[index];
   if (opened.rebuild) {

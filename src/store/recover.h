@@ -27,6 +27,8 @@ class Recovery {
   void take_members();
   Task<Status> start_epoch();
   Task<Status> recover_drive(size_t index);
+  Task<Status> take_index(size_t index);
+  Task<Status> sync_files(DriveUnit& unit);
   Task<Status> rebuild_drive(size_t index);
   Task<Status> rewrite_log(size_t index, uint64_t watermark, uint64_t transactions);
   Task<Status> settle();
