@@ -30,6 +30,8 @@ TroubleProfile TroubleProfile::draw(Random& random) {
   out.read_errors = random.chance(1, 20);
   out.lose_index = random.chance(1, 4);
   out.only_power = random.chance(1, 3);
+  // A descriptor that a rebuild cannot read leaves its drive incomplete for good, and rightly so.
+  if (out.read_errors) out.lose_index = false;
   return out;
 }
 
