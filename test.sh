@@ -58,13 +58,13 @@ step_clang() {
 step_tidy() {
   configure_clang
   /usr/bin/cmake --build build-clang --target gd2fs_messages
-  tools/tidy.sh build-clang
+  tools/tidy.py build-clang
 }
 step_tsan() {
   configure build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
     -DGD2FS_SANITIZE=thread -DGD2FS_PYTHON=OFF
-  /usr/bin/cmake --build build-tsan --target loop_test fabric_test client_test
-  run_ctest build-tsan -L unit -R '^(loop|fabric|client)\.'
+  /usr/bin/cmake --build build-tsan --target loop_test fabric_test client_test abi_memory_tests
+  run_ctest build-tsan -R '^(loop|fabric|client|abi\.memory)\.'
 }
 step_fuzz() {
   configure_clang

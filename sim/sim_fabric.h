@@ -4,7 +4,7 @@
 //   SimFabric server(network, "server0", server_loop);
 //   SimFabric client(network, "client0", client_loop);
 //   auto listener = server.listen("tcp://server0:7528", options, on_session);
-//   ... co_await client.connect({.address = "tcp://server0:7528", ...});
+//   ... co_await client.connect(to);  // to.address = "tcp://server0:7528"
 //
 // Addresses are scheme://node:port; any scheme, default port 7527, port 0 picks one. A listener is
 // always bound to its own node's name, whatever host was given. Destroying the fabric without

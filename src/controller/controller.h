@@ -8,7 +8,7 @@
 //   Loop loop(clock, Loop::Waits::epoll);
 //   auto disk = open_disk(loop, data_dir + "/meta", DiskEngine::threads);
 //   ThreadWorker worker("meta");
-//   auto store = co_await SqliteMetaStore::open(loop, **disk, worker, {});
+//   auto store = co_await SqliteMetaStore::open(loop, **disk, worker, meta_options);
 //   auto fabric = tcp_fabric(loop, ...);
 //   ControllerOptions options;
 //   options.listen = {"tcp://0.0.0.0:7527"};

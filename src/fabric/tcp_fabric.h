@@ -4,7 +4,7 @@
 //   ThreadWorker worker("resolver");        // host names are looked up there
 //   TcpFabric fabric(loop, worker);
 //   auto listener = fabric.listen("tcp://0.0.0.0:7528", options, on_session);
-//   auto session = co_await fabric.connect({.address = "tcp://server1:7528", ...});
+//   auto session = co_await fabric.connect(to);  // to.address = "tcp://server1:7528"
 //
 // Sessions may outlive it. The loop outlives the worker.
 #pragma once

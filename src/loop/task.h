@@ -5,8 +5,8 @@
 // of its completions is pending. We throw nothing but CheckFailure (in libgd2fs): it leaves the
 // Task and goes up to the loop's top, which poisons the loop; nobody resumes the awaiting Task.
 //
-// g++ 12 destroys an aggregate temporary awaitable twice (co_await Wrapper{co_await x}), so every
-// awaitable here has a constructor; write one co_await per statement, no capturing lambda
+// g++ 12 destroys braced temporaries beside a co_await twice (docs/decisions/015), so awaitables
+// have constructors; write one co_await per statement, no braced arguments, no capturing lambda
 // coroutines, no reference parameters that may die before the coroutine ends.
 #pragma once
 
