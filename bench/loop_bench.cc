@@ -142,6 +142,7 @@ Latency blocking_reads(const Settings& settings, uint16_t port, Bytes memory) {
 
 void blocking_stripes(uint16_t port, uint32_t lanes, uint32_t window, Bytes memory) {
   std::vector<std::thread> threads;
+  threads.reserve(lanes);
   for (uint32_t i = 0; i < lanes; ++i) {
     threads.emplace_back([=] {
       const Fd fd = connect_to(port);

@@ -106,6 +106,7 @@ struct Listener {
 void serve_on_loops(Fd fd, ConstBytes memory, uint32_t loop_count, uint64_t spin_ns) {
   RealClock clock;
   std::vector<std::unique_ptr<ServerLoop>> loops;
+  loops.reserve(loop_count);
   for (uint32_t i = 0; i < loop_count; ++i) {
     loops.push_back(std::make_unique<ServerLoop>(clock, memory));
   }

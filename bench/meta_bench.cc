@@ -53,16 +53,18 @@ Task<void> keep(Bench* bench, Task<T> task, std::optional<T>* out) {
   bench->loop.stop();
 }
 
+[[noreturn]] void die(const Status& why) {
+  std::fprintf(stderr, "meta_bench: %s\n", why.to_string().c_str());
+  std::exit(1);  // NOLINT(concurrency-mt-unsafe): nothing of ours is needed any more
+}
+
 // Ends the program if the step failed.
 template <class T>
 T must(Bench& bench, Task<Result<T>> task) {
   std::optional<Result<T>> out;
   bench.loop.spawn(keep(&bench, std::move(task), &out));
   while (!out) bench.loop.turn(UINT64_MAX);
-  if (!*out) {
-    std::fprintf(stderr, "meta_bench: %s\n", out->error().to_string().c_str());
-    std::exit(1);
-  }
+  if (!*out) die(out->error());
   return std::move(**out);
 }
 
@@ -98,23 +100,22 @@ Round run_creates(Bench& bench, int clients, uint64_t seconds, uint64_t first_cl
 Round run_syncs(Bench& bench, uint64_t seconds) {
   Round round;
   auto file = bench.disk->open("sync-baseline", OpenMode::create, OpenKind::cached);
-  if (!file) std::exit(1);
+  if (!file) die(file.error());
   std::vector<std::byte> page(4096, std::byte{7});
   constexpr uint64_t kPages = 1024;
   // Written once before, so that the rounds overwrite: no size and no extent changes.
   for (uint64_t i = 0; i < kPages; ++i) {
-    if (!(*file)->write_at(i * page.size(), page).ok()) std::exit(1);
+    const Status status = (*file)->write_at(i * page.size(), page);
+    if (!status.ok()) die(status);
   }
-  if (!(*file)->sync().ok()) std::exit(1);
+  const Status synced = (*file)->sync();
+  if (!synced.ok()) die(synced);
   const uint64_t begin_ns = bench.clock.now_ns();
   for (uint64_t i = 0; bench.clock.now_ns() < begin_ns + seconds * kSecond; ++i) {
     const uint64_t start_ns = bench.clock.now_ns();
     Status status = (*file)->write_at(i % kPages * page.size(), page);
     if (status.ok()) status = (*file)->sync();
-    if (!status.ok()) {
-      std::fprintf(stderr, "meta_bench: %s\n", status.to_string().c_str());
-      std::exit(1);
-    }
+    if (!status.ok()) die(status);
     round.us.push_back(static_cast<double>(bench.clock.now_ns() - start_ns) / 1000);
   }
   round.seconds = static_cast<double>(bench.clock.now_ns() - begin_ns) / 1e9;

@@ -300,6 +300,7 @@ struct Column {
 
 void report(const char* what, uint64_t bytes, const Column& mine, const Column& raw) {
   std::vector<double> ratios;
+  ratios.reserve(mine.wall_s.size());
   for (size_t i = 0; i < mine.wall_s.size(); ++i) {
     ratios.push_back(raw.wall_s[i] / mine.wall_s[i]);
   }
@@ -349,6 +350,7 @@ int run(uint32_t lanes, int rounds) {
   if (!std::equal(memory.begin(), memory.end(), slab.begin())) std::abort();
   for (const bool spin : {false, true}) {
     std::vector<double> small;
+    small.reserve(5000);
     for (int i = 0; i < 5000; ++i) {
       small.push_back(client->move(Bytes(memory).first(4096), true, spin));
     }

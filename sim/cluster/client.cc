@@ -2,7 +2,7 @@
 
 namespace gd2fs::sim {
 
-Client::Client(SimWorld& world, SimNetwork& network, std::string node,
+Client::Client(SimWorld& world, SimNetwork& network, const std::string& node,
                client::ClientOptions options)
     : Process(world, network, node),
       world_(world),

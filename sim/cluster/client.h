@@ -25,7 +25,8 @@ class Client : public Process {
  public:
   static constexpr int kTurnsToEndMax = 1000;
 
-  Client(SimWorld& world, SimNetwork& network, std::string node, client::ClientOptions options);
+  Client(SimWorld& world, SimNetwork& network, const std::string& node,
+         client::ClientOptions options);
 
   const std::string& node() const { return fabric.node(); }
   client::Client& client() { return *client_; }

@@ -123,6 +123,7 @@ struct Cluster::ServerProcess : Process {
 
   Task<void> open() {
     std::vector<StoreDrive> drives;
+    drives.reserve(cluster.data_drives_.size());
     for (const auto& drive : cluster.data_drives_) {
       drives.push_back({std::make_unique<SimDisk>(loop, *drive), std::make_unique<InlineWorker>()});
     }

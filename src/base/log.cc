@@ -8,7 +8,7 @@
 namespace gd2fs {
 namespace {
 
-constexpr std::string_view kLevelNames[] = {"debug", "info", "warn", "error", "off"};
+constexpr const char* kLevelNames[] = {"debug", "info", "warn", "error", "off"};
 
 void write_stderr(LogLevel level, std::string_view line) {
   timespec now{};
@@ -19,7 +19,7 @@ void write_stderr(LogLevel level, std::string_view line) {
   std::snprintf(stamp, sizeof stamp,
                 "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s gd2fs: ", utc.tm_year + 1900,
                 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                now.tv_nsec / 1000000, kLevelNames[static_cast<int>(level)].data());
+                now.tv_nsec / 1000000, kLevelNames[static_cast<int>(level)]);
   std::string out(stamp);
   out += line;
   out += '\n';

@@ -46,7 +46,7 @@ void add_setting_flag(CLI::App& app, Chosen& chosen, const std::string& name,
 template <class Options>
 void when_named(CLI::App* verb, Chosen& chosen, std::shared_ptr<Options> options,
                 Status (*run)(const Invocation&, const Options&), bool daemon = false) {
-  verb->callback([&chosen, options, run, daemon] {
+  verb->callback([&chosen, options = std::move(options), run, daemon] {
     chosen.daemon = daemon;
     chosen.run = [options, run](const Invocation& invocation) -> int {
       const Status status = run(invocation, *options);

@@ -86,9 +86,9 @@ Status check_owner_only(const std::string& path) {
 
 std::string write_deployment(uint64_t deployment_id) {
   char text[96];
-  std::snprintf(text, sizeof text, "%sversion %u\ndeployment %016llx\n", kTitle.data(),
-                kDataDirVersion, static_cast<unsigned long long>(deployment_id));
-  return text;
+  std::snprintf(text, sizeof text, "version %u\ndeployment %016llx\n", kDataDirVersion,
+                static_cast<unsigned long long>(deployment_id));
+  return std::string(kTitle) + text;
 }
 
 Result<uint64_t> read_deployment(std::string_view text) {

@@ -18,8 +18,8 @@ Status status_of(const xfer_gd2fs_completion& done) {
   if (who == XFER_GD2FS_STATUS_CLASS_SERVER && code == EIO) {
     return {StatusCode::corrupt, "the bytes are damaged and there is no good copy", EIO};
   }
-  return {status_code_from_errno(code), std::strerror(code),
-          code};  // NOLINT(concurrency-mt-unsafe): glibc's is
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): glibc's is safe
+  return {status_code_from_errno(code), std::strerror(code), code};
 }
 
 FileStat from_abi(const xfer_gd2fs_stat& stat) {
@@ -59,7 +59,8 @@ Files::Lane::~Lane() {
 
 Status Files::Lane::submit(xfer_gd2fs_op op, uint64_t number, const std::string& path) {
   if (queue_ == nullptr) return {StatusCode::busy, "too many completion queues"};
-  op.id = reinterpret_cast<void*>(number + 1);  // so that no id is NULL
+  // + 1 so that no id is NULL.
+  op.id = reinterpret_cast<void*>(number + 1);  // NOLINT(performance-no-int-to-ptr)
   op.filepath = path.c_str();
   const ssize_t accepted = xfer_gd2fs_submit(files_.ctx_, queue_, &op);
   if (accepted < 0) return Status::from_errno(static_cast<int>(-accepted), path);
@@ -77,8 +78,8 @@ Result<Files::Lane::Ended> Files::Lane::wait() {
 Result<std::unique_ptr<Files>> Files::connect(const Config& config) {
   if (!config.client_token_file.empty()) {
     // The library's interface has no field for it.
-    setenv("GD2FS_TOKEN_FILE", config.client_token_file.c_str(),
-           1);  // NOLINT(concurrency-mt-unsafe): one thread yet
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet
+    setenv("GD2FS_TOKEN_FILE", config.client_token_file.c_str(), 1);
   }
   xfer_gd2fs_options options = {};
   options.cp_address = text_or_null(config.client_cp);

@@ -1,5 +1,6 @@
 #include "cli/progress.h"
 
+#include <cmath>
 #include <cstdio>
 
 #include "cli/units.h"
@@ -29,10 +30,8 @@ std::string Progress::line() const {
   }
   text += "  " + readable_rate(rate);
   if (bytes_ > done && rate > 0) {
-    text +=
-        "  " +
-        readable_seconds(static_cast<uint64_t>(static_cast<double>(bytes_ - done) / rate + 0.5)) +
-        " left";
+    const double left_s = std::round(static_cast<double>(bytes_ - done) / rate);
+    text += "  " + readable_seconds(static_cast<uint64_t>(left_s)) + " left";
   }
   return text;
 }

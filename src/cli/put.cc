@@ -29,7 +29,7 @@ struct Source {
 
 Result<std::string> target_of(Files& files, const std::string& local, const std::string& typed,
                               bool several, bool directory) {
-  GD2FS_ASSIGN(const std::string target, plain_path(typed));
+  GD2FS_ASSIGN(std::string target, plain_path(typed));
   bool into = several || typed.ends_with('/');
   if (!into && !directory) {
     const Result<FileStat> there = files.stat(target);

@@ -96,7 +96,8 @@ Status ServerProcess::open_drives(const Config& config, const ServerPlace& place
 }
 
 Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const Config& config,
-                                                            ServerPlace place, Random random) {
+                                                            const ServerPlace& place,
+                                                            Random random) {
   std::unique_ptr<ServerProcess> process(new ServerProcess(clock));
   GD2FS_TRY(process->open_drives(config, place));
   process->fabric_ = std::make_unique<TcpFabric>(process->runner_.loop(), process->resolver_);
@@ -105,9 +106,8 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const 
       server_options_of(config, place, store_options.slab_bytes, random);
   GD2FS_LOG_INFO("server: slab {}, {} drives", readable_size(store_options.slab_bytes),
                  place.drives.size());
-  GD2FS_TRY(
-      process->runner_.run(process->open(store_options, std::move(options), std::move(random)))
-          .with("server"));
+  GD2FS_TRY(process->runner_.run(process->open(store_options, std::move(options), random))
+                .with("server"));
   return process;
 }
 

@@ -31,7 +31,7 @@ class ServerProcess {
  public:
   // Answers when the server is serving: its drives are open and a controller has given it a lease.
   static Result<std::unique_ptr<ServerProcess>> start(Clock& clock, const Config& config,
-                                                      ServerPlace place, Random random);
+                                                      const ServerPlace& place, Random random);
   ~ServerProcess();  // stop(), if nobody did
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;

@@ -69,7 +69,7 @@ Status run(const Invocation& invocation, const Nothing&) {
   GD2FS_ASSIGN(const ListenAddress address, parse_listen_address(listen, kPortDefault + 1));
   place.listen = address.fabric_address();
   GD2FS_ASSIGN(const std::unique_ptr<ServerProcess> server,
-               ServerProcess::start(clock, config, std::move(place), random.fork()));
+               ServerProcess::start(clock, config, place, random.fork()));
   std::unique_ptr<MetricsServer> metrics;
   if (!config.metrics_listen.empty()) {
     GD2FS_ASSIGN(metrics, MetricsServer::start(config.metrics_listen,

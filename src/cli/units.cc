@@ -53,8 +53,8 @@ std::string quoted(std::string_view text) {
 // whole * factor, or fraction * factor rounded; false if it does not fit.
 bool scale(std::string_view number, uint64_t factor, uint64_t* out) {
   uint64_t whole = 0;
-  const char* end = number.data() + number.size();
-  const auto [rest, error] = std::from_chars(number.data(), end, whole);
+  const char* end = number.end();
+  const auto [rest, error] = std::from_chars(number.begin(), end, whole);
   if (error != std::errc()) return false;
   if (__builtin_mul_overflow(whole, factor, out)) return false;
   if (rest == end) return true;

@@ -61,9 +61,9 @@ Status up(const Invocation& invocation, const Nothing&) {
                ControllerProcess::start(clock, config, data, secret, random.fork()));
   GD2FS_ASSIGN(const Cluster cluster, controller->create_cluster(config.cluster));
   GD2FS_TRY(leave_token(data, cluster.name, cluster.token));
-  GD2FS_ASSIGN(ServerPlace place, place_of(config, data, secret, controller->address()));
+  GD2FS_ASSIGN(const ServerPlace place, place_of(config, data, secret, controller->address()));
   GD2FS_ASSIGN(const std::unique_ptr<ServerProcess> server,
-               ServerProcess::start(clock, config, std::move(place), random.fork()));
+               ServerProcess::start(clock, config, place, random.fork()));
   std::unique_ptr<MetricsServer> metrics;
   if (!config.metrics_listen.empty()) {
     GD2FS_ASSIGN(metrics,
@@ -77,7 +77,7 @@ Status up(const Invocation& invocation, const Nothing&) {
   GD2FS_LOG_INFO("signal {}: stopping", signal_number);
   metrics.reset();
   const Status server_stopped = server->stop();
-  const Status controller_stopped = controller->stop();
+  Status controller_stopped = controller->stop();
   GD2FS_TRY(server_stopped);
   return controller_stopped;
 }

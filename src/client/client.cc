@@ -38,8 +38,8 @@ Client::~Client() {
   sizes_.reset();
 }
 
-std::vector<LinkOptions> Client::links(const std::string& name, std::vector<std::string> addresses,
-                                       bool data) const {
+std::vector<LinkOptions> Client::links(const std::string& name,
+                                       const std::vector<std::string>& addresses, bool data) const {
   std::vector<LinkOptions> out;
   for (const LocalAddress& local : options_.locals) {
     LinkOptions link;

@@ -67,7 +67,7 @@ class Client final : public Peer::Watcher {
 
  private:
   std::unique_ptr<Operation> make(Request& request);
-  std::vector<LinkOptions> links(const std::string& name, std::vector<std::string> addresses,
+  std::vector<LinkOptions> links(const std::string& name, const std::vector<std::string>& addresses,
                                  bool data) const;
   void on_map(Completion&);
   void on_map_pause(Completion&) { refresh_map(); }

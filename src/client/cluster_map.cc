@@ -23,7 +23,7 @@ Status read_servers(const msg::ClusterMapReply& reply, ClusterMap* out) {
 }
 
 Status read_groups(const msg::ClusterMapReply& reply, ClusterMap* out) {
-  const Status bad(StatusCode::io, "the controller's cluster map makes no sense");
+  Status bad(StatusCode::io, "the controller's cluster map makes no sense");
   if (reply.groups() == nullptr || reply.groups()->size() == 0) {
     return {StatusCode::unavailable, "no server has registered with the controller yet"};
   }

@@ -111,13 +111,11 @@ void Peer::on_settled(Exchange& exchange, bool lost) {
   if (!small(exchange)) credit_used_bytes_ -= exchange.credit_bytes;
   if (lost) ++exchange.lost_sends;
   const StatusCode code = exchange.outcome.code();
-  if (code == StatusCode::canceled || (!lost && code != StatusCode::unavailable &&
-                                       code != StatusCode::busy && code != StatusCode::timed_out)) {
-    end(exchange);
-  } else if (exchange.canceled_) {
-    exchange.outcome = Status(StatusCode::canceled);
-    end(exchange);
-  } else if (exchange.elsewhere && code != StatusCode::busy) {
+  const bool final =
+      code == StatusCode::canceled || (!lost && code != StatusCode::unavailable &&
+                                       code != StatusCode::busy && code != StatusCode::timed_out);
+  if (!final && exchange.canceled_) exchange.outcome = Status(StatusCode::canceled);
+  if (final || exchange.canceled_ || (exchange.elsewhere && code != StatusCode::busy)) {
     end(exchange);
   } else if (lost) {
     queue(exchange);  // the link waits before it connects again

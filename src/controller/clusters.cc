@@ -6,7 +6,7 @@ namespace gd2fs::controller {
 
 std::string secret_of_token(const std::string& token) {
   auto key = key_from_token(token);
-  return key.has_value() ? std::move(*key) : token;
+  return key.has_value() ? *std::move(key) : token;
 }
 
 Task<Status> Clusters::reload() {

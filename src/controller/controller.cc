@@ -89,6 +89,7 @@ Task<void> Controller::stop() {
 
 std::vector<std::string> Controller::addresses() const {
   std::vector<std::string> addresses;
+  addresses.reserve(listeners_.size());
   for (const auto& listener : listeners_) addresses.push_back(listener->address());
   return addresses;
 }
@@ -206,7 +207,7 @@ Task<Status> Controller::load_lines(std::vector<std::string> lines) {
       co_return Status(StatusCode::busy, "requests are being served");
     }
     GD2FS_CO_ASSIGN(MetaLoad begun, co_await MetaLoad::begin(store_));
-    load_.load.emplace(std::move(begun));
+    load_.load.emplace(begun);
   }
   Status status = co_await load_.load->add(std::move(lines));
   if (status.ok() && !load_.load->complete()) co_return status;

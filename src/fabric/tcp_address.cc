@@ -69,7 +69,7 @@ Result<TcpAddress> parse_tcp_address(std::string_view text) {
     if (has_port) port = rest.substr(colon + 1);
   }
   if (address.host.empty() || address.host.size() > kHostMaxBytes ||
-      address.host.find_first_of(std::string_view("/ \t\r\n\0?#@", 10)) != std::string::npos) {
+      address.host.find_first_of(std::string_view("/ \t\r\n\0?#@", 9)) != std::string::npos) {
     return fail(StatusCode::invalid, quoted(text) + ": no host");
   }
   if (has_port) {

@@ -55,7 +55,8 @@ class Checker {
            std::to_string(u.size_bytes) + "/" + std::to_string(u.reserved_bytes) + " bytes";
   }
   void found(std::string finding) {
-    if (out_.findings.size() < MetaFindings::kFindingsMax) out_.findings.push_back(finding);
+    if (out_.findings.size() >= MetaFindings::kFindingsMax) return;
+    out_.findings.push_back(std::move(finding));
   }
   void found(const KeyValue& kv, const std::string& finding) {
     found(printable_key(kv.key) + ": " + finding);

@@ -39,7 +39,7 @@ Task<Result<std::string>> climb(MetaTransaction& tx, uint64_t inode) {
   while (inode != root_inode(cluster)) {
     GD2FS_CO_ASSIGN(const auto at, co_await read_inode(tx, inode));
     if (!at) co_return fail(StatusCode::not_found, "no inode " + std::to_string(inode), ENOENT);
-    path = "/" + at->name + path;
+    path.insert(0, "/" + at->name);
     if (++depth > kDepthMax) {
       co_return fail(StatusCode::corrupt, "the parents of an inode lead nowhere");
     }

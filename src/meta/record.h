@@ -79,7 +79,7 @@ class RecordReader {
   T take() {
     T value = 0;
     if (fields_.size() >= sizeof value) {
-      std::memcpy(&value, fields_.data(), sizeof value);
+      fields_.copy(reinterpret_cast<char*>(&value), sizeof value);
       fields_.remove_prefix(sizeof value);
     } else {
       cut_ = cut_ || !fields_.empty();

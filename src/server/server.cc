@@ -7,10 +7,9 @@ namespace {
 constexpr uint64_t kSweepNs = kSecond;
 }
 
-Server::Server(Loop& loop, Store& store, Fabric& fabric, Random random, ServerOptions options)
-    : state_(loop, store, std::move(options)),
-      fabric_(fabric),
-      registration_(state_, fabric, *this, random) {
+Server::Server(Loop& loop, Store& store, Fabric& fabric, Random random,
+               const ServerOptions& options)
+    : state_(loop, store, options), fabric_(fabric), registration_(state_, fabric, *this, random) {
   CHECK(state_.options.incarnation != 0 && !state_.options.controllers.empty());
   sweep_.bind<&Server::on_sweep>(this);
 }
@@ -41,6 +40,7 @@ Task<void> Server::stop() {
 
 std::vector<std::string> Server::addresses() const {
   std::vector<std::string> addresses;
+  addresses.reserve(listeners_.size());
   for (const auto& listener : listeners_) addresses.push_back(listener->address());
   return addresses;
 }

@@ -39,7 +39,7 @@ namespace gd2fs::server {
 
 class Server final : public ConnectionOwner, public RegistrationOwner {
  public:
-  Server(Loop& loop, Store& store, Fabric& fabric, Random random, ServerOptions options);
+  Server(Loop& loop, Store& store, Fabric& fabric, Random random, const ServerOptions& options);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -171,7 +171,8 @@ void ChunkIndex::remove_drive(uint16_t drive) {
 size_t ChunkIndex::memory_bytes() const {
   size_t bytes = shards_.size() * sizeof(Shard);
   for (const Shard& shard : shards_) bytes += shard.entries.capacity() * sizeof(Entry);
-  bytes += spills_.capacity() * sizeof(spills_[0]) + free_spills_.capacity() * sizeof(uint32_t);
+  bytes += spills_.capacity() * sizeof(decltype(spills_)::value_type) +
+           free_spills_.capacity() * sizeof(uint32_t);
   for (const auto& spill : spills_) bytes += spill.capacity() * sizeof(Extent);
   return bytes;
 }

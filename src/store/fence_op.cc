@@ -216,7 +216,7 @@ void FenceOp::finish(const Status& status) {
         unit->groups.ride().add_fences.push_back(record_);
         unit->groups.ride_changed();
       }
-      if (!parts_out_of_reach_) core_.fences.carried_out(record_, std::move(drops));
+      if (!parts_out_of_reach_) core_.fences.carried_out(record_, drops);
     }
     core_.fence_ends(record_.inode);
   }

@@ -60,7 +60,7 @@ void FenceTable::add(const FenceRecord& fence, uint64_t now_ns) {
   });
 }
 
-void FenceTable::carried_out(const FenceRecord& fence, std::vector<uint64_t> frees) {
+void FenceTable::carried_out(const FenceRecord& fence, const std::vector<uint64_t>& frees) {
   const auto found = inodes_.find(fence.inode);
   if (found == inodes_.end()) return;
   for (Cut& cut : found->second.cuts) {

@@ -38,7 +38,7 @@ class FenceTable {
   // The fence is durable, or was read from a drive. A cut that a later one contains goes.
   void add(const FenceRecord& fence, uint64_t now_ns);
   // The cut has been carried out; what it freed has numbers up to these (one per drive).
-  void carried_out(const FenceRecord& fence, std::vector<uint64_t> frees);
+  void carried_out(const FenceRecord& fence, const std::vector<uint64_t>& frees);
 
   // The lowest keep_bytes of cuts that apply to this version; UINT64_MAX if none does.
   uint64_t keep_bytes_for(uint64_t inode, uint64_t version) const;

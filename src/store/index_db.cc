@@ -146,7 +146,8 @@ Status IndexDb::read_meta() {
 Status IndexDb::damaged_or(Status status) {
   const bool damaged = status.is(StatusCode::invalid) || status.is(StatusCode::denied) ||
                        status.is(StatusCode::unsupported);
-  return damaged ? Status(StatusCode::corrupt, status.to_string()) : status;
+  if (damaged) return Status(StatusCode::corrupt, status.to_string());
+  return status;
 }
 
 Status IndexDb::open() {

@@ -79,6 +79,7 @@ Result<std::vector<double>> BenchClient::run(const std::vector<Transfer>& transf
     while (sent < transfers.size() && in_flight < depth && first_error.ok()) {
       began[sent] = seconds_now();
       // The index travels as the id; +1 so that no id is NULL.
+      // NOLINTNEXTLINE(performance-no-int-to-ptr)
       first_error = submit(transfers[sent], reinterpret_cast<void*>(sent + 1));
       if (!first_error.ok()) break;
       ++sent;

@@ -140,6 +140,7 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
   };
   std::vector<Worker> workers(clients);
   std::vector<std::thread> threads;
+  threads.reserve(clients);
   const double cpu_began = cpu_seconds_self() + cpu_seconds_of(bench.server.pid());
   for (uint32_t number = 0; number < clients; ++number) {
     threads.emplace_back([&bench, &workers, number, rounds] {
@@ -205,6 +206,7 @@ Result<double> creates_per_second(Bench& bench, uint32_t clients, uint32_t count
   GD2FS_TRY(setup.mkdir("/bench-names"));
   std::vector<Status> results(clients);
   std::vector<std::thread> threads;
+  threads.reserve(clients);
   std::atomic<uint32_t> ready = 0;
   std::atomic<bool> go = false;
   for (uint32_t number = 0; number < clients; ++number) {

@@ -41,6 +41,7 @@ Result<double> transfer(int fd, std::byte* data, uint64_t length, bool write) {
   std::atomic<uint64_t> next = 0;
   std::atomic<int> error = 0;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       for (;;) {
@@ -124,6 +125,7 @@ Result<std::vector<double>> RawDrive::small_writes(uint32_t depth, uint32_t coun
   std::mutex mutex;
   std::vector<double> times;
   std::vector<std::thread> threads;
+  threads.reserve(depth);
   const double began = seconds_now();
   for (uint32_t i = 0; i < depth; ++i) {
     threads.emplace_back([&, i] {
