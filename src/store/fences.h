@@ -32,6 +32,7 @@ class FenceTable {
   bool unlinked(uint64_t inode) const;
   bool full() const { return inodes_.size() >= kInodesMax; }
   size_t cuts_of(uint64_t inode) const;
+  bool has_cuts(uint64_t inode) const { return cuts_of(inode) != 0; }
 
   // Requests below `generation` are stale from now on. Before the fence is durable.
   void raise(uint64_t inode, uint64_t generation, uint64_t now_ns);

@@ -21,6 +21,7 @@ Task<Status> FreeScan::look_at_doomed() {
     for (const ChunkKey& key : keys) {
       uint8_t chunk_log2 = 0;
       const std::vector<Extent> extents = core_.extents_of(key, &chunk_log2);
+      if (extents.size() == 1 && !core_.fences.has_cuts(key.inode)) continue;
       std::vector<bool> shows(extents.size(), false);
       for (const VisibleRun& run : visible_runs(extents, 0, blocks_in_chunk(chunk_log2))) {
         if (run.extent == VisibleRun::kHole) continue;
@@ -61,10 +62,8 @@ Task<Status> FreeScan::run() {
       for (ScannedSlot& slot : scanned) look_at(std::move(slot));
     }
   }
-  if (unexplained_version_ <= watermark_) {
-    stale_ = true;
-    co_return Status();
-  }
+  stale_ = stale_ || unexplained_version_ <= watermark_;
+  if (stale_) co_return Status();
   // In the order in which they were written, as a retry's tag is known only once.
   std::sort(unexplained_.begin(), unexplained_.end(), [](const auto& a, const auto& b) {
     return a.descriptor.version < b.descriptor.version;
@@ -94,7 +93,11 @@ void FreeScan::look_at(ScannedSlot scanned) {
     return;
   }
   unexplained_version_ = std::min(unexplained_version_, scanned.descriptor.version);
-  unexplained_.push_back(std::move(scanned));
+  if (unexplained_.size() < kUnexplainedMax) {
+    unexplained_.push_back(std::move(scanned));
+  } else {
+    stale_ = true;  // more than can have been under way
+  }
 }
 
 Task<Status> FreeScan::judge(ScannedSlot scanned) {

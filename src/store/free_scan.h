@@ -21,6 +21,8 @@ namespace gd2fs {
 
 class FreeScan {
  public:
+  static constexpr size_t kUnexplainedMax = 4 * StoreCore::kWritesMax;
+
   FreeScan(StoreCore& core, DriveUnit& unit, uint64_t watermark)
       : core_(core), unit_(unit), watermark_(watermark) {}
   Task<Status> run();
