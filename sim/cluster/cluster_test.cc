@@ -161,6 +161,31 @@ TEST_F(ClusterTest, a_stopped_server_answers_nothing_old_when_it_goes_on) {
   EXPECT_TRUE(reader.read("/a", 0, kMiB)->empty());
 }
 
+TEST_F(ClusterTest, a_read_that_waits_while_its_file_is_cut_ends_where_the_file_ends) {
+  start();
+  Client& writer = new_client();
+  Client& reader = new_client();
+  ASSERT_EQ(writer.write("/a", 0, bytes(kMiB)), Status());
+  ASSERT_EQ(reader.read("/a", 0, kMiB)->size(), kMiB);
+  cluster.network().partition_both(reader.node(), "server");
+  cluster.network().reset_sessions(reader.node(), "server");
+  Call call;
+  call.request.op = client::Op::read;
+  call.request.path = "/a";
+  call.request.offset = kMiB / 2;
+  call.memory.resize(1000);
+  reader.use_memory(call);
+  reader.submit(call);
+  cluster.world().run_for_ns(10 * kMs);
+  ASSERT_EQ(writer.truncate("/a", 1000), Status());
+  ASSERT_EQ(reader.stat("/a")->size_bytes, 1000u);  // so that the reader's layout is the new one
+  ASSERT_FALSE(call.ended);
+  cluster.network().heal_all();
+  ASSERT_TRUE(cluster.world().run_until([&] { return call.ended; }));
+  EXPECT_EQ(call.request.status, Status());
+  EXPECT_EQ(call.request.value, 0u);
+}
+
 TEST_F(ClusterTest, a_partition_between_the_processes_heals_without_help) {
   start();
   Client& client = new_client();

@@ -21,6 +21,7 @@ void ReadOperation::begin() {
   const uint64_t left =
       layout_->size_bytes > request_.offset ? layout_->size_bytes - request_.offset : 0;
   length_ = std::min(wanted, left);
+  generation_ = layout_->generation;
   sequential_ = length_ >= kSequentialBytes ||
                 (request_.offset != 0 && request_.offset == layout_->next_read);
   layout_->next_read = request_.offset + length_;
@@ -37,12 +38,13 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
     pieces.emplace_back(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-  batch.generation = layout_->generation;
+  // The layout may be a newer one by now, with another size: then what was planned is stale.
+  batch.generation = generation_;
   const auto vector = builder.CreateVectorOfStructs(pieces);
   return finish_body(
-      builder, msg::CreateRead(builder, handle, layout_->generation, layout_->namespace_epoch,
-                               batch.plan.group, client_.map()->groups[batch.plan.group].epoch,
-                               vector, sequential_));
+      builder,
+      msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch, batch.plan.group,
+                      client_.map()->groups[batch.plan.group].epoch, vector, sequential_));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

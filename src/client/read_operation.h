@@ -23,7 +23,8 @@ class ReadOperation final : public DataOperation {
   void on_batches_done() override;
   void start_over() override;
 
-  uint64_t length_ = 0;  // asked for, cut at the end of the file
+  uint64_t length_ = 0;      // asked for, cut at the end of the file
+  uint64_t generation_ = 0;  // of the layout that said where that is
   bool sequential_ = false;
 };
 

@@ -110,7 +110,7 @@ Result<ConstBytes> WriteOperation::compose(Batch& batch, Link& link,
                         piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-  if (batch.generation == 0) batch.generation = layout_->generation;
+  if (batch.generation == 0) batch.generation = known_generation_;
   const auto vector = builder.CreateVectorOfStructs(pieces);
   return finish_body(
       builder, msg::CreateWrite(builder, handle, batch.generation, layout_->namespace_epoch,
