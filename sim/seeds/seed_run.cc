@@ -51,6 +51,15 @@ SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
   // capabilities expire in the middle of things.
   Random apart(mix64(~seed));
   if (apart.chance(1, 6)) profile_.capability_ttl_ns = apart.between(20, 2000) * kMs;
+  // ... or all meet at one or two small files, while answers get lost.
+  if (apart.chance(1, 4)) {
+    profile_.workload.paths = 1 + apart.below(2);
+    profile_.workload.file_max_bytes = profile_.workload.chunk_bytes;
+    profile_.workload.request_max_bytes =
+        std::min(profile_.workload.request_max_bytes, profile_.workload.file_max_bytes);
+    profile_.workload.think_max_ns = 2 * kMs;
+    profile_.troubles.network = true;
+  }
   if (mutation.profile) mutation.profile(profile_);
   requests_left_ = profile_.requests;
   options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(profile_.workload.chunk_bytes));
