@@ -108,11 +108,13 @@ std::string check_sizes(const FileHistory& file, uint64_t chunk_bytes) {
     }
   }
   Linearizer<SizeModel> linearizer(model);
+  bool too_hard = false;
   for (const uint64_t beginning : beginnings) {
     const Linear answer = linearizer.search(beginning);
     if (answer == Linear::yes) return "";
-    if (answer == Linear::too_hard) return "sizes: too many orders to search\n" + file.tell();
+    too_hard = too_hard || answer == Linear::too_hard;
   }
+  if (too_hard) return "sizes: too many orders to search\n" + file.tell();
   std::string text = "sizes: no order explains the answers. The furthest one ends with size " +
                      std::to_string(linearizer.deepest_state()) +
                      " and none of these can follow:\n";
