@@ -189,9 +189,9 @@ void Troubles::start_server() {
     Loop loop(cluster_.world().clock(), Loop::Waits::never);
     SimDisk disk(loop, drive);
     for (const char* name : {"index.db", "index.db-wal", "index.db-shm", "index.db-journal"}) {
-      // What is not there cannot be lost.
+      // What is not there cannot be lost; on a drive that hangs the loss may not last.
       if (!disk.remove(name).ok()) continue;
-      CHECK(disk.sync_dir("").ok());
+      if (!disk.sync_dir("").ok()) note("but perhaps only for now");
     }
   }
   cluster_.start_server();
