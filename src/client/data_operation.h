@@ -33,6 +33,7 @@ class Batch final : public Exchange {
   std::vector<uint64_t> sequences;  // of a write: one per piece, for all its retries
   Peer* sequences_of = nullptr;     // whose they are
   uint64_t generation = 0;          // with which it was last sent
+  bool unsure = false;              // of a write: an earlier copy may have been executed
 
  private:
   void map_memory(const MemoryList& list);

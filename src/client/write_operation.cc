@@ -1,6 +1,7 @@
 #include "client/write_operation.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "client/client.h"
 
@@ -36,7 +37,8 @@ void WriteOperation::begin() {
   if (request_.memory.length_bytes() == 0) return finish(0);
   if (size_refused_) return begin_after_refused_size();
   if (started_ && layout_->inode != inode_) {
-    if (done_bytes_ > 0) {
+    const auto unsure = [](const auto& batch) { return batch->unsure; };
+    if (done_bytes_ > 0 || std::ranges::any_of(parked_, unsure)) {
       return fail(Status(StatusCode::not_found, "the file was replaced while it was written"),
                   Origin::controller);
     }
@@ -141,7 +143,11 @@ void WriteOperation::on_batch_stale(std::unique_ptr<Batch> batch) {
       done_bytes_ += batch->plan.pieces[i].length_bytes;
     }
   }
-  batch->generation = 0;  // the next one it is sent under
+  // A server that does not know the handle has not looked whether an earlier copy was executed: the
+  // same again, under a new handle. Else the next generation.
+  const bool promised = batch->outcome.errno_value() != EBADF;
+  batch->unsure = !promised && (batch->unsure || batch->lost_sends > 0);
+  if (!batch->unsure) batch->generation = 0;
   if (batch->drop_pieces(done, request_.memory)) parked_.push_back(std::move(batch));
 }
 

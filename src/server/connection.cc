@@ -1,5 +1,7 @@
 #include "server/connection.h"
 
+#include <cerrno>
+
 #include "base/log.h"
 #include "server/bind_handle.h"
 #include "server/cancel.h"
@@ -129,7 +131,15 @@ Result<Handle> Connection::check_data_request(const Table& request, bool writes)
     ++state_.counters.unleased_total;
     return fail(StatusCode::unavailable, "this server holds no lease");
   }
-  GD2FS_ASSIGN(const Handle handle, handles_.find(request.handle()));
+  const Result<Handle> found = handles_.find(request.handle());
+  if (!found.has_value()) {
+    // Without a handle nobody can tell whether an earlier copy of a write was executed: this stale
+    // promises nothing, and says so by its errno.
+    const Status& why = found.error();
+    const bool promises = !writes || !why.is(StatusCode::stale);
+    return fail(promises ? why : Status(StatusCode::stale, why.text(), EBADF));
+  }
+  const Handle handle = *found;
   if (writes ? !handle.may_write : !handle.may_read) {
     return fail(StatusCode::denied, "the capability does not permit this");
   }

@@ -38,6 +38,10 @@ TEST_F(ConnectionTest, without_a_lease_data_requests_are_unavailable) {
 TEST_F(ConnectionTest, an_unknown_handle_is_stale_and_a_refused_one_keeps_its_reason) {
   FakeSession& session = connect();
   EXPECT_TRUE(ask(session, small_read()).is(StatusCode::stale));
+  // Of a write nobody knows whether an earlier copy was executed: the errno takes the promise back.
+  const Status unsure = ask(session, small_write());
+  EXPECT_TRUE(unsure.is(StatusCode::stale));
+  EXPECT_EQ(unsure.errno_value(), EBADF);
   Capability other = capability();
   other.cluster_id = kCluster + 1;
   bind(session, 1, other);
