@@ -27,6 +27,7 @@ class BenchServer {
  private:
   BenchServer() = default;
   Status launch();
+  void settle() const;
   Status stop();
   std::string program_;
   std::string folder_;
