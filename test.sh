@@ -89,7 +89,7 @@ count() {  # adds a step's own tests, as its runner's closing lines tell them
       tests_passed=$((tests_passed + BASH_REMATCH[3] - ${BASH_REMATCH[2]:-0}))
     elif [[ $line =~ (^|[^0-9])([0-9]+)\ passed.*\ in\ [0-9.]+s ]]; then
       tests_passed=$((tests_passed + BASH_REMATCH[2]))
-      [[ $line =~ ([0-9]+)\ failed ]] && tests_failed=$((tests_failed + BASH_REMATCH[1]))
+      if [[ $line =~ ([0-9]+)\ failed ]]; then tests_failed=$((tests_failed + BASH_REMATCH[1])); fi
     fi
   done <"$log"
 }
