@@ -99,7 +99,9 @@ for step in "${steps[@]}"; do
   log="build/test-logs/$step.log"
   began=$SECONDS
   # A step that fails does not keep the others from running: one run shows all that is wrong.
-  if (set -euo pipefail; "step_$step") >"$log" 2>&1 </dev/null; then
+  # Not as the condition itself: there bash would ignore that a command of the step fails.
+  (set -euo pipefail; "step_$step") >"$log" 2>&1 </dev/null &
+  if wait $!; then
     result=ok
   else
     result=FAILED
