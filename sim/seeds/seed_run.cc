@@ -46,7 +46,7 @@ std::string SeedProfile::to_string() const {
 }
 
 SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
-    : seed_(seed), random_(mix64(seed)), profile_(SeedProfile::draw(random_)) {
+    : random_(mix64(seed)), profile_(SeedProfile::draw(random_)) {
   // Drawn apart, so that the other choices of a seed stay what they were. Now and then all
   // capabilities expire in the middle of things.
   Random apart(mix64(~seed));

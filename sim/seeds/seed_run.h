@@ -71,7 +71,6 @@ class SeedRun final : public Troubles::Applications {
   void judge();
   void fail(const std::string& what);
 
-  uint64_t seed_;
   Random random_;
   SeedProfile profile_;
   ClusterOptions options_;
