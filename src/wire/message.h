@@ -21,6 +21,21 @@ namespace gd2fs {
 inline constexpr uint32_t kBodyDepthMax = 16;
 inline constexpr uint32_t kBodyTablesMax = 65536;
 
+// FlatBuffers' verifier lets a vector of 8-byte elements begin anywhere; to load them from there is
+// undefined. These are all that the messages have.
+template <class Vector>
+bool is_aligned_vector(const Vector* vector) {
+  return vector == nullptr || reinterpret_cast<uintptr_t>(vector->Data()) % sizeof(uint64_t) == 0;
+}
+template <class Table>
+bool has_aligned_vectors(const Table& table) {
+  if constexpr (requires { table.done()->size(); }) return is_aligned_vector(table.done());
+  if constexpr (requires { table.pieces()->size(); }) return is_aligned_vector(table.pieces());
+  if constexpr (requires { table.zeros()->size(); }) return is_aligned_vector(table.zeros());
+  return true;
+}
+
+// nullptr: malformed. `body` begins at a multiple of 8, as every allocation does.
 template <class Table>
 const Table* open_body(ConstBytes body) {
   // Under 8 bytes nothing is a table; over the limit the verifier would assert.
@@ -31,7 +46,8 @@ const Table* open_body(ConstBytes body) {
   limits.max_tables = kBodyTablesMax;
   flatbuffers::Verifier verifier(data, body.size(), limits);
   if (!verifier.VerifyBuffer<Table>(nullptr)) return nullptr;
-  return flatbuffers::GetRoot<Table>(data);
+  const Table* const table = flatbuffers::GetRoot<Table>(data);
+  return has_aligned_vectors(*table) ? table : nullptr;
 }
 
 // The finished bytes; they live in the builder.

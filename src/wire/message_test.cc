@@ -1,5 +1,6 @@
 #include "wire/message.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <gtest/gtest.h>
@@ -35,6 +36,20 @@ TEST(Message, a_cut_off_body_is_refused_unless_only_padding_is_missing) {
     EXPECT_GT(length + 8, body.size());
     EXPECT_EQ(text_of(back->entries()->Get(0)->name()), "name0");
   }
+}
+
+// Found by message_fuzz: the elements would be loaded from an address that is no multiple of 8.
+TEST(Message,
+     a_vector_of_eight_byte_elements_that_does_not_begin_at_a_multiple_of_eight_is_refused) {
+  msg::ErrorT error;
+  error.done = {1, 2};
+  std::vector<std::byte> packed = pack_body(error);
+  ASSERT_NE(open_body<msg::Error>(packed), nullptr);
+  // The same body, four bytes further on.
+  alignas(8) std::byte shifted[256] = {};
+  ASSERT_LE(packed.size() + 4, sizeof shifted);
+  std::ranges::copy(packed, shifted + 4);
+  EXPECT_EQ(open_body<msg::Error>(ConstBytes(shifted + 4, packed.size())), nullptr);
 }
 
 TEST(Message, more_tables_than_the_limit_are_refused) {
