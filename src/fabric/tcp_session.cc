@@ -154,7 +154,8 @@ void TcpSession::on_flush(Completion&) {
   uint64_t written_bytes = 0;
   bool progress = true;
   while (progress && !closing_) {
-    if (written_bytes > kFlushTurnBytes) return kick();
+    // Drives and other sessions have their turn too.
+    if (written_bytes >= kFlushTurnBytes) return loop_.complete_after_fds(flush_, Status());
     progress = false;
     for (auto& lane : lanes_) {
       if (lane == nullptr || lane->blocked()) continue;

@@ -33,7 +33,7 @@ struct TcpSessions {
 class TcpSession final : public Session {
  public:
   static constexpr size_t kReplyReserveBytes = kSendQueueMaxBytes;  // beyond what send() may use
-  static constexpr uint64_t kFlushTurnBytes = 4 << 20;  // sent before others get their turn
+  static constexpr uint64_t kFlushTurnBytes = 1 << 20;  // sent before others get their turn
   static constexpr size_t kSmallPushBytes = 64 * 1024;  // sent before larger ones, over lane 0
   static constexpr size_t kAnswersMax = 65536;          // stripes that the peer asked for at once
 

@@ -98,6 +98,12 @@ void Loop::complete(Completion& done, Status status, uint64_t value) {
   completions_.push_back(done);
 }
 
+void Loop::complete_after_fds(Completion& done, Status status) {
+  complete(done, std::move(status));
+  done.unlink();
+  after_fds_.push_back(done);
+}
+
 void Loop::start(Timer& timer, uint64_t delay_ns) {
   start_at(timer, now_ns() + delay_ns);
 }
@@ -289,6 +295,10 @@ size_t Loop::run_completions() {
   return ran;
 }
 
+void Loop::take_after_fds() {
+  while (Completion* done = after_fds_.pop_front()) completions_.push_back(*done);
+}
+
 int Loop::wait_for_fds(uint64_t timeout_ns) {
   if (timeout_ns == 0) return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, 0);
   const bool forever = timeout_ns == UINT64_MAX;
@@ -337,12 +347,14 @@ size_t Loop::run_ready() {
   size_t ran = run_mail();
   ran += run_timers();
   ran += run_fds(0);
+  take_after_fds();
   ran += run_completions();
   return ran;
 }
 
 size_t Loop::run_queued() {
   const size_t ran = run_mail();
+  take_after_fds();
   return ran + run_completions();
 }
 
@@ -389,13 +401,14 @@ size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
   size_t ran = run_mail();
   ran += run_timers();
   ran += run_completions();
-  if (ran == 0 && completions_.empty() && epoll_fd_ >= 0) {
+  if (ran == 0 && !has_completions() && epoll_fd_ >= 0) {
     ran += wait_for_work(timeout_ns, spin_ns);
     ran += run_mail();
     ran += run_timers();
   } else {
     ran += run_fds(0);
   }
+  take_after_fds();
   ran += run_completions();
   return ran;
 }

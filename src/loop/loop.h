@@ -103,6 +103,8 @@ class Loop {
   // --- loop thread only ---
   // Ends a started completion: its method runs later in this or the next turn.
   void complete(Completion& done, Status status, uint64_t value = 0);
+  // The same, but the fds have their turn before: for work that continues itself again and again.
+  void complete_after_fds(Completion& done, Status status);
   // Starts, or restarts with a new deadline.
   void start(Timer& timer, uint64_t delay_ns);
   void start_at(Timer& timer, uint64_t deadline_ns);
@@ -138,7 +140,7 @@ class Loop {
   // The earliest timer, UINT64_MAX if none.
   uint64_t next_timer_ns() const;
   // Completions are queued; only turning the loop runs them.
-  bool has_completions() const { return !completions_.empty(); }
+  bool has_completions() const { return !completions_.empty() || !after_fds_.empty(); }
   // A signal handler ended the sleep of the last turn().
   bool interrupted() const { return interrupted_; }
   AdaptiveSpin& adaptive_spin() { return spin_; }
@@ -186,6 +188,7 @@ class Loop {
   size_t run_timers();
   size_t run_fds(uint64_t timeout_ns);
   size_t run_completions();
+  void take_after_fds();
   int wait_for_fds(uint64_t timeout_ns);
   size_t spin_for_fds(uint64_t window_ns);
   size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns);
@@ -200,6 +203,7 @@ class Loop {
   bool interrupted_ = false;
   AdaptiveSpin spin_;
   List<Completion> completions_;
+  List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)
   uint64_t timer_order_ = 0;
   std::atomic<Mail*> mail_{nullptr};  // a stack; reversed when taken

@@ -27,6 +27,32 @@ constexpr size_t kHugePageBytes = 2 * kMiB;
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1
+#endif
+
+// Maps the memfd where its huge pages can be huge in our page table too; MAP_FAILED with errno.
+void* map_at_huge_page(int fd, size_t length_bytes) {
+  const size_t room_bytes = length_bytes + kHugePageBytes;
+  void* const room =
+      mmap(nullptr, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return room;
+  auto* const begin = static_cast<std::byte*>(room);
+  const size_t skip_bytes = -reinterpret_cast<uintptr_t>(begin) % kHugePageBytes;
+  std::byte* const data = begin + skip_bytes;
+  void* const mapped =
+      mmap(data, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (mapped == MAP_FAILED) {
+    const int error = errno;
+    munmap(room, room_bytes);
+    errno = error;
+    return MAP_FAILED;
+  }
+  if (skip_bytes > 0) munmap(begin, skip_bytes);
+  std::byte* const end = data + align_up(length_bytes, uint64_t{4096});
+  if (begin + room_bytes > end) munmap(end, static_cast<size_t>(begin + room_bytes - end));
+  return mapped;
+}
 
 Result<ArenaSource::Arena> make_memfd(size_t length_bytes, unsigned flags) {
   ArenaSource::Arena arena;
@@ -41,7 +67,11 @@ Result<ArenaSource::Arena> make_memfd(size_t length_bytes, unsigned flags) {
   if (ftruncate(arena.fd, static_cast<off_t>(length_bytes)) != 0) {
     return close_and_fail("arena: ftruncate");
   }
-  void* const data = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
+  // Reserved huge pages are aligned by the kernel.
+  void* const data =
+      (flags & MFD_HUGETLB) != 0
+          ? mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0)
+          : map_at_huge_page(arena.fd, length_bytes);
   if (data == MAP_FAILED) return close_and_fail("arena: mmap");
   arena.data = static_cast<std::byte*>(data);
   // A client may map the memfd read-only and no more. The seals that stop it from resizing the file
@@ -136,8 +166,7 @@ class MemfdArenaSource final : public ArenaSource {
     Result<Arena> arena = make_memfd(length_bytes, 0);
     if (!arena) return arena;
     ++count_;
-    const bool transparent = madvise(arena->data, length_bytes, MADV_HUGEPAGE) == 0;
-    say(transparent ? "transparent huge pages where the system gives them" : "4 KiB pages");
+    madvise(arena->data, length_bytes, MADV_HUGEPAGE);
     return arena;
   }
 
@@ -168,6 +197,23 @@ class MemfdArenaSource final : public ArenaSource {
     }
   }
 
+  // Gives [begin, begin + length) its memory: in huge pages if the system can, whatever its setting
+  // for shared memory is (one page is there first, and the huge page takes its place and the
+  // holes'), else in 4 KiB ones. Bytes that are in use already stay as they are. 0 or errno.
+  int take_memory(std::byte* begin, size_t length_bytes) {
+    for (size_t at = 0; at < length_bytes; at += kHugePageBytes) {
+      const size_t part = std::min(kHugePageBytes, length_bytes - at);
+      if (madvise(begin + at, 4096, MADV_POPULATE_WRITE) != 0) return errno;
+      if (part == kHugePageBytes && !no_collapse_) {
+        if (madvise(begin + at, part, MADV_COLLAPSE) == 0) continue;
+        // No huge page at hand, or a transfer holds the memory: that one stays in small pages.
+        no_collapse_ = errno == EINVAL;
+      }
+      if (madvise(begin + at, part, MADV_POPULATE_WRITE) != 0) return errno;
+    }
+    return 0;
+  }
+
   // False where the system cannot do it.
   bool populate(std::unique_lock<std::mutex>& lock) {
     populated_bytes_ = 0;
@@ -175,10 +221,13 @@ class MemfdArenaSource final : public ArenaSource {
       std::byte* const begin = populating_.data + populated_bytes_;
       const size_t step = std::min(kStepBytes, populating_.length_bytes - populated_bytes_);
       lock.unlock();
-      const int error = madvise(begin, step, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+      const int error = take_memory(begin, step);
       lock.lock();
       if (error != 0 && error != EINTR && error != EAGAIN) return false;
       populated_bytes_ += step;
+    }
+    if (!stopping_ && no_huge_pages_) {
+      say(no_collapse_ ? "4 KiB pages" : "transparent huge pages where there are any");
     }
     return true;
   }
@@ -201,6 +250,7 @@ class MemfdArenaSource final : public ArenaSource {
   bool populating_handed_out_ = false;
   size_t populated_bytes_ = 0;
   bool no_huge_pages_ = false;
+  bool no_collapse_ = false;  // the populating thread's
   bool said_ = false;
 };
 

@@ -6,7 +6,8 @@
 //
 // Beside the commits travel changes that nobody waits for (dropped extents, forgotten tags and
 // fences): they ride on the next transaction, or on one of their own after kRideNs. A dropped
-// extent's slot is freed only when the transaction that dropped it is durable.
+// extent's slot is freed only when the transaction that dropped it has ended. Transactions are not
+// synced (decision 017): a power failure may take back the last ones, and the next start notices.
 //
 // Thread rule: the store's loop.
 #pragma once
@@ -56,7 +57,7 @@ class CommitGroups {
   bool has_drops() const { return !drops_.empty() || !committing_drops_.empty(); }
   void fail_all(const Status& status);  // the drive was set aside
 
-  uint64_t transactions = 0;  // of the index, durable; set at start, then counted
+  uint64_t transactions = 0;  // of the index; set at start, then counted
   uint64_t commits = 0;       // since start
   uint64_t entries = 0;       // commits in them
 

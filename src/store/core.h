@@ -38,7 +38,8 @@ struct DriveUnit {
       : drive(loop, index, std::move(parts), slab,
               {.data_file_bytes = options.data_file_bytes,
                .reserve_bytes = options.drive_reserve_bytes,
-               .deadline_ns = options.drive_deadline_ns}),
+               .deadline_ns = options.drive_deadline_ns,
+               .read_window_bytes = options.drive_read_window_bytes}),
         groups(loop, drive, options.commit_delay_ns) {
     drive.on_set_aside([this](const Status& status) { groups.fail_all(status); });
   }

@@ -14,6 +14,9 @@ struct Drive::Moving : ListNode<> {
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
   uint64_t started_ns = 0;
+  bool is_big_read() const {
+    return op.kind == DiskOp::Kind::read && op.length_bytes() >= kBigReadBytes;
+  }
   void on_done(Completion&) { drive->on_moved(*this); }
 };
 
@@ -46,7 +49,9 @@ Drive::Drive(Loop& loop, uint16_t index, StoreDrive parts, Slab& slab, DriveLimi
 Drive::~Drive() {
   worker_.reset();
   while (Moving* moving = moving_.pop_front()) delete moving;
-  while (Moving* moving = queued_.pop_front()) delete moving;
+  for (List<Moving>* list : {&queued_, &queued_big_reads_}) {
+    while (Moving* moving = list->pop_front()) delete moving;
+  }
   // A job whose end was not delivered is still known to the loop's mail: it is left to it.
   while (running_.pop_front() != nullptr) {
   }
@@ -67,10 +72,12 @@ void Drive::set_aside(const Status& why) {
     then = nullptr;
   };
   for (Moving* m = moving_.front(); m != nullptr; m = moving_.next(*m)) answer(m->then);
-  while (Moving* m = queued_.pop_front()) {
-    answer(m->then);
-    if (m->page != nullptr) slab_.unhold(*m->page);
-    delete m;
+  for (List<Moving>* list : {&queued_, &queued_big_reads_}) {
+    while (Moving* m = list->pop_front()) {
+      answer(m->then);
+      if (m->page != nullptr) slab_.unhold(*m->page);
+      delete m;
+    }
   }
   for (Running* r = running_.front(); r != nullptr; r = running_.next(*r)) answer(r->then);
   for (Appending& a : append_queue_) answer(a.then);
@@ -96,13 +103,21 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->page = what.page;
   if (moving->page != nullptr) slab_.hold(*moving->page);
   moving->buffer = what.buffer;
-  queued_.push_back(*moving);
+  (moving->is_big_read() ? queued_big_reads_ : queued_).push_back(*moving);
   submit_next();
+}
+
+Drive::Moving* Drive::next_to_submit() {
+  if (Moving* const moving = queued_.pop_front()) return moving;
+  if (big_read_bytes_ >= limits_.read_window_bytes) return nullptr;
+  Moving* const moving = queued_big_reads_.pop_front();
+  if (moving != nullptr) big_read_bytes_ += moving->op.length_bytes();
+  return moving;
 }
 
 void Drive::submit_next() {
   while (transfers_in_flight_ < kTransfersMax) {
-    Moving* const moving = queued_.pop_front();
+    Moving* const moving = next_to_submit();
     if (moving == nullptr) return;
     moving->started_ns = loop_.now_ns();
     moving_.push_back(*moving);
@@ -124,6 +139,7 @@ void Drive::on_moved(Moving& moving) {
     if (op.kind == DiskOp::Kind::write) counters.write_bytes += length_bytes;
   }
   moving.unlink();
+  if (moving.is_big_read()) big_read_bytes_ -= length_bytes;
   --transfers_in_flight_;
   if (moving.then != nullptr) loop_.complete(*moving.then, status, op.done.value);
   if (moving.page != nullptr) slab_.unhold(*moving.page);

@@ -94,8 +94,9 @@ class IndexDb {
   // digest differs. The caller drops what it has built then.
   Result<Loaded> load(const std::function<Status(const IndexRow&)>& row);
 
-  // Durable and whole when ok. After an error nothing of it is there; further calls fail unless it
-  // was no_space.
+  // Whole when ok, and there after the process is killed. A power failure may take back the last
+  // ones, which the next start notices and makes again from the descriptors (decision 017). After
+  // an error nothing of it is there; further calls fail unless it was no_space.
   Status apply(const IndexBatch& batch);
   uint64_t epoch() const { return epoch_; }
   uint64_t transactions() const { return transactions_; }

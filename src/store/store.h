@@ -3,15 +3,15 @@
 // A chunk is a fixed-size piece of a file (power of two, 64 KiB..64 MiB) made of 64 KiB blocks, the
 // unit of checksum and of copy-on-write. A read answers slices of immutable, verified slab pages. A
 // write is reserved first (extent and page allocated: no_space comes before any byte moves), filled
-// by the caller, then committed: data durable, index durable, acknowledged. One write to one chunk
-// is atomic: it becomes one extent with one self-checked descriptor. docs/on_disk.md has the
-// format.
+// by the caller, then committed: data and descriptor durable, index written, acknowledged. One
+// write to one chunk is atomic: it becomes one extent with one self-checked descriptor.
+// docs/on_disk.md has the format.
 //
 // Invariants
 //  - a page is immutable once readable; a write publishes a new page;
 //  - bytes handed out were checked against their block checksum when they entered the slab;
-//  - an extent is reused only after the index commit that dropped it is durable and the last disk
-//    read of it has ended;
+//  - an extent is reused only after the index commit that dropped it and the last disk read of it
+//    have ended;
 //  - a block that no extent covers reads as zeros only if every drive that may hold it is known
 //    complete, else the answer is io.
 //
@@ -175,12 +175,13 @@ struct StoreDrive {
 struct StoreOptions {
   uint64_t deployment_id = 0;  // a data directory of another deployment is refused
   uint64_t slab_bytes = 1 * kGiB;
-  uint64_t arena_bytes = 1 * kGiB;            // smaller for small slabs and tests
-  uint64_t data_file_bytes = 1 * kGiB;        // preallocation unit, smaller for tests
-  uint64_t drive_reserve_bytes = 64 * kMiB;   // kept free for the index
-  uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
-  uint64_t commit_delay_ns = 0;               // extra wait to gather a group commit
-  bool rebuild = false;                       // rebuild the index by scan even if there is one
+  uint64_t arena_bytes = 1 * kGiB;              // smaller for small slabs and tests
+  uint64_t data_file_bytes = 1 * kGiB;          // preallocation unit, smaller for tests
+  uint64_t drive_reserve_bytes = 64 * kMiB;     // kept free for the index
+  uint64_t drive_deadline_ns = 10 * kSecond;    // a transfer older than this sets its drive aside
+  uint64_t drive_read_window_bytes = 4 * kMiB;  // of large reads in a drive's hands; > 0
+  uint64_t commit_delay_ns = 0;                 // extra wait to gather a group commit
+  bool rebuild = false;                         // rebuild the index by scan even if there is one
 };
 
 class Store {

@@ -82,8 +82,8 @@ Status Database::configure(const DatabaseOptions& options) {
       return Status(StatusCode::unsupported, name_).with("database takes no write-ahead log");
     }
   }
-  GD2FS_TRY(exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=" +
-                 std::to_string(options.checkpoint_pages)));
+  GD2FS_TRY(exec(std::string("PRAGMA synchronous=") + (options.sync_commits ? "FULL" : "NORMAL") +
+                 "; PRAGMA wal_autocheckpoint=" + std::to_string(options.checkpoint_pages)));
   Status status = checkpoint();
   // A full disk has no room in the main file; what is in the log can be read, once it is durable.
   return status.is(StatusCode::no_space) ? sync_log() : status;

@@ -1,8 +1,9 @@
 // Database: one SQLite database on a Disk, and its prepared statements, with Status errors. The
 // store's index and the embedded metadata engine stand on it.
 //
-// It is opened with a write-ahead log, synchronous=FULL and one exclusive connection: when COMMIT
-// (or a statement outside a transaction) answers ok, it is durable. A commit that answered an error
+// It is opened with a write-ahead log and one exclusive connection: when COMMIT (or a statement
+// outside a transaction) answers ok, it is durable, unless the options say that commits are not
+// synced: then a power failure may take back the latest ones. A commit that answered an error
 // other than busy may or may not be there: close the database, open it again and look. The same
 // file opened by another process answers busy.
 //
@@ -74,6 +75,10 @@ struct DatabaseOptions {
   uint32_t cache_kib = 16 * 1024;
   // Pages in the log after which a commit moves them to the main file.
   uint32_t checkpoint_pages = 1000;
+  // Each commit is durable when it answers (synchronous=FULL). false: the log is synced only before
+  // it is moved to the main file (NORMAL): a power failure may cost the last commits, in whole
+  // transactions from the end; a process that is killed loses none.
+  bool sync_commits = true;
   // The destructor leaves the log as it is, as a crash would; else it moves it to the main file and
   // removes it.
   bool keep_log_on_close = false;
