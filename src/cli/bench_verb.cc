@@ -14,6 +14,9 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   verb->add_option("--lanes", options->lanes, "TCP connections, of GD2FS and of the raw sockets")
       ->check(CLI::Range(1, 16));
+  verb->add_option("--rows", options->rows, "Only these rows: write, miss, hit, small, kv, create")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"write", "miss", "hit", "small", "kv", "create"}));
   verb->add_flag("--quick", options->quick, "Small sizes and few samples, to see that all works");
   verb->add_flag("--json", options->json, "A list of rows on standard output, nothing else");
   verb->callback([&chosen, options] {

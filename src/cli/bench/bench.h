@@ -22,9 +22,12 @@ struct BenchOptions {
   std::string folder;       // on the drive to measure; a fresh sub-folder is made and removed
   uint64_t slab_bytes = 0;  // 0: what the largest size needs
   uint32_t lanes = 1;       // streams asked for, and those of the raw socket baseline
-  bool quick = false;       // small sizes and few samples, to see that all works
-  bool json = false;        // a list of rows on stdout, nothing else
-  uint64_t seed = 0;        // of the data; 0: from the kernel
+  // Which rows: of "write", "miss" and "hit" (which read the files of "write", so that those rows
+  // come too), "small", "kv", "create"; empty: all.
+  std::vector<std::string> rows;
+  bool quick = false;  // small sizes and few samples, to see that all works
+  bool json = false;   // a list of rows on stdout, nothing else
+  uint64_t seed = 0;   // of the data; 0: from the kernel
 };
 
 struct BenchRow {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 
@@ -35,26 +36,37 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     }
     return {};
   };
-  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-    GD2FS_TRY(keep(large_write_row(bench, shape.large_sizes[i], shape.large_samples[i])));
-  }
-  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-    GD2FS_TRY(keep(large_miss_row(bench, shape.large_sizes[i], shape.large_samples[i])));
-  }
-  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-    GD2FS_TRY(keep(large_hit_row(bench, shape.large_sizes[i], shape.large_samples[i])));
-  }
-  for (uint32_t size : {4096u, 1u << 20}) {
-    for (uint32_t depth : {1u, 32u}) {
-      const uint32_t count = size == 4096 ? shape.small_count * 4 : shape.small_count / 5;
-      GD2FS_TRY(keep(small_hit_row(bench, size, depth, count)));
+  const std::vector<std::string>& chosen = bench.options.rows;
+  const auto wants = [&](const char* name) {
+    return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
+  };
+  const auto for_sizes = [&](auto row) -> Status {
+    for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+      GD2FS_TRY(keep(row(bench, shape.large_sizes[i], shape.large_samples[i])));
     }
+    return {};
+  };
+  // The rows of writes make the files that the others read.
+  if (wants("write") || wants("miss") || wants("hit")) GD2FS_TRY(for_sizes(large_write_row));
+  if (wants("miss")) GD2FS_TRY(for_sizes(large_miss_row));
+  if (wants("hit")) GD2FS_TRY(for_sizes(large_hit_row));
+  if (wants("small")) {
+    for (uint32_t size : {4096u, 1u << 20}) {
+      for (uint32_t depth : {1u, 32u}) {
+        const uint32_t count = size == 4096 ? shape.small_count * 4 : shape.small_count / 5;
+        GD2FS_TRY(keep(small_hit_row(bench, size, depth, count)));
+      }
+    }
+    GD2FS_TRY(keep(small_write_row(bench, 32, shape.small_count * 2)));
   }
-  GD2FS_TRY(keep(small_write_row(bench, 32, shape.small_count * 2)));
-  GD2FS_ASSIGN(const std::vector<BenchRow> kv,
-               kv_cache_rows(bench, shape.kv_clients, shape.kv_rounds));
-  for (const BenchRow& row : kv) GD2FS_TRY(keep(row));
-  GD2FS_ASSIGN(*creates, creates_per_second(bench, 4, shape.creates));
+  if (wants("kv")) {
+    GD2FS_ASSIGN(const std::vector<BenchRow> kv,
+                 kv_cache_rows(bench, shape.kv_clients, shape.kv_rounds));
+    for (const BenchRow& row : kv) GD2FS_TRY(keep(row));
+  }
+  if (wants("create")) {
+    GD2FS_ASSIGN(*creates, creates_per_second(bench, 4, shape.creates));
+  }
   return {};
 }
 
@@ -91,8 +103,10 @@ int run_bench(const BenchOptions& options) {
   }
   if (options.json) {
     std::fputs(bench_rows_json(rows).c_str(), stdout);
-    std::fprintf(stderr, "durable creates/s, 4 clients at depth 1: %.0f\n", creates);
-  } else {
+    if (creates > 0) {
+      std::fprintf(stderr, "durable creates/s, 4 clients at depth 1: %.0f\n", creates);
+    }
+  } else if (creates > 0) {
     std::printf("durable creates/s, 4 clients at depth 1: %.0f\n", creates);
   }
   return 0;
