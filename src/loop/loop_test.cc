@@ -208,6 +208,37 @@ TEST(Loop, mail_posted_between_the_last_look_and_the_sleep_ends_the_sleep) {
   }
 }
 
+TEST(Loop, work_that_goes_on_and_on_lets_the_fds_in_between) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  struct Work {
+    Loop& loop;
+    Completion again;
+    Watch watch;
+    int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);  // readable
+    int rounds = 0;
+    int events = 0;
+    explicit Work(Loop& owner) : loop(owner) {
+      again.bind<&Work::on_again>(this);
+      watch.bind<&Work::on_event>(this);
+    }
+    ~Work() {
+      loop.unwatch(watch);
+      close(fd);
+    }
+    void on_again(Completion&) {
+      if (++rounds < 100) loop.complete_after_fds(again, Status());
+    }
+    void on_event(uint32_t) { ++events; }
+  } work(loop);
+  ASSERT_TRUE(loop.watch(work.watch, work.fd, EPOLLIN).ok());
+  loop.complete_after_fds(work.again, Status());
+  EXPECT_TRUE(loop.has_completions());
+  while (loop.has_completions()) loop.turn(UINT64_MAX);  // never sleeps while there is work
+  EXPECT_EQ(work.rounds, 100);
+  EXPECT_GE(work.events, 100);
+}
+
 TEST(Loop, wake_before_the_sleep_is_remembered) {
   RealClock clock;
   Loop loop(clock, Loop::Waits::epoll);

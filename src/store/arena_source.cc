@@ -129,7 +129,12 @@ class MemfdArenaSource final : public ArenaSource {
       populating_handed_out_ = true;
       return populating_;
     }
-    return make_locked(length_bytes);
+    Result<Arena> arena = make_locked(length_bytes);
+    if (arena && length_bytes == prepared_bytes_ && thread_.joinable()) {
+      bare_.push_back(*arena);
+      changed_.notify_all();
+    }
+    return arena;
   }
 
   void destroy(Arena& arena) override {
@@ -139,6 +144,7 @@ class MemfdArenaSource final : public ArenaSource {
       changed_.wait(lock, [&] { return arena.data != populating_.data; });
     }
     if (arena.data != nullptr) --count_;
+    std::erase_if(bare_, [&](const Arena& bare) { return bare.data == arena.data; });
     unmap(arena);
     changed_.notify_all();
   }
@@ -176,18 +182,23 @@ class MemfdArenaSource final : public ArenaSource {
     setpriority(PRIO_PROCESS, 0, kNice);
     std::unique_lock lock(mutex_);
     while (!stopping_) {
-      if (count_ >= count_max_) {
+      if (!bare_.empty()) {
+        populating_ = bare_.front();
+        bare_.pop_front();
+        populating_handed_out_ = true;
+      } else if (count_ < count_max_) {
+        const Result<Arena> arena = make_locked(prepared_bytes_);
+        if (!arena) {
+          // The slab will hear of it when it asks.
+          GD2FS_LOG_WARN("slab: no memory is prepared: {}", arena.error().to_string());
+          return;
+        }
+        populating_ = *arena;
+        populating_handed_out_ = false;
+      } else {
         changed_.wait(lock);
         continue;
       }
-      Result<Arena> arena = make_locked(prepared_bytes_);
-      if (!arena) {
-        // The slab will hear of it when it asks.
-        GD2FS_LOG_WARN("slab: no memory is prepared: {}", arena.error().to_string());
-        return;
-      }
-      populating_ = *arena;
-      populating_handed_out_ = false;
       const bool populated = populate(lock);
       if (stopping_) return;
       if (!populating_handed_out_) ready_.push_back(populating_);
@@ -246,6 +257,7 @@ class MemfdArenaSource final : public ArenaSource {
   bool stopping_ = false;
   size_t count_ = 0;  // made and not destroyed
   std::deque<Arena> ready_;
+  std::deque<Arena> bare_;  // handed out before this thread could begin with them
   Arena populating_;
   bool populating_handed_out_ = false;
   size_t populated_bytes_ = 0;
