@@ -7,14 +7,15 @@ from deployment import ROOT
 
 def test_fio_finds_every_byte_that_it_wrote(deployment):
     environment = deployment.env(GD2FS_DPADDR="tcp://127.0.0.1", GD2FS_TOKEN_FILE=str(deployment.token_file))
-    done = subprocess.run(["fio", "--output-format=json", "contrib/fio/verify.fio"], env=environment, cwd=ROOT,
-                          capture_output=True, text=True, timeout=600)
+    done = subprocess.run(["fio", "--output-format=json", f"--aux-path={deployment.place}", "contrib/fio/verify.fio"],
+                          env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     [group] = json.loads(done.stdout[done.stdout.index("{"):])["jobs"]
     assert group["error"] == 0
     assert group["write"]["io_bytes"] > 400 << 20
     # What was written is read once more to be verified.
     assert group["read"]["io_bytes"] >= 1000 << 20
+    assert not list(ROOT.glob("*.state")) and not list(deployment.place.glob("*.state"))
 
 
 def test_fio_notices_a_byte_that_is_not_what_it_wrote(deployment, tmp_path):
@@ -24,8 +25,8 @@ def test_fio_notices_a_byte_that_is_not_what_it_wrote(deployment, tmp_path):
     environment = deployment.env(GD2FS_DPADDR="tcp://127.0.0.1", GD2FS_TOKEN_FILE=str(deployment.token_file))
 
     def fio(*arguments):
-        return subprocess.run(["fio", *arguments, str(tmp_path / "job.fio")], env=environment, cwd=ROOT,
-                              capture_output=True, text=True, timeout=120)
+        return subprocess.run(["fio", f"--aux-path={tmp_path}", *arguments, str(tmp_path / "job.fio")],
+                              env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
     assert fio().returncode == 0
     deployment.run("get", "/fio-1", "file")
