@@ -21,19 +21,13 @@ namespace gd2fs {
 inline constexpr uint32_t kBodyDepthMax = 16;
 inline constexpr uint32_t kBodyTablesMax = 65536;
 
-// FlatBuffers' verifier lets a vector of 8-byte elements begin anywhere; to load them from there is
-// undefined. These are all that the messages have.
-template <class Vector>
-bool is_aligned_vector(const Vector* vector) {
-  return vector == nullptr || reinterpret_cast<uintptr_t>(vector->Data()) % sizeof(uint64_t) == 0;
-}
-template <class Table>
-bool has_aligned_vectors(const Table& table) {
-  if constexpr (requires { table.done()->size(); }) return is_aligned_vector(table.done());
-  if constexpr (requires { table.pieces()->size(); }) return is_aligned_vector(table.pieces());
-  if constexpr (requires { table.zeros()->size(); }) return is_aligned_vector(table.zeros());
-  return true;
-}
+// What FlatBuffers' verifier lets through and we do not, of a verified table of this type:
+// - a vector of 8-byte elements that begins at no multiple of 8: to load them from there is
+//   undefined;
+// - strings and vectors that add up to more than the body, because many fields name the same bytes,
+//   which no honest peer does: whoever unpacks or copies them would need gigabytes.
+bool is_laid_out_honestly(const flatbuffers::Table& table, const flatbuffers::TypeTable& type,
+                          size_t body_bytes);
 
 // nullptr: malformed. `body` begins at a multiple of 8, as every allocation does.
 template <class Table>
@@ -47,7 +41,8 @@ const Table* open_body(ConstBytes body) {
   flatbuffers::Verifier verifier(data, body.size(), limits);
   if (!verifier.VerifyBuffer<Table>(nullptr)) return nullptr;
   const Table* const table = flatbuffers::GetRoot<Table>(data);
-  return has_aligned_vectors(*table) ? table : nullptr;
+  const auto& plain = *reinterpret_cast<const flatbuffers::Table*>(table);
+  return is_laid_out_honestly(plain, *Table::MiniReflectTypeTable(), body.size()) ? table : nullptr;
 }
 
 // The finished bytes; they live in the builder.

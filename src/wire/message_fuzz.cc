@@ -17,7 +17,7 @@ void opens(ConstBytes body) {
   if (table == nullptr) return;
   const std::unique_ptr<typename Table::NativeTableType> object(table->UnPack());
   const auto packed = pack_body(*object);
-  // A hostile body may name one string a thousand times; unpacked and packed again it may be
+  // A hostile body may name one small table a thousand times; unpacked and packed again it may be
   // larger than a body can be.
   if (packed.size() > kFrameBodyMaxBytes) return;
   const Table* again = open_body<Table>(packed);

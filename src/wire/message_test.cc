@@ -52,6 +52,38 @@ TEST(Message,
   EXPECT_EQ(open_body<msg::Error>(ConstBytes(shifted + 4, packed.size())), nullptr);
 }
 
+// Unpacked they would be 16 GB.
+TEST(Message, strings_that_add_up_to_more_than_the_body_are_refused) {
+  const auto lines_of = [](size_t lines, bool same) {
+    flatbuffers::FlatBufferBuilder builder;
+    std::vector<flatbuffers::Offset<flatbuffers::String>> texts;
+    for (size_t i = 0; i < lines; ++i) {
+      const bool again = same && i > 0;
+      texts.push_back(again ? texts[0] : builder.CreateString(std::string(200'000, 'x')));
+    }
+    const auto body =
+        finish_body(builder, msg::CreateMetaLoad(builder, builder.CreateVector(texts)));
+    return std::vector<std::byte>(body.begin(), body.end());
+  };
+  EXPECT_NE(open_body<msg::MetaLoad>(lines_of(4, false)), nullptr);
+  EXPECT_EQ(open_body<msg::MetaLoad>(lines_of(4, true)), nullptr);
+  EXPECT_EQ(open_body<msg::MetaLoad>(lines_of(80'000, true)), nullptr);
+}
+
+TEST(Message, tables_that_name_one_string_over_and_over_are_refused) {
+  const auto counters_of = [](size_t counters) {
+    flatbuffers::FlatBufferBuilder builder;
+    const auto name = builder.CreateString(std::string(100'000, 'x'));
+    std::vector<flatbuffers::Offset<msg::Counter>> all;
+    for (size_t i = 0; i < counters; ++i) all.push_back(msg::CreateCounter(builder, name, 1.0));
+    const auto body =
+        finish_body(builder, msg::CreateServerStatusReply(builder, builder.CreateVector(all)));
+    return std::vector<std::byte>(body.begin(), body.end());
+  };
+  EXPECT_NE(open_body<msg::ServerStatusReply>(counters_of(1)), nullptr);
+  EXPECT_EQ(open_body<msg::ServerStatusReply>(counters_of(2)), nullptr);
+}
+
 TEST(Message, more_tables_than_the_limit_are_refused) {
   flatbuffers::FlatBufferBuilder builder;
   const auto entry = msg::CreateDirEntry(builder);
