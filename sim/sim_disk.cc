@@ -96,7 +96,10 @@ void SimDisk::finish(Pending& pending) {
       if (drive_.fault(file.name(), drive_.faults_.sync_error_ppm)) {
         file.inode().sync_failed(pending.sync_mark, drive_.random_);
         status = Status(StatusCode::io, "simulated sync error");
-      } else if (!drive_.sync_is_ignored(file.name())) {
+      } else if (const SimSync sync{.name = file.name(),
+                                    .submitted = true,
+                                    .after_writes = file.inode().unsynced_writes()};
+                 !drive_.sync_is_ignored(sync)) {
         file.inode().sync(pending.sync_mark);
       }
       break;
@@ -203,6 +206,7 @@ Result<std::unique_ptr<DiskFile>> SimDisk::open(std::string_view name, OpenMode 
     GD2FS_TRY(usable());
     inode = std::make_shared<SimInode>(drive_.pages_);
     GD2FS_TRY(drive_.names_.create(name, inode));
+    drive_.folder_changed(name, "create");
   }
   return std::make_unique<SimFile>(std::string(name), drive_, generation_, std::move(inode), kind,
                                    mode != OpenMode::read_only);
@@ -218,7 +222,9 @@ Status SimDisk::remove(std::string_view name) {
   drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(name));
-  return drive_.names_.remove(name);
+  GD2FS_TRY(drive_.names_.remove(name));
+  drive_.folder_changed(name, "remove");
+  return {};
 }
 
 Status SimDisk::rename(std::string_view from, std::string_view to) {
@@ -226,14 +232,20 @@ Status SimDisk::rename(std::string_view from, std::string_view to) {
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(from));
   GD2FS_TRY(check_disk_name(to));
-  return drive_.names_.rename(from, to);
+  GD2FS_TRY(drive_.names_.rename(from, to));
+  drive_.folder_changed(from, "rename");
+  drive_.folder_changed(to, "rename");
+  return {};
 }
 
 Status SimDisk::make_dir(std::string_view name) {
   drive_.before_change();
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_name(name));
-  return drive_.names_.make_dir(name);
+  if (drive_.names_.is_dir(name)) return {};
+  GD2FS_TRY(drive_.names_.make_dir(name));
+  drive_.folder_changed(name, "make_dir");
+  return {};
 }
 
 Status SimDisk::sync_dir(std::string_view name) {
@@ -241,7 +253,12 @@ Status SimDisk::sync_dir(std::string_view name) {
   GD2FS_TRY(usable());
   GD2FS_TRY(check_disk_dir(name));
   ++drive_.counters_.dir_syncs;
-  if (drive_.ignore_dir_syncs_) return {};
+  const auto changed = drive_.folder_changes_.find(name);
+  const SimSync sync{
+      .name = name,
+      .of_folder = true,
+      .after = changed == drive_.folder_changes_.end() ? std::string_view() : changed->second};
+  if (drive_.sync_is_ignored(sync)) return {};
   return drive_.names_.sync_dir(name);
 }
 

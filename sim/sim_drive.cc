@@ -1,5 +1,6 @@
 #include "sim/sim_drive.h"
 
+#include "disk/rules.h"
 #include "sim/sim_disk.h"
 
 namespace gd2fs {
@@ -16,6 +17,7 @@ SimDrive::~SimDrive() {
 
 void SimDrive::detach_all(bool power_fails) {
   ++generation_;
+  folder_changes_.clear();
   while (SimDisk* disk = disks_.pop_front()) disk->die(power_fails);
   hung_ = false;
   changes_to_crash_ = changes_to_kill_ = 0;
@@ -63,19 +65,22 @@ Status SimDrive::set_unreadable(std::string_view name, uint64_t offset_bytes) {
 
 void SimDrive::ignore_syncs(std::string name_prefix, uint64_t honest, uint64_t ignored) {
   ignore_syncs(
-      [prefix = std::move(name_prefix)](std::string_view name) { return name.starts_with(prefix); },
+      [prefix = std::move(name_prefix)](const SimSync& sync) {
+        return !sync.of_folder && sync.name.starts_with(prefix);
+      },
       honest, ignored);
 }
 
-void SimDrive::ignore_syncs(std::function<bool(std::string_view)> which, uint64_t honest,
+void SimDrive::ignore_syncs(std::function<bool(const SimSync&)> which, uint64_t honest,
                             uint64_t ignored) {
   ignore_which_ = std::move(which);
   ignore_honest_ = honest;
   ignore_left_ = ignored;
 }
 
-bool SimDrive::sync_is_ignored(std::string_view name) {
-  if (ignore_left_ == 0 || !ignore_which_(name)) return false;
+bool SimDrive::sync_is_ignored(const SimSync& sync) {
+  if (sync.of_folder && ignore_dir_syncs_) return true;
+  if (ignore_left_ == 0 || !ignore_which_(sync)) return false;
   if (ignore_honest_ > 0) {
     --ignore_honest_;
     return false;
@@ -83,6 +88,13 @@ bool SimDrive::sync_is_ignored(std::string_view name) {
   --ignore_left_;
   ++counters_.ignored_syncs;
   return true;
+}
+
+void SimDrive::folder_changed(std::string_view name, std::string_view how) {
+  std::string& change = folder_changes_[std::string(disk_name_dir(name))];
+  change = how;
+  change += ' ';
+  change += name;
 }
 
 uint64_t SimDrive::draw_delay_ns(DiskOp::Kind kind) {

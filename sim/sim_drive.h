@@ -12,7 +12,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +59,19 @@ struct SimFaults {
   uint32_t lose_write_ppm = 0;  // the old data stays
 };
 
+// One sync that a process asks a drive for, with what tells its place in the process's code from
+// the others: see SimDrive::ignore_syncs.
+struct SimSync {
+  std::string_view name;  // of the file, or of the folder
+  bool of_folder = false;
+  bool submitted = false;  // through Disk::submit, not as a blocking call
+  // Of a folder: the last change in it by the living process, "create x", "remove x", "rename x"
+  // (to x), "make_dir x"; empty if there was none.
+  std::string_view after;
+  // Of a file: how the writes begin (8 bytes, little-endian) that no sync has followed; each once.
+  std::span<const uint64_t> after_writes;
+};
+
 struct SimDriveCounters {
   uint64_t reads = 0;
   uint64_t read_bytes = 0;
@@ -92,8 +107,9 @@ class SimDrive {
   // The drive lies: of the syncs on files whose names begin with the prefix, `honest` more are
   // done, then `ignored` are answered ok and not done. Shows that a test notices lost syncs.
   void ignore_syncs(std::string name_prefix, uint64_t honest, uint64_t ignored);
-  void ignore_syncs(std::function<bool(std::string_view name)> which, uint64_t honest,
-                    uint64_t ignored);
+  // The same for those of which `which` is true, of folders too.
+  void ignore_syncs(std::function<bool(const SimSync&)> which, uint64_t honest = 0,
+                    uint64_t ignored = UINT64_MAX);
   // Blocking writes to exactly this file are answered ok and not done.
   void ignore_writes(std::string name) { ignore_writes_to_ = std::move(name); }
   void ignore_dir_syncs(bool ignore) { ignore_dir_syncs_ = ignore; }
@@ -116,7 +132,8 @@ class SimDrive {
 
   uint64_t draw_delay_ns(DiskOp::Kind kind);
   bool fault(std::string_view name, uint32_t ppm);
-  bool sync_is_ignored(std::string_view name);
+  bool sync_is_ignored(const SimSync& sync);
+  void folder_changed(std::string_view name, std::string_view how);
   bool has_room(const SimInode& inode, uint64_t offset_bytes, uint64_t length_bytes) const;
   void detach_all(bool power_fails);
   void before_change();  // may be the end of the process
@@ -134,9 +151,10 @@ class SimDrive {
   bool hung_ = false;
   bool ignore_dir_syncs_ = false;
   std::string ignore_writes_to_;
-  std::function<bool(std::string_view)> ignore_which_;
+  std::function<bool(const SimSync&)> ignore_which_;
   uint64_t ignore_honest_ = 0;
   uint64_t ignore_left_ = 0;
+  std::map<std::string, std::string, std::less<>> folder_changes_;  // the last one, by folder
   uint64_t changes_to_crash_ = 0;
   uint64_t changes_to_kill_ = 0;
 };

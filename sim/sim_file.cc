@@ -58,7 +58,8 @@ Status SimFile::sync() {
     inode_->sync_failed(inode_->mark(), drive_.random_);
     return Status(StatusCode::io, "simulated sync error");
   }
-  if (!drive_.sync_is_ignored(name_)) inode_->sync(inode_->mark());
+  const SimSync sync{.name = name_, .after_writes = inode_->unsynced_writes()};
+  if (!drive_.sync_is_ignored(sync)) inode_->sync(inode_->mark());
   return {};
 }
 

@@ -113,6 +113,12 @@ void SimInode::log_sector(uint64_t sector, Slot& slot, SimPage* page, Entry entr
 }
 
 void SimInode::write(uint32_t id, uint64_t offset_bytes, ConstBytes data, uint16_t tear_bytes) {
+  uint64_t begin = 0;
+  std::memcpy(&begin, data.data(), std::min(sizeof begin, data.size()));
+  if (unsynced_writes_.size() < kUnsyncedWritesMax &&
+      std::ranges::find(unsynced_writes_, begin) == unsynced_writes_.end()) {
+    unsynced_writes_.push_back(begin);
+  }
   for (size_t done = 0; done < data.size();) {
     const uint64_t at = offset_bytes + done;
     const size_t within = at % kSimSectorBytes;
@@ -225,6 +231,7 @@ void SimInode::make_durable(Entry& entry) {
 }
 
 void SimInode::sync(uint64_t mark) {
+  unsynced_writes_.clear();
   if (mark <= log_begin_) return;
   const size_t count = std::min<uint64_t>(mark - log_begin_, log_.size());
   size_t stuck = 0;

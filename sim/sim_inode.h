@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
@@ -67,6 +68,11 @@ class SimInode {
   void write(uint32_t id, uint64_t offset_bytes, ConstBytes data, uint16_t tear_bytes);
   void truncate(uint64_t size_bytes);
   void reserve(uint64_t offset_bytes, uint64_t length_bytes);
+
+  // How the writes begin that no sync has followed, the first kUnsyncedWritesMax; for those who
+  // tell syncs apart.
+  static constexpr size_t kUnsyncedWritesMax = 16;
+  std::span<const uint64_t> unsynced_writes() const { return unsynced_writes_; }
 
   uint64_t mark() const { return log_begin_ + log_.size(); }
   void sync(uint64_t mark);
@@ -152,7 +158,8 @@ class SimInode {
   std::vector<Range> reserved_;  // sorted, apart
   std::vector<Range> durable_reserved_;
   uint64_t reserved_sectors_ = 0;
-  uint64_t loose_sectors_ = 0;  // with bytes, outside reserved_
+  std::vector<uint64_t> unsynced_writes_;  // each once
+  uint64_t loose_sectors_ = 0;             // with bytes, outside reserved_
   const void* lock_holder_ = nullptr;
   uint64_t lock_generation_ = 0;
 };

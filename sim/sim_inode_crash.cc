@@ -18,6 +18,7 @@ SimCrash SimCrash::draw(Random& random) {
 }
 
 void SimInode::crash(Random& random, const SimCrash& fate) {
+  unsynced_writes_.clear();
   if (log_.empty()) return;
   roll_back();
   replay(random, fate);

@@ -2,37 +2,12 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <optional>
 
-#include <gtest/gtest.h>
-
-#include "sim/sim_disk.h"
-#include "sim/sim_world.h"
+#include "meta/sqlite_vfs/database_fixture.h"
 
 namespace gd2fs {
 namespace {
-
-using Rows = std::map<int64_t, std::string>;
-constexpr std::string_view kSchema = "CREATE TABLE IF NOT EXISTS kv(k INTEGER PRIMARY KEY, v BLOB)";
-
-struct Process {
-  SimClock clock;
-  Loop loop{clock, Loop::Waits::never};
-  SimDisk disk;
-  explicit Process(SimDrive& drive) : disk(loop, drive) {}
-};
-
-Result<Rows> read_rows(Database& db) {
-  GD2FS_ASSIGN(Statement all, db.prepare("SELECT k, v FROM kv"));
-  Rows rows;
-  for (;;) {
-    GD2FS_ASSIGN(const bool row, all.step());
-    if (!row) return rows;
-    const ConstBytes v = all.column_bytes(1);
-    rows[all.column_int(0)] = std::string(reinterpret_cast<const char*>(v.data()), v.size());
-  }
-}
 
 struct DatabaseTest : ::testing::Test {
   SimDrive drive{"d", 1};
@@ -328,12 +303,24 @@ TEST(DatabaseCrash, a_drive_that_ignores_syncs_of_the_log_is_noticed) {
 
 TEST(DatabaseCrash, a_drive_that_ignores_syncs_of_the_main_file_is_noticed) {
   EXPECT_TRUE(noticed([](SimDrive& drive) {
-    drive.ignore_syncs([](std::string_view name) { return name == "dir/m.db"; }, 0, UINT64_MAX);
+    drive.ignore_syncs([](const SimSync& sync) { return sync.name == "dir/m.db"; });
   }));
 }
 
-TEST(DatabaseCrash, a_drive_that_ignores_syncs_of_folders_is_noticed) {
-  EXPECT_TRUE(noticed([](SimDrive& drive) { drive.ignore_dir_syncs(true); }));
+bool of_folder_after(const SimSync& sync, std::string_view change) {
+  return sync.of_folder && sync.after.starts_with(change);
+}
+
+TEST(DatabaseCrash, a_drive_that_ignores_that_names_are_new_is_noticed) {
+  EXPECT_TRUE(noticed([](SimDrive& drive) {
+    drive.ignore_syncs([](const SimSync& sync) { return of_folder_after(sync, "create"); });
+  }));
+}
+
+TEST(DatabaseCrash, a_drive_that_ignores_that_names_are_gone_is_noticed) {
+  EXPECT_TRUE(noticed([](SimDrive& drive) {
+    drive.ignore_syncs([](const SimSync& sync) { return of_folder_after(sync, "remove"); });
+  }));
 }
 
 }  // namespace
