@@ -1,6 +1,7 @@
 #include "sim/cluster/cluster.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "wire/token.h"
 
@@ -77,17 +78,24 @@ struct Cluster::ControllerProcess : Process {
       cluster.fail_controller(first.error().with("create cluster"));
       co_return;
     }
-    ClusterPolicy policy = first->policy;
-    policy.chunk_log2 = cluster.options_.chunk_log2;
-    if (policy != first->policy) {
-      const MutationTag tag{cluster.world_.random().next() | 1, 1, 1};
-      auto changed = co_await (*made)->names().set_policy(kName, policy, tag);
-      if (!changed.has_value()) {
-        cluster.fail_controller(changed.error().with("set policy"));
-        co_return;
-      }
+    const ClusterPolicy policy = first->policy;
+    const Status set = co_await set_policy(made->get(), policy);
+    if (!set.ok()) {
+      cluster.fail_controller(set.with("set policy"));
+      co_return;
     }
     controller = std::move(*made);
+  }
+
+  // What the options say, if it is not so already.
+  Task<Status> set_policy(controller::Controller* of, ClusterPolicy known) {
+    ClusterPolicy policy = known;
+    policy.chunk_log2 = cluster.options_.chunk_log2;
+    policy.quota_bytes = cluster.options_.quota_bytes;
+    if (policy == known) co_return Status();
+    const MutationTag tag{cluster.world_.random().next() | 1, 1, 1};
+    auto changed = co_await of->names().set_policy(kName, policy, tag);
+    co_return changed.has_value() ? Status() : changed.error();
   }
 
   MetaStore& metadata() { return mutant != nullptr ? *mutant : *store; }
@@ -141,7 +149,7 @@ struct Cluster::ServerProcess : Process {
     options.incarnation = random.next() | 1;
     options.deployment_id = kDeployment;
     options.deployment_secret = cluster.secret_;
-    options.controllers = {kControllerAddress};
+    options.controllers.insert(options.controllers.begin(), kControllerAddress);
     options.listen = {kServerAddress};
     if (cluster.options_.mutate_store) mutant = cluster.options_.mutate_store(loop, *store);
     Store& used = mutant != nullptr ? *mutant : *store;
@@ -252,6 +260,36 @@ void Cluster::end_server() {
   server_->tasks.spawn(server_->end());
   CHECK(world_.run_until([&] { return server_->ended; }));
   server_.reset();
+}
+
+Status Cluster::set_quota(uint64_t quota_bytes) {
+  CHECK(controller() != nullptr);
+  options_.quota_bytes = quota_bytes;
+  std::optional<Status> set;
+  struct Set {
+    static Task<void> run(ControllerProcess* process, std::optional<Status>* out) {
+      ClusterPolicy other;  // than the one that is wanted
+      other.quota_bytes = process->cluster.options_.quota_bytes + 1;
+      out->emplace(co_await process->set_policy(process->controller.get(), other));
+    }
+  };
+  controller_->loop.spawn(Set::run(controller_.get(), &set));
+  CHECK(world_.run_until([&] { return set.has_value(); }));
+  return *set;
+}
+
+ClusterUsage Cluster::usage() {
+  CHECK(controller() != nullptr);
+  std::optional<Result<ClusterUsage>> usage;
+  struct Ask {
+    static Task<void> run(controller::Controller* of, std::optional<Result<ClusterUsage>>* out) {
+      const uint16_t id = of->clusters().find(kName)->id;
+      out->emplace(co_await of->names().usage(id));
+    }
+  };
+  controller_->loop.spawn(Ask::run(controller(), &usage));
+  CHECK(world_.run_until([&] { return usage.has_value(); }) && usage->has_value());
+  return **usage;
 }
 
 Process* Cluster::controller_process() {

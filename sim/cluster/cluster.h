@@ -41,9 +41,10 @@ struct ClusterOptions {
   SimDriveOptions data_drive;
   size_t data_drives = 1;
   StoreOptions store = small_store();
-  server::ServerOptions server = small_server();
+  server::ServerOptions server = small_server();  // controllers: beside the deployment's own
   controller::ControllerOptions controller;
   uint8_t chunk_log2 = kChunkLog2Default;  // of kName's files
+  uint64_t quota_bytes = 0;                // of kName; 0: none
   // Mutations, to show that a checker notices: what the server and the controller get instead of
   // the store that they would have used. May hold a reference to the real one, which outlives it.
   std::function<std::unique_ptr<Store>(Loop&, Store&)> mutate_store;
@@ -94,12 +95,18 @@ class Cluster {
   bool server_runs() const { return server_ != nullptr; }
   Process* controller_process();  // null if it does not run
   Process* server_process();
+  // Now, and at every start from now on. Only while the controller runs.
+  Status set_quota(uint64_t quota_bytes);
+  ClusterUsage usage();  // of kName
+
   // Null until opened.
   controller::Controller* controller();
   server::Server* server();
   Store* store();
   MetaStore* meta();
 
+  // The deployment's own, of servers and administrators.
+  const std::string& secret() const { return secret_; }
   // The secret of kName's token.
   std::string token_secret();
   // Of a client of kName.

@@ -1,6 +1,7 @@
 #include "sim/seeds/seed_run.h"
 
 #include <bit>
+#include <cerrno>
 #include <optional>
 
 #include "meta/check_metadata.h"
@@ -42,7 +43,8 @@ SeedProfile SeedProfile::draw(Random& random) {
 std::string SeedProfile::to_string() const {
   return workload.to_string() + ", " + std::to_string(callers) + " callers, timeout " +
          std::to_string(timeout_ns / kSecond) + " s, " + std::to_string(data_drives) + " drives; " +
-         troubles.to_string();
+         troubles.to_string() +
+         (quota_bytes == 0 ? "" : ", quota " + std::to_string(quota_bytes / kKiB) + " KiB");
 }
 
 SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
@@ -60,9 +62,14 @@ SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
     profile_.workload.think_max_ns = 2 * kMs;
     profile_.troubles.network = true;
   }
+  // ... or the cluster holds no more than a few of the files.
+  if (apart.chance(1, 6)) {
+    profile_.quota_bytes = profile_.workload.file_max_bytes * apart.between(1, 3);
+  }
   if (mutation.profile) mutation.profile(profile_);
   requests_left_ = profile_.requests;
   options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(profile_.workload.chunk_bytes));
+  options_.quota_bytes = profile_.quota_bytes;
   options_.data_drives = profile_.data_drives;
   options_.controller.capability_ttl_ns = profile_.capability_ttl_ns;
   if (mutation.options) mutation.options(options_);
@@ -88,6 +95,7 @@ std::string SeedRun::run() {
   troubles_ = std::make_unique<Troubles>(*cluster_, *this, profile_.troubles);
   live();
   if (error_.empty()) recover();
+  if (error_.empty()) check_quota();
   if (error_.empty()) check_progress();
   if (error_.empty()) check_restart();
   if (error_.empty()) check_drives();
@@ -159,6 +167,17 @@ void SeedRun::recover() {
   if (ended) return;
   fail("requests never end:\n" +
        history_->last(10, [](const Record& record) { return record.end == kNever; }));
+}
+
+// Never more than the quota; when there is none any more, all get on.
+void SeedRun::check_quota() {
+  if (profile_.quota_bytes == 0) return;
+  const uint64_t reserved_bytes = cluster_->usage().reserved_bytes;
+  if (reserved_bytes > profile_.quota_bytes) {
+    return fail("over the quota: " + std::to_string(reserved_bytes) + " bytes are reserved");
+  }
+  const Status raised = cluster_->set_quota(0);
+  if (!raised.ok()) fail("raise the quota: " + raised.to_string());
 }
 
 // Every application creates, writes, reads and removes something of its own.
@@ -286,6 +305,10 @@ void SeedRun::check_answers() {
     if (record.op == Op::write) {
       expected = expected || status.is(StatusCode::not_found) || status.is(StatusCode::stale) ||
                  status.is(StatusCode::invalid);
+    }
+    if (profile_.quota_bytes > 0 &&
+        (record.op == Op::write || record.op == Op::create || record.op == Op::truncate)) {
+      expected = expected || (status.is(StatusCode::no_space) && status.errno_value() == EDQUOT);
     }
     const bool hangs = std::ranges::count(profile_.troubles.kinds, Trouble::hang_drive) > 0;
     if ((profile_.troubles.read_errors || hangs) &&

@@ -26,6 +26,7 @@ struct SeedProfile {
   uint64_t requests = 100;  // of all
   uint64_t timeout_ns = 4 * kSecond;
   uint64_t capability_ttl_ns = 300 * kSecond;
+  uint64_t quota_bytes = 0;  // of the cluster, while there are troubles; 0: none
 
   static SeedProfile draw(Random& random);
   std::string to_string() const;
@@ -62,6 +63,7 @@ class SeedRun final : public Troubles::Applications {
   void begin_application(size_t index);
   void live();
   void recover();
+  void check_quota();
   void check_progress();
   struct Seen;
   Seen read_all(Application& reader);
