@@ -17,8 +17,15 @@ fi
 ((${#fuzzers[@]})) || { echo "fuzz: there is no fuzzer" >&2; exit 1; }
 /usr/bin/cmake --build "$build" --target "${fuzzers[@]}"
 
-# Formats of one fixed shape are soon exhausted; the others get three times as much.
-weight_of() { case $1 in capability_fuzz | frame_fuzz | path_fuzz | plan_fuzz | token_fuzz) echo 1 ;; *) echo 3 ;; esac; }
+# Formats of one fixed shape are soon exhausted; the others get three times as much, and what drives whole processes, a
+# run of which takes milliseconds, ten times.
+weight_of() {
+  case $1 in
+    capability_fuzz | frame_fuzz | path_fuzz | plan_fuzz | token_fuzz) echo 1 ;;
+    deployment_fuzz) echo 10 ;;
+    *) echo 3 ;;
+  esac
+}
 weights=0
 for name in "${fuzzers[@]}"; do weights=$((weights + $(weight_of "$name"))); done
 
