@@ -6,8 +6,8 @@
 The build folder is one configured with clang (its compile commands are used); without FILE, every source in it that is
 not a test is tidied, and every source with a coroutine, tests included, is looked through (docs/decisions/015). A
 source that passed is not read again until it, a header of ours under it, its flags, the profile or these tools change:
-what passed lies by content in BUILD_FOLDER/tidy-passed. GD2FS_TIDY_DEEP=1 lets the analyzer follow every call, which
-takes four times as long.
+what passed lies by content in ~/.cache/gd2fs/tidy-passed, for all clones on this machine. GD2FS_TIDY_DEEP=1 lets the
+analyzer follow every call, which takes four times as long.
 """
 import concurrent.futures
 import hashlib
@@ -111,8 +111,8 @@ def check(sources, build, path):
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     sources = Sources(build)
-    passed = build / "tidy-passed"
-    passed.mkdir(exist_ok=True)
+    passed = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "gd2fs/tidy-passed"
+    passed.mkdir(parents=True, exist_ok=True)
     wanted = [pathlib.Path(name).resolve() for name in sys.argv[2:]] or sorted(sources.commands)
     tools = tool_hash()
     check_eyesight()
