@@ -110,14 +110,20 @@ Result<uint64_t> read_deployment(std::string_view text) {
 }
 
 Status make_private_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) return {};
-  if (errno == EEXIST) return {};
-  if (errno != ENOENT) return Status::from_errno(errno, path);
+  if (path.size() > 1 && path.ends_with('/')) {
+    return make_private_directory(path.substr(0, path.size() - 1));
+  }
   const std::string above = std::filesystem::path(path).parent_path().string();
-  if (above.empty() || above == path) return Status::from_errno(ENOENT, path);
-  GD2FS_TRY(make_private_directory(above));
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Status::from_errno(errno, path);
-  return {};
+  int error = ::mkdir(path.c_str(), 0700) == 0 ? 0 : errno;
+  if (error == ENOENT) {
+    if (above.empty() || above == path) return Status::from_errno(ENOENT, path);
+    GD2FS_TRY(make_private_directory(above));
+    error = ::mkdir(path.c_str(), 0700) == 0 ? 0 : errno;
+  }
+  if (error == EEXIST) return {};
+  if (error != 0) return Status::from_errno(error, path);
+  // All that will be durable in it is so only under a name that is.
+  return sync_directory(above.empty() ? "." : above);
 }
 
 Status write_private_file(const std::string& path, std::string_view text) {
