@@ -24,10 +24,14 @@ struct SimMutation {
   bool no_tags = false;
   bool no_fence_log = false;      // drive.log stays as the start made it
   bool forged_checksums = false;  // bytes flip, and their checksums with them
-  bool control = false;           // nothing, but the same choices as with a mutation
+  // The drives lie about the syncs for which this is true, from the beginning; `opening`: while the
+  // store starts.
+  std::function<bool(const SimSync& sync, bool opening)> lose_syncs;
+  bool deadly_starts = false;  // no mutation: most starts end in the middle, several times
+  bool control = false;        // nothing, but the same choices as with a mutation
   bool any() const {
     return !ignore_syncs_of.empty() || ignore_dir_syncs || blind_to_generations || no_tags ||
-           no_fence_log || forged_checksums;
+           no_fence_log || forged_checksums || lose_syncs != nullptr;
   }
 };
 
@@ -114,6 +118,7 @@ class SimRun {
   bool some_drive_missing_ = false;
   bool drives_met_ = false;
   bool lies_from_the_beginning_ = false;
+  bool opening_ = false;
   size_t away_ = 0;                     // the drive that goes missing
   std::set<uint64_t> settled_applied_;  // of what was under way when the last life ended
   std::set<uint64_t> settled_dropped_;

@@ -57,7 +57,7 @@ void SimRun::draw_profile() {
   if (random_.chance(4, 5)) administrator_ = std::make_unique<Administrator>(*this);
   const size_t files = 1 + random_.below(3);
   for (size_t i = 0; i < files; ++i) new_file();
-  lies_from_the_beginning_ = random_.chance(1, 2);
+  lies_from_the_beginning_ = random_.chance(1, 2) || mutation_.lose_syncs != nullptr;
   for (const auto& drive : t_->drives) {
     if (lies_from_the_beginning_) lie(*drive);
     if (mutation_.no_fence_log) drive->ignore_writes("drive.log");
@@ -66,6 +66,10 @@ void SimRun::draw_profile() {
 }
 
 void SimRun::lie(SimDrive& drive) {
+  if (mutation_.lose_syncs != nullptr) {
+    drive.ignore_syncs(
+        [this](const SimSync& sync) { return mutation_.lose_syncs(sync, opening_); });
+  }
   if (mutation_.ignore_syncs_of.empty()) return;
   drive.ignore_syncs(mutation_.ignore_syncs_of, 0, UINT64_MAX);
 }
@@ -92,8 +96,8 @@ void SimRun::fail(const std::string& what) {
 bool SimRun::open() {
   some_drive_missing_ = false;
   std::vector<std::unique_ptr<SimDrive>> taken(t_->drives.size());
-  // Always the same one, once it has been with the others: what drives that are away by turns do
-  // not know of each other nobody can tell.
+  // The same one until all have met again: what drives that are away by turns, and never together
+  // in between, do not know of each other nobody can tell.
   if (trouble_ == Trouble::missing_drive && drives_met_ && random_.chance(1, 2)) {
     taken[away_] = std::move(t_->drives[away_]);
     some_drive_missing_ = true;
@@ -104,8 +108,11 @@ bool SimRun::open() {
     GD2FS_LOG_INFO("{} us: the store opens{}{}", t_->world.clock().now_ns() / kUs,
                    some_drive_missing_ ? ", a drive is away" : "",
                    t_->options.rebuild ? ", rebuild asked for" : "");
-    if (deaths < 3 && random_.chance(1, 4)) arm(random_.chance(1, 2) ? 30 : 200);
+    const bool ends = random_.chance(mutation_.deadly_starts ? 3 : 1, 4);
+    if (deaths < 3 && ends) arm(random_.chance(1, 2) ? 30 : 200);
+    opening_ = true;
     status = t_->open([this] { return crashed(); });
+    opening_ = false;
     if (!crashed()) break;
     ++counts_.deaths_in_open;
     die();
@@ -116,7 +123,10 @@ bool SimRun::open() {
   for (const auto& drive : t_->drives) disarm(*drive);
   watch_for_deaths();
   if (!status.ok()) fail("open: " + status.to_string());
-  drives_met_ = drives_met_ || status.ok();
+  if (status.ok() && !some_drive_missing_) {
+    drives_met_ = true;
+    if (trouble_ == Trouble::missing_drive) away_ = random_.below(t_->drives.size());
+  }
   return status.ok();
 }
 
