@@ -50,6 +50,7 @@ void LoopThread::io_drive(Loop::Drive seat) {
 }
 
 void LoopThread::io_watch(Loop::Drive seat) {
+  if (!loop_.arm_pollers()) return leave(std::move(seat));  // something came this very moment
   const uint64_t until_ns = loop_.next_timer_ns();
   const uint64_t sessions = sessions_.load(std::memory_order_seq_cst);
   watch_until_ns_.store(until_ns, std::memory_order_relaxed);

@@ -321,6 +321,7 @@ int Loop::wait_for_fds(uint64_t timeout_ns) {
 
 size_t Loop::run_fds(uint64_t timeout_ns) {
   if (epoll_fd_ < 0) return 0;
+  fds_skipped_ = 0;
   ready_count_ = wait_for_fds(timeout_ns);
   if (ready_count_ < 0) {
     CHECK(errno == EINTR);
@@ -343,9 +344,41 @@ size_t Loop::run_fds(uint64_t timeout_ns) {
   return ran;
 }
 
+bool Loop::arm_pollers() {
+  if (armed_) return true;
+  armed_ = true;
+  bool quiet = true;
+  for (Poller* poller = pollers_.front(); poller != nullptr; poller = pollers_.next(*poller)) {
+    quiet &= poller->arm();
+  }
+  return quiet;
+}
+
+void Loop::disarm_pollers() {
+  if (!armed_) return;
+  armed_ = false;
+  for (Poller* poller = pollers_.front(); poller != nullptr; poller = pollers_.next(*poller)) {
+    poller->disarm();
+  }
+}
+
+// Each once. What one of them does may take others away, and itself.
+size_t Loop::run_pollers() {
+  if (pollers_.empty()) return 0;
+  disarm_pollers();
+  size_t ran = 0;
+  for (size_t left = pollers_.count(); left > 0 && !pollers_.empty(); --left) {
+    Poller& poller = *pollers_.front();
+    pollers_.push_back(poller);
+    ran += poller.poll();
+  }
+  return ran;
+}
+
 size_t Loop::run_ready() {
   size_t ran = run_mail();
   ran += run_timers();
+  ran += run_pollers();
   ran += run_fds(0);
   take_after_fds();
   ran += run_completions();
@@ -358,6 +391,13 @@ size_t Loop::run_queued() {
   return ran + run_completions();
 }
 
+namespace {
+// A look at the fds and giving way cost about a microsecond; so much time the pollers get before.
+constexpr int kPollsPerLook = 16;
+// A busy loop with pollers looks at its fds in one turn of so many.
+constexpr uint32_t kFdsSkippedMax = 8;
+}  // namespace
+
 // Looks at the fds again and again until the window or the next timer ends it, or mail or wake().
 size_t Loop::spin_for_fds(uint64_t window_ns) {
   const uint64_t from_ns = now_ns();
@@ -366,7 +406,12 @@ size_t Loop::spin_for_fds(uint64_t window_ns) {
   size_t ran = 0;
   bool called = false;
   while (ran == 0 && !called && now < end_ns) {
-    ran = run_fds(0);
+    for (int look = 0; !pollers_.empty() && look < kPollsPerLook && !has_mail(); ++look) {
+      ran = run_pollers();
+      if (ran > 0) break;
+      spin_pause();
+    }
+    if (ran == 0) ran = run_fds(0);
     called = has_mail() || woken_.load(std::memory_order_relaxed);
     // The peer may be waiting for this very core.
     if (ran == 0 && !called) sched_yield();
@@ -390,8 +435,10 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns) {
   // Announce the sleep, then look: whoever posts or wakes does it the other way round.
   sleeping_.store(true, std::memory_order_seq_cst);
   const bool woken = woken_.exchange(false, std::memory_order_seq_cst);
-  const size_t ran = run_fds(woken || has_mail() ? 0 : timeout_ns);
+  const bool quiet = timeout_ns == 0 || arm_pollers();
+  size_t ran = run_fds(woken || has_mail() || !quiet ? 0 : timeout_ns);
   sleeping_.store(false, std::memory_order_relaxed);
+  ran += run_pollers();
   if (spin_ns > 0 && ran > 0 && timeout_ns > 0) spin_.slept(now_ns() - idle_from_ns, spin_ns);
   return ran;
 }
@@ -406,7 +453,10 @@ size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
     ran += run_mail();
     ran += run_timers();
   } else {
-    ran += run_fds(0);
+    ran += run_pollers();
+    if (pollers_.empty() || !after_fds_.empty() || ++fds_skipped_ >= kFdsSkippedMax) {
+      ran += run_fds(0);
+    }
   }
   take_after_fds();
   ran += run_completions();

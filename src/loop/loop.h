@@ -18,6 +18,7 @@
 
 #include <sys/epoll.h>
 
+#include "base/list.h"
 #include "loop/adaptive_spin.h"
 #include "loop/clock.h"
 #include "loop/completion.h"
@@ -89,6 +90,23 @@ class Mail {
   std::atomic<bool> posted_{false};
 };
 
+// A source of work in memory that another process writes, a ring for example: looked at in every
+// turn and between two looks at the fds while the loop spins, which costs no system call. While the
+// loop sleeps, or is not driven and nobody will come by soon, it is armed: its peer must then make
+// a watched fd readable. The loop's thread only; unlink it to take it away.
+struct PollerTag;
+class Poller : public ListNode<PollerTag> {
+ public:
+  // Does what there is to do, if anything; how much it did.
+  virtual size_t poll() = 0;
+  // False: there is something to do already, so do not sleep.
+  virtual bool arm() = 0;
+  virtual void disarm() = 0;
+
+ protected:
+  ~Poller() = default;
+};
+
 class Loop {
  public:
   enum class Waits { epoll, never };  // never: for sim/, no file descriptors
@@ -112,6 +130,10 @@ class Loop {
   Status watch(Watch& watch, int fd, uint32_t events);
   void rewatch(Watch& watch, uint32_t events);
   void unwatch(Watch& watch);
+  void add(Poller& poller) {
+    pollers_.push_back(poller);
+    armed_ = false;
+  }
   // Runs a coroutine to its end; the loop owns it. At destruction unfinished ones are dropped.
   void spawn(Task<void> task);
   size_t spawned() const { return spawned_.size(); }
@@ -141,6 +163,8 @@ class Loop {
   uint64_t next_timer_ns() const;
   // Completions are queued; only turning the loop runs them.
   bool has_completions() const { return !completions_.empty() || !after_fds_.empty(); }
+  // Before the driver lets go of the loop and nobody will turn it soon. False: a poller has work.
+  bool arm_pollers();
   // A signal handler ended the sleep of the last turn().
   bool interrupted() const { return interrupted_; }
   AdaptiveSpin& adaptive_spin() { return spin_; }
@@ -189,6 +213,8 @@ class Loop {
   size_t run_fds(uint64_t timeout_ns);
   size_t run_completions();
   void take_after_fds();
+  size_t run_pollers();
+  void disarm_pollers();
   int wait_for_fds(uint64_t timeout_ns);
   size_t spin_for_fds(uint64_t window_ns);
   size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns);
@@ -202,6 +228,9 @@ class Loop {
   int ready_count_ = 0;
   bool interrupted_ = false;
   AdaptiveSpin spin_;
+  List<Poller, PollerTag> pollers_;
+  bool armed_ = false;        // all of them
+  uint32_t fds_skipped_ = 0;  // turns since the last look at the fds
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)

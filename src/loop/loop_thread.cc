@@ -213,6 +213,11 @@ void LoopThread::leave(Loop::Drive seat) {
     // To run mail here is cheaper than to wake somebody for it.
     if (loop_.has_mail() && !poisoned()) guarded([&] { loop_.run_queued(); });
     unfinished = loop_.has_completions();
+    // The I/O thread sleeps until it is woken, so what comes from now on must wake it. (In its
+    // other states it looks by itself, soon.) It watches only after it had the seat.
+    if (io_state_.load(std::memory_order_seq_cst) == kWatching && !poisoned()) {
+      unfinished |= !loop_.arm_pollers();
+    }
     timer_ns = loop_.next_timer_ns();
     seat.release();
     if (poisoned()) return;

@@ -1,0 +1,139 @@
+// Pollers: work in memory that a loop looks for between its other work.
+#include <atomic>
+#include <thread>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include "loop/loop_thread.h"
+
+namespace gd2fs {
+namespace {
+
+RealClock g_clock;
+
+// A word that another thread raises; armed, that thread rings an eventfd.
+class Word final : public Poller {
+ public:
+  explicit Word(Loop& loop) : bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), loop_(loop) {
+    watch_.bind<&Word::on_bell>(this);
+  }
+  ~Word() {
+    unlink();
+    loop_.unwatch(watch_);
+    close(bell_);
+  }
+  void join() {
+    CHECK(loop_.watch(watch_, bell_, EPOLLIN).ok());
+    loop_.add(*this);
+  }
+  void raise() {  // the other thread
+    raised_.fetch_add(1, std::memory_order_seq_cst);
+    if (armed_.exchange(false, std::memory_order_seq_cst)) {
+      ++rings;
+      const uint64_t one = 1;
+      CHECK(write(bell_, &one, sizeof one) == sizeof one);
+    }
+  }
+  size_t poll() override {
+    const uint64_t now = raised_.load(std::memory_order_acquire);
+    if (now == seen) return 0;
+    seen = now;
+    if (flag != nullptr) flag->set();
+    return 1;
+  }
+  bool arm() override {
+    armed_.store(true, std::memory_order_seq_cst);
+    return raised_.load(std::memory_order_seq_cst) == seen;
+  }
+  void disarm() override { armed_.store(false, std::memory_order_relaxed); }
+
+  uint64_t seen = 0;
+  std::atomic<int> rings = 0;
+  WaitFlag* flag = nullptr;
+
+ private:
+  void on_bell(uint32_t) {
+    uint64_t count = 0;
+    CHECK(read(bell_, &count, sizeof count) == sizeof count);
+  }
+  const int bell_;
+  Loop& loop_;
+  Watch watch_;
+  std::atomic<uint64_t> raised_{0};
+  std::atomic<bool> armed_{false};
+};
+
+TEST(Poller, is_looked_at_in_every_turn_and_not_after_it_was_taken_away) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  word.raise();
+  loop.turn(0);
+  EXPECT_EQ(word.seen, 1u);
+  word.raise();
+  EXPECT_GT(loop.run_ready(), 0u);
+  EXPECT_EQ(word.seen, 2u);
+  word.unlink();
+  word.raise();
+  loop.turn(0);
+  EXPECT_EQ(word.seen, 2u);
+}
+
+TEST(Poller, what_came_before_the_sleep_keeps_the_loop_awake) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  word.raise();
+  const uint64_t from_ns = g_clock.now_ns();
+  loop.turn(5 * kSecond);
+  EXPECT_LT(g_clock.now_ns() - from_ns, kSecond);
+  EXPECT_EQ(word.seen, 1u);
+}
+
+TEST(Poller, wakes_a_sleeping_loop_by_its_bell_and_needs_none_while_the_loop_spins) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  for (int round = 0; round < 20; ++round) {
+    std::thread raising([&] {
+      usleep(round % 2 == 0 ? 2000 : 20);
+      word.raise();
+    });
+    const uint64_t before = word.seen;
+    while (word.seen == before) loop.turn(5 * kSecond, round % 2 == 0 ? 0 : 50 * kUs);
+    raising.join();
+  }
+  EXPECT_GE(word.rings.load(), 10);
+  EXPECT_EQ(word.seen, 20u);
+}
+
+TEST(Poller, is_served_by_a_lent_loop_whether_or_not_anybody_drives_it) {
+  auto thread = LoopThread::start(g_clock, {});
+  ASSERT_TRUE(thread.has_value());
+  Loop& loop = (*thread)->loop();
+  Word word(loop);
+  ASSERT_TRUE((*thread)->submit([&] { word.join(); }));
+  for (int round = 0; round < 300; ++round) {
+    WaitFlag flag(**thread);
+    word.flag = &flag;
+    std::thread raising([&, round] {
+      if (round % 3 == 1) usleep(static_cast<useconds_t>(round * 10));
+      word.raise();
+    });
+    if (round % 4 == 0) {
+      // Nobody drives: the I/O thread must notice.
+      const uint64_t end_ns = g_clock.now_ns() + 10 * kSecond;
+      while (!flag.is_set() && g_clock.now_ns() < end_ns) usleep(100);
+    } else {
+      (*thread)->drive_until(flag, g_clock.now_ns() + 10 * kSecond);
+    }
+    raising.join();
+    ASSERT_TRUE(flag.is_set()) << round;
+  }
+  (*thread)->stop();
+}
+
+}  // namespace
+}  // namespace gd2fs
