@@ -90,6 +90,8 @@ void SimSession::handle(SimFrame& frame) {
     }
     case FrameKind::pong:
       return;
+    default:  // of shared memory, which the simulation does not have
+      CHECK(false);
   }
 }
 

@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/descriptor.h"
 #include "base/status.h"
-#include "cli/descriptor.h"
 
 namespace gd2fs::cli {
 

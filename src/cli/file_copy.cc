@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/check.h"
-#include "cli/descriptor.h"
+#include "base/descriptor.h"
 
 namespace gd2fs::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "cli/descriptor.h"
+#include "base/descriptor.h"
 #include "client/address.h"
 
 namespace gd2fs::cli {

@@ -12,7 +12,7 @@
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
 
-#include "cli/descriptor.h"
+#include "base/descriptor.h"
 #include "cli/listen_address.h"
 
 namespace gd2fs::cli {

@@ -24,6 +24,8 @@ class FabricPair {
   virtual Fabric& server() = 0;
   virtual std::string listen_address() = 0;
   virtual std::string dead_address() = 0;  // nobody listens there
+  // Where both meet if they are to use shared memory.
+  virtual std::string same_host_directory() { return {}; }
   // False if the predicate stayed false for long.
   virtual bool run_until(const std::function<bool()>& predicate) = 0;
   virtual void run_for_ns(uint64_t ns) = 0;

@@ -2,7 +2,8 @@
 #pragma once
 
 #include "fabric/conformance_pair.h"
-#include "fabric/tcp_fabric.h"
+#include "fabric/shm_fabric.h"
+#include "fabric/test_directory.h"
 #include "sim/sim_fabric.h"
 
 namespace gd2fs {
@@ -66,6 +67,38 @@ class TcpPair final : public FabricPair {
   TcpFabric fabric_;
 };
 
+// The same through shared memory.
+class ShmPair final : public FabricPair {
+ public:
+  ShmPair() : fabric_(loop_, worker_) {}
+  Loop& client_loop() override { return loop_; }
+  Loop& server_loop() override { return loop_; }
+  Fabric& client() override { return fabric_; }
+  Fabric& server() override { return fabric_; }
+  std::string listen_address() override { return "tcp://127.0.0.1:0"; }
+  std::string dead_address() override { return "tcp://127.0.0.1:1"; }
+  std::string same_host_directory() override { return directory_.path() + "/door"; }
+  bool run_until(const std::function<bool()>& predicate) override {
+    const uint64_t end_ns = clock_.now_ns() + 20 * kSecond;
+    while (!predicate()) {
+      if (clock_.now_ns() > end_ns) return false;
+      loop_.turn(10 * kMs);
+    }
+    return true;
+  }
+  void run_for_ns(uint64_t ns) override {
+    const uint64_t end_ns = clock_.now_ns() + ns;
+    while (clock_.now_ns() < end_ns) loop_.turn(kMs);
+  }
+
+ private:
+  TestDirectory directory_;
+  RealClock clock_;
+  Loop loop_{clock_, Loop::Waits::epoll};
+  ThreadWorker worker_{"resolver"};
+  ShmFabric fabric_;
+};
+
 struct MakePair {
   const char* name;
   std::unique_ptr<FabricPair> (*make)(uint64_t seed);
@@ -79,11 +112,13 @@ inline constexpr char kIpv4Loopback[] = "127.0.0.1";
 inline constexpr char kIpv6Loopback[] = "[::1]";
 
 inline std::vector<MakePair> all_pairs() {
-  std::vector<MakePair> pairs = {{"sim",
-                                  [](uint64_t seed) -> std::unique_ptr<FabricPair> {
-                                    return std::make_unique<SimPair>(seed);
-                                  }},
-                                 {"tcp", make_tcp_pair<kIpv4Loopback>}};
+  std::vector<MakePair> pairs = {
+      {"sim",
+       [](uint64_t seed) -> std::unique_ptr<FabricPair> {
+         return std::make_unique<SimPair>(seed);
+       }},
+      {"tcp", make_tcp_pair<kIpv4Loopback>},
+      {"shm", [](uint64_t) -> std::unique_ptr<FabricPair> { return std::make_unique<ShmPair>(); }}};
   // Some containers have no IPv6 at all.
   const auto v6 = resolve({"::1", 0}, Resolve::numeric_only);
   if (v6.has_value() && TcpSocket::listen(v6->front()).has_value()) {

@@ -44,6 +44,7 @@ class Conformance : public testing::TestWithParam<MakePair> {
     options.server_id = 3;
     options.incarnation = 77;
     options.sessions_max = sessions_max;
+    options.same_host_directory = pair->same_host_directory();
     options.keys = [this](PeerRole role, std::string_view cluster) {
       return role == PeerRole::client && cluster == "kv" ? keys : std::vector<std::string>();
     };
@@ -63,6 +64,7 @@ class Conformance : public testing::TestWithParam<MakePair> {
     options.key = kKey;
     options.incarnation = 42;
     options.lanes = 3;
+    if (!pair->same_host_directory().empty()) options.same_host = SameHost::required;
     return options;
   }
   static Task<void> run_connect(Fabric* fabric, ConnectOptions options,

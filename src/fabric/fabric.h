@@ -1,5 +1,5 @@
 // Fabric: the door to other processes. Carries small messages and bulk bytes between two peers that
-// have proved who they are; tcp here, shm and rdma later, sim in sim/, all behind these classes.
+// have proved who they are; tcp and shm here, rdma later, sim in sim/, all behind these classes.
 //
 // The one rule that makes RDMA, shared memory and TCP alike: **the requester exposes memory, the
 // responder moves the bytes.** A requester opens a Window (memory for one request), sends the
@@ -26,6 +26,7 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
+#include "base/shared_arena.h"
 #include "base/status.h"
 #include "loop/loop.h"
 #include "loop/task.h"
@@ -66,6 +67,14 @@ struct Window : ListNode<> {
 inline constexpr uint32_t kPullBlockBytes = 64 * 1024;
 static_assert(kStripeDefaultBytes % kPullBlockBytes == 0);
 
+// Where a push's bytes lie in memory that a peer on this host may map. There the peer is told the
+// place and copies from it itself; the page is held until it has, but not longer than a lease.
+struct SharedPlace {
+  SharedArena* arena = nullptr;  // null: nowhere
+  uint64_t offset = 0;
+  uint64_t generation = 0;
+};
+
 // Responder: move `bytes` into the peer's window of request_id at `offset`. The memory must stay
 // until `done` (it is free for reuse then; it need not have arrived). `crc` is of these bytes. A
 // push of at most kStripeDefaultBytes goes out with that crc as it is; the bytes of a longer one
@@ -75,8 +84,11 @@ struct Push : ListNode<> {
   uint64_t offset = 0;
   ConstBytes bytes;  // any length; the fabric cuts it into stripes
   uint32_t crc = 0;
+  SharedPlace place;
   Completion done;
   // The fabric's own, between push() and done.
+  uint64_t grant = 0;
+  uint64_t granted_ns = 0;
   uint64_t cut_bytes = 0;     // made into stripes so far
   uint32_t cut_crc = 0;       // of those
   uint32_t stripes_busy = 0;  // cut, and the memory still needed
@@ -174,6 +186,9 @@ class Session {
 // lasts. Empty: refused.
 using KeyLookup = std::function<std::vector<std::string>(PeerRole role, std::string_view cluster)>;
 
+// Shared memory between processes of one host: may it be used, must it be?
+enum class SameHost : uint8_t { off, allowed, required };
+
 struct ListenOptions {
   uint32_t server_id = 0;
   uint64_t incarnation = 0;
@@ -182,6 +197,9 @@ struct ListenOptions {
   bool insecure = false;         // accept anybody; must be asked for and is said loudly
   uint32_t sessions_max = 4096;  // the next one is refused with busy
   uint64_t handshake_timeout_ns = 5 * kSecond;
+  // Where the socket for peers on this host lies, in a directory of its own that is made if need
+  // be; empty: they come over the network too.
+  std::string same_host_directory;
 };
 
 // Takes new sessions. The session's events must be set before returning.
@@ -203,6 +221,7 @@ struct ConnectOptions {
   uint64_t incarnation = 0;
   uint32_t lanes = 1;  // at least; 0: exactly one, for a session that carries messages only
   uint64_t timeout_ns = 3 * kSecond;
+  SameHost same_host = SameHost::off;
   SessionEvents* events = nullptr;
 };
 
@@ -211,7 +230,8 @@ class Fabric {
   virtual ~Fabric() = default;
   virtual Result<std::unique_ptr<Listener>> listen(const std::string& address,
                                                    ListenOptions options, OnSession on_session) = 0;
-  // denied: the token is wrong (on either side); unavailable, timed_out: not there.
+  // denied: the token is wrong (on either side); unavailable, timed_out: not there; unsupported:
+  // the peer cannot be reached in the way that is required.
   virtual Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) = 0;
 };
 

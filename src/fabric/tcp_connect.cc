@@ -51,23 +51,15 @@ struct LookUpHandle {
   LookUp* look_up;
 };
 
-// Ends a greeting at a deadline.
-struct Deadline {
-  Deadline(Loop& loop, TcpGreeting& greeting, uint64_t deadline_ns) : greeting(greeting) {
-    timer.bind<&Deadline::on_fired>(this);
-    loop.start_at(timer, deadline_ns);
-  }
-  void on_fired(Completion&) {
-    greeting.abort(Status(StatusCode::timed_out, "connect: no answer in time"));
-  }
-  TcpGreeting& greeting;
-  Timer timer;
-};
-
 }  // namespace
 
-TcpConnect::TcpConnect(Loop& loop, Worker& worker, const TcpOptions& tcp, ConnectOptions options)
-    : loop_(loop), worker_(worker), tcp_(tcp), options_(std::move(options)) {}
+TcpConnect::TcpConnect(Loop& loop, Worker& worker, const TcpOptions& tcp, ConnectOptions options,
+                       std::string boot_id)
+    : loop_(loop),
+      worker_(worker),
+      tcp_(tcp),
+      options_(std::move(options)),
+      boot_id_(std::move(boot_id)) {}
 
 Task<Result<std::unique_ptr<Session>>> TcpConnect::run() {
   deadline_ns_ = loop_.now_ns() + options_.timeout_ns;
@@ -84,6 +76,7 @@ Task<Result<std::unique_ptr<Session>>> TcpConnect::run() {
     // Who refuses us at one address does so at the next.
     if (!status.is(StatusCode::unavailable) && !status.is(StatusCode::timed_out)) break;
   }
+  if (status.ok() && session_ == nullptr) co_return std::unique_ptr<Session>();
   for (uint16_t lane = 1; status.ok() && lane < lanes_; ++lane) {
     status = co_await open_lane(lane);
   }
@@ -141,7 +134,7 @@ Task<Result<TcpSocket>> TcpConnect::reach(SocketAddress to, uint64_t deadline_ns
   auto socket = TcpSocket::connect(to, bound ? &from : nullptr);
   if (!socket.has_value()) co_return fail(socket.error());
   TcpGreeting greeting(loop_, std::move(*socket));
-  const Deadline deadline(loop_, greeting, deadline_ns);
+  const GreetingDeadline deadline(loop_, greeting, deadline_ns);
   Await connected;
   greeting.wait_connected(connected.done());
   status = co_await connected;
@@ -158,8 +151,9 @@ HelloFacts TcpConnect::hello_facts() const {
   return hello;
 }
 
-Task<Status> TcpConnect::greet(TcpGreeting* greeting, HelloFacts hello, std::string key) {
-  ClientHandshake handshake(std::move(hello), std::move(key), options_.insecure);
+Task<Status> greet_server(TcpGreeting* greeting, HelloFacts hello, std::string key, bool insecure,
+                          Greeted* out) {
+  ClientHandshake handshake(std::move(hello), std::move(key), insecure);
   Status status = greeting->say(FrameKind::message, msg::Type::hello, handshake.hello_body());
   if (!status.ok()) co_return status;
   Await heard;
@@ -176,13 +170,14 @@ Task<Status> TcpConnect::greet(TcpGreeting* greeting, HelloFacts hello, std::str
   if (status.ok()) status = check_greeting_reply(*greeting, msg::Type::welcome);
   if (!status.ok()) co_return status;
   const auto* welcome = open_body<msg::Welcome>(greeting->body());
-  if (welcome == nullptr || welcome->session() == 0) {
+  if (welcome != nullptr) out->same_host_directory = text_of(welcome->same_host_directory());
+  if (welcome == nullptr || (welcome->session() == 0) == out->same_host_directory.empty()) {
     co_return Status(StatusCode::invalid, "handshake: malformed welcome");
   }
-  challenge_ = handshake.server();
-  session_key_ = handshake.session_key();
-  session_number_ = welcome->session();
-  eager_max_bytes_ = welcome->eager_max_bytes();
+  out->server = handshake.server();
+  out->session_key = handshake.session_key();
+  out->session_number = welcome->session();
+  out->eager_max_bytes = welcome->eager_max_bytes();
   co_return Status();
 }
 
@@ -190,18 +185,24 @@ Task<Status> TcpConnect::open_first_lane(SocketAddress to) {
   auto socket = co_await reach(to, deadline_ns_);
   if (!socket.has_value()) co_return socket.error();
   TcpGreeting greeting(loop_, std::move(*socket));
-  const Deadline deadline(loop_, greeting, deadline_ns_);
-  const Status status = co_await greet(&greeting, hello_facts(), options_.key);
+  const GreetingDeadline deadline(loop_, greeting, deadline_ns_);
+  HelloFacts hello = hello_facts();
+  hello.boot_id = boot_id_;
+  Greeted greeted;
+  const Status status =
+      co_await greet_server(&greeting, std::move(hello), options_.key, options_.insecure, &greeted);
   if (!status.ok()) co_return status;
+  same_host_directory_ = std::move(greeted.same_host_directory);
+  if (!same_host_directory_.empty()) co_return Status();
   Peer peer;
   peer.role = PeerRole::server;
-  peer.server_id = challenge_.server_id;
-  peer.incarnation = challenge_.incarnation;
+  peer.server_id = greeted.server.server_id;
+  peer.incarnation = greeted.server.incarnation;
   peer.address = to.to_string();
-  session_ = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), session_number_, lanes_,
-                                          session_key_);
+  session_ = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), greeted.session_number,
+                                          lanes_, std::move(greeted.session_key));
   session_->set_events(options_.events);
-  session_->set_eager_max_bytes(eager_max_bytes_);
+  session_->set_eager_max_bytes(greeted.eager_max_bytes);
   co_return session_->add_lane(0, greeting.take());
 }
 
@@ -209,11 +210,13 @@ Task<Status> TcpConnect::open_lane(uint16_t lane) {
   auto socket = co_await reach(server_, deadline_ns_);
   if (!socket.has_value()) co_return socket.error();
   TcpGreeting greeting(loop_, std::move(*socket));
-  const Deadline deadline(loop_, greeting, deadline_ns_);
+  const GreetingDeadline deadline(loop_, greeting, deadline_ns_);
   HelloFacts hello = hello_facts();
   hello.session = session_->number();
   hello.lane = lane;
-  const Status status = co_await greet(&greeting, std::move(hello), session_->session_key());
+  Greeted greeted;
+  const Status status = co_await greet_server(&greeting, std::move(hello), session_->session_key(),
+                                              options_.insecure, &greeted);
   if (!status.ok()) co_return status;
   co_return session_->add_lane(lane, greeting.take());
 }

@@ -17,7 +17,8 @@ TcpSocket TcpGreeting::take() {
   return std::move(socket_);
 }
 
-Status TcpGreeting::say(FrameKind kind, msg::Type type, ConstBytes body) {
+Status TcpGreeting::say(FrameKind kind, msg::Type type, ConstBytes body,
+                        std::span<const int> descriptors) {
   FrameHeader header;
   header.version = kProtocolVersionMin;  // before anything is agreed
   header.kind = kind;
@@ -28,7 +29,8 @@ Status TcpGreeting::say(FrameKind kind, msg::Type type, ConstBytes body) {
   encode_frame_header(header, frame.data());
   if (!body.empty()) std::memcpy(frame.data() + sizeof header, body.data(), body.size());
   iovec part{frame.data(), frame.size()};
-  const TcpSocket::Moved moved = socket_.write({&part, 1});
+  const TcpSocket::Moved moved =
+      descriptors.empty() ? socket_.write({&part, 1}) : socket_.write({&part, 1}, descriptors);
   if (moved.error != 0) return Status::from_errno(moved.error, "handshake");
   // A fresh socket has room for far more.
   if (moved.bytes != frame.size()) return {StatusCode::unavailable, "handshake: no room to send"};
@@ -82,7 +84,8 @@ Status TcpGreeting::read_more(bool* whole) {
     iovec part = in_header
                      ? iovec{header_bytes_ + header_done_, sizeof header_bytes_ - header_done_}
                      : iovec{body_.data() + body_done_, body_.size() - body_done_};
-    const TcpSocket::Moved moved = socket_.read({&part, 1});
+    const TcpSocket::Moved moved =
+        descriptors_ == nullptr ? socket_.read({&part, 1}) : socket_.read({&part, 1}, descriptors_);
     if (moved.would_block) return {};
     if (moved.error != 0) return Status::from_errno(moved.error, "handshake");
     if (moved.ended) return {StatusCode::unavailable, "handshake: the peer ended the connection"};

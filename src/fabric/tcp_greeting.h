@@ -17,7 +17,9 @@ class TcpGreeting {
   TcpGreeting(const TcpGreeting&) = delete;
   TcpGreeting& operator=(const TcpGreeting&) = delete;
 
-  Status say(FrameKind kind, msg::Type type, ConstBytes body);
+  // On a unix socket descriptors may go with it.
+  Status say(FrameKind kind, msg::Type type, ConstBytes body,
+             std::span<const int> descriptors = {});
   // Waits for the next frame; one at a time. Then kind(), type() and body() are its.
   void hear(Completion& done);
   // Waits until a connect that has begun is decided.
@@ -29,6 +31,8 @@ class TcpGreeting {
   msg::Type type() const { return static_cast<msg::Type>(header_.type); }
   ConstBytes body() const { return body_; }
   const TcpSocket& socket() const { return socket_; }
+  // On a unix socket, from now on: what comes with the frames is kept.
+  void take_descriptors(std::vector<Descriptor>* into) { descriptors_ = into; }
   // The connection goes on to its session; nothing was read past the last frame.
   TcpSocket take();
 
@@ -48,6 +52,7 @@ class TcpGreeting {
   std::vector<std::byte> body_;
   size_t body_done_ = 0;
   Status aborted_;
+  std::vector<Descriptor>* descriptors_ = nullptr;
 };
 
 // The reply of a handshake step: its body, or what the peer refused it with.

@@ -9,49 +9,42 @@ namespace {
 constexpr size_t kOtherLanesReadAheadBytes = 2 * 1024;
 }  // namespace
 
-TcpLane::TcpLane(Loop& loop, TcpSession& session, uint16_t index, TcpSocket socket)
+TcpLane::TcpLane(TcpSession& session, uint16_t index, std::unique_ptr<LaneStream> stream)
     : reader(*this, index == 0 ? FrameReader::kReadAheadBytes : kOtherLanesReadAheadBytes),
-      loop_(loop),
       session_(session),
       index_(index),
-      socket_(std::move(socket)) {
-  watch_.bind<&TcpLane::on_events>(this);
-}
+      stream_(std::move(stream)) {}
 
 TcpLane::~TcpLane() {
   stop();
 }
 
 Status TcpLane::start() {
-  return loop_.watch(watch_, socket_.fd(), EPOLLIN);
+  return stream_->start(*this);
 }
 
 void TcpLane::stop() {
-  loop_.unwatch(watch_);
-  socket_.close();
+  stream_->stop();
   writer.clear();
 }
 
 void TcpLane::wait_for_room() {
   if (blocked_) return;
   blocked_ = true;
-  loop_.rewatch(watch_, EPOLLIN | EPOLLOUT);
+  stream_->wait_for_room();
 }
 
-void TcpLane::on_events(uint32_t events) {
-  if ((events & EPOLLOUT) != 0 && blocked_) {
-    blocked_ = false;
-    heard_ = true;
-    loop_.rewatch(watch_, EPOLLIN);
-    session_.on_room();
-  }
-  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) read();
+void TcpLane::on_room() {
+  if (!blocked_) return;
+  blocked_ = false;
+  heard_ = true;
+  session_.on_room();
 }
 
-void TcpLane::read() {
+void TcpLane::on_readable() {
   size_t turn_bytes = 0;
   while (turn_bytes < kReadTurnBytes) {
-    const TcpSocket::Moved moved = socket_.read(reader.targets());
+    const LaneStream::Moved moved = stream_->read(reader.targets());
     if (moved.would_block) return;
     if (moved.error != 0) return session_.fail(Status::from_errno(moved.error, "receive"));
     if (moved.ended) {
@@ -61,7 +54,7 @@ void TcpLane::read() {
     turn_bytes += moved.bytes;
     const bool emptied = moved.bytes < reader.asked_bytes();
     const Status status = reader.received(moved.bytes);
-    if (!socket_.open()) return;  // the session was closed by what was received
+    if (!stream_->open()) return;  // the session was closed by what was received
     if (!status.ok()) return session_.fail(status);
     if (emptied) return;
   }

@@ -1,38 +1,38 @@
-// TcpLane: one connection of a TcpSession: its socket, what is being received and what is on its
-// way out. Always read, also while it cannot be written. The session decides what it sends.
+// TcpLane: one stream of a TcpSession: what is being received and what is on its way out. Always
+// read, also while it cannot be written. The session decides what it sends.
 #pragma once
 
 #include "fabric/frame_reader.h"
 #include "fabric/frame_writer.h"
-#include "fabric/tcp_socket.h"
+#include "fabric/lane_stream.h"
 
 namespace gd2fs {
 
 class TcpSession;
 
-class TcpLane final : private FrameSink {
+class TcpLane final : private FrameSink, private LaneEvents {
  public:
   // Read in one go before others get their turn.
   static constexpr size_t kReadTurnBytes = 1 << 20;
 
-  TcpLane(Loop& loop, TcpSession& session, uint16_t index, TcpSocket socket);
+  TcpLane(TcpSession& session, uint16_t index, std::unique_ptr<LaneStream> stream);
   ~TcpLane() override;
   TcpLane(const TcpLane&) = delete;
   TcpLane& operator=(const TcpLane&) = delete;
 
   uint16_t index() const { return index_; }
-  bool open() const { return socket_.open(); }
+  bool open() const { return stream_->open(); }
   Status start();  // begins to read
-  // Closes the socket: from here on nothing touches any memory. The object stays, for whoever is
+  // Closes the stream: from here on nothing touches any memory. The object stays, for whoever is
   // still inside one of its methods.
   void stop();
 
-  // The socket takes no more bytes now; the session is told when it does.
+  // The stream takes no more bytes now; the session is told when it does.
   bool blocked() const { return blocked_; }
   // Writes once what is queued. `on_sent(OutFrame&)` for each frame that is out.
   template <class OnSent>
   Status write(OnSent on_sent) {
-    const TcpSocket::Moved moved = socket_.write(writer.parts());
+    const LaneStream::Moved moved = stream_->write(writer.parts());
     if (moved.error != 0) return Status::from_errno(moved.error, "send");
     writer.sent(moved.bytes, on_sent);
     if (!writer.empty()) wait_for_room();
@@ -49,17 +49,15 @@ class TcpLane final : private FrameSink {
   bool pong_queued = false;
 
  private:
-  void on_events(uint32_t events);
-  void read();
+  void on_readable() override;
+  void on_room() override;
   void wait_for_room();
   Result<Landing> on_header(const FrameHeader& header) override;
   Status on_frame(InFrame& frame) override;
 
-  Loop& loop_;
   TcpSession& session_;
   const uint16_t index_;
-  TcpSocket socket_;
-  Watch watch_;
+  std::unique_ptr<LaneStream> stream_;
   bool blocked_ = false;
   bool heard_ = true;
 };

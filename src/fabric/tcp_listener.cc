@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "fabric/reply.h"
+#include "fabric/same_host.h"
 #include "wire/token.h"
 
 namespace gd2fs {
@@ -20,11 +21,9 @@ uint64_t random_session_number() {
 
 }  // namespace
 
-TcpListener::Guest::Guest(TcpListener& owner, TcpSocket socket)
-    : listener(owner), greeting(owner.loop_, std::move(socket)) {
+TcpListener::Guest::Guest(TcpListener& owner, TcpSocket socket, std::string from)
+    : listener(owner), address(std::move(from)), greeting(owner.loop_, std::move(socket)) {
   deadline.bind<&Guest::on_deadline>(this);
-  const auto peer = peer_address_of(greeting.socket().fd());
-  address = peer.has_value() ? peer->to_string() : "tcp://?";
 }
 
 void TcpListener::Guest::on_deadline(Completion&) {
@@ -35,9 +34,9 @@ TcpListener::TcpListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, st
                          ListenOptions options, OnSession on_session)
     : loop_(loop),
       tcp_(tcp),
+      options_(std::move(options)),
       socket_(std::move(socket)),
       address_(std::move(address)),
-      options_(std::move(options)),
       on_session_(std::move(on_session)),
       tasks_(loop) {
   watch_.bind<&TcpListener::on_events>(this);
@@ -74,15 +73,22 @@ void TcpListener::on_resume(Completion&) {
   if (!loop_.watch(watch_, socket_.fd(), EPOLLIN).ok()) loop_.start(resume_, kAcceptPauseNs);
 }
 
+Result<std::string> TcpListener::set_up(const TcpSocket& socket) const {
+  GD2FS_TRY(socket.set_up());
+  GD2FS_ASSIGN(const SocketAddress peer, peer_address_of(socket.fd()));
+  return peer.to_string();
+}
+
 void TcpListener::welcome_guest(TcpSocket socket) {
-  if (!socket.set_up().ok()) return;                             // gone already
+  auto from = set_up(socket);
+  if (!from.has_value()) return;                                 // gone already
   if (guests_.size() >= 2 * size_t{tcp_.greetings_max}) return;  // those sent away still leave
   if (guests_.size() >= tcp_.greetings_max) {
     auto oldest =
         std::next(guests_.begin(), static_cast<ptrdiff_t>(guests_.size() - tcp_.greetings_max));
     oldest->greeting.abort(Status(StatusCode::busy, "handshake: too many at once"));
   }
-  Guest& guest = guests_.emplace_back(*this, std::move(socket));
+  Guest& guest = guests_.emplace_back(*this, std::move(socket), std::move(*from));
   guest.self = std::prev(guests_.end());
   loop_.start(guest.deadline, options_.handshake_timeout_ns);
   tasks_.spawn(greet(&guest));
@@ -131,7 +137,12 @@ Task<Status> TcpListener::talk(Guest* guest) {
   }
   status = handshake.on_proof(greeting.body());
   if (!status.ok()) co_return status;
-  if (handshake.hello().session != 0) co_return listener.join_session(*guest, handshake.hello());
+  const HelloFacts& hello = handshake.hello();
+  if (hello.session != 0) co_return listener.join_session(*guest, hello);
+  if (!listener.options_.same_host_directory.empty() && !hello.boot_id.empty() &&
+      hello.boot_id == boot_id()) {
+    co_return listener.send_to_door(*guest);
+  }
   co_return listener.open_session(*guest, handshake);
 }
 
@@ -147,13 +158,30 @@ std::vector<std::string> TcpListener::keys_for(const HelloFacts& hello) const {
       role, role == PeerRole::client ? std::string_view(hello.cluster) : std::string_view());
 }
 
-Status TcpListener::say_welcome(Guest& guest, uint64_t number) {
+Status TcpListener::say_welcome(TcpGreeting& greeting, uint64_t number,
+                                std::span<const int> descriptors) const {
   msg::WelcomeT welcome;
   welcome.session = number;
   welcome.lanes_max = kLanesMax;
   welcome.requests_max = kRequestsMax;
   welcome.eager_max_bytes = kEagerTotalMaxBytes;
+  return greeting.say(FrameKind::reply, msg::Type::welcome, pack_body(welcome), descriptors);
+}
+
+Status TcpListener::send_to_door(Guest& guest) const {
+  msg::WelcomeT welcome;
+  welcome.same_host_directory = options_.same_host_directory;
   return guest.greeting.say(FrameKind::reply, msg::Type::welcome, pack_body(welcome));
+}
+
+Result<std::unique_ptr<TcpSession>> TcpListener::make_session(TcpGreeting& greeting, Peer peer,
+                                                              uint64_t number,
+                                                              const ServerHandshake& handshake) {
+  auto session = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), number,
+                                              handshake.hello().lanes, handshake.session_key());
+  GD2FS_TRY(say_welcome(greeting, number));
+  GD2FS_TRY(session->add_lane(0, greeting.take()));
+  return session;
 }
 
 Status TcpListener::open_session(Guest& guest, const ServerHandshake& handshake) {
@@ -167,11 +195,8 @@ Status TcpListener::open_session(Guest& guest, const ServerHandshake& handshake)
   peer.incarnation = hello.incarnation;
   peer.address = guest.address;
   const uint64_t number = random_session_number();
-  auto session = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), number, hello.lanes,
-                                              handshake.session_key());
+  GD2FS_ASSIGN(auto session, make_session(guest.greeting, std::move(peer), number, handshake));
   session->enter(sessions_);
-  GD2FS_TRY(say_welcome(guest, number));
-  GD2FS_TRY(session->add_lane(0, guest.greeting.take()));
   TcpSession& given = *session;
   on_session_(std::move(session));
   // Its owner may have ended it at once.
@@ -193,7 +218,7 @@ Status TcpListener::join_session(Guest& guest, const HelloFacts& hello) {
     return {StatusCode::denied, "the lane belongs to another peer"};
   }
   GD2FS_TRY(session.check_lane(hello.lane));
-  GD2FS_TRY(say_welcome(guest, hello.session));
+  GD2FS_TRY(say_welcome(guest.greeting, hello.session));
   return session.add_lane(hello.lane, guest.greeting.take());
 }
 

@@ -1,6 +1,8 @@
 // TcpListener: takes connections, lets those in who prove themselves, and hands their sessions out.
 // Each connection is greeted by a coroutine of its own; the oldest greeting makes room for a new
-// one when there are too many, since an honest one takes milliseconds. One loop.
+// one when there are too many, since an honest one takes milliseconds. A client on this host that
+// would like shared memory is sent on to the unix socket (shm_listener.h), if there is one. One
+// loop.
 #pragma once
 
 #include <list>
@@ -13,7 +15,7 @@
 
 namespace gd2fs {
 
-class TcpListener final : public Listener {
+class TcpListener : public Listener {
  public:
   TcpListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, std::string address,
               ListenOptions options, OnSession on_session);
@@ -23,9 +25,24 @@ class TcpListener final : public Listener {
   std::string address() const override { return address_; }
   size_t greetings() const { return guests_.size(); }
 
+ protected:
+  // What another kind of stream does in another way.
+  virtual Result<std::string> set_up(const TcpSocket& socket) const;  // the peer's address
+  virtual std::vector<std::string> keys_for(const HelloFacts& hello) const;
+  // With its first lane, and the guest welcomed.
+  virtual Result<std::unique_ptr<TcpSession>> make_session(TcpGreeting& greeting, Peer peer,
+                                                           uint64_t number,
+                                                           const ServerHandshake& handshake);
+  Status say_welcome(TcpGreeting& greeting, uint64_t number,
+                     std::span<const int> descriptors = {}) const;
+
+  Loop& loop_;
+  const TcpOptions tcp_;
+  ListenOptions options_;
+
  private:
   struct Guest {  // a connection that has not proved itself
-    Guest(TcpListener& owner, TcpSocket socket);
+    Guest(TcpListener& owner, TcpSocket socket, std::string from);
     TcpListener& listener;
     std::string address;
     TcpGreeting greeting;
@@ -39,17 +56,13 @@ class TcpListener final : public Listener {
   void welcome_guest(TcpSocket socket);
   static Task<void> greet(Guest* guest);
   static Task<Status> talk(Guest* guest);
-  std::vector<std::string> keys_for(const HelloFacts& hello) const;
   Status open_session(Guest& guest, const ServerHandshake& handshake);
   Status join_session(Guest& guest, const HelloFacts& hello);
-  Status say_welcome(Guest& guest, uint64_t number);
+  Status send_to_door(Guest& guest) const;
   void log_refusal(const Guest& guest, const Status& reason);
 
-  Loop& loop_;
-  const TcpOptions tcp_;
   TcpSocket socket_;
   std::string address_;
-  ListenOptions options_;
   OnSession on_session_;
   Watch watch_;
   Timer resume_;  // after descriptors ran out

@@ -91,6 +91,8 @@ Status TcpSession::on_frame(TcpLane& lane, InFrame& frame) {
       break;
     case FrameKind::pong:
       break;
+    default:
+      status = take_special(frame);
   }
   if (closing_) return {StatusCode::canceled, "closed"};  // nothing more is taken
   return status;
@@ -146,17 +148,24 @@ Status TcpSession::take_reply(InFrame& frame) {
 Status TcpSession::take_stripe(InFrame& frame) {
   if (frame.drained) return {};
   if (!frame.payload_ok) return {StatusCode::corrupt, "stripe crc"};
-  Window& window = *frame.landing.window;
-  window.moved_bytes += frame.header.payload_bytes;
-  const auto held = held_.find(frame.header.request_id);
+  return landed(frame.header.request_id, *frame.landing.window, frame.header.payload_bytes);
+}
+
+Status TcpSession::landed(uint64_t request_id, Window& window, uint64_t length_bytes) {
+  window.moved_bytes += length_bytes;
+  const auto held = held_.find(request_id);
   if (held == held_.end() || window.moved_bytes < held->second.pushed_bytes) return {};
   if (window.moved_bytes > held->second.pushed_bytes) {
     return violation("the reply does not match the bytes pushed for it");
   }
   const HeldReply reply = std::move(held->second);
   held_.erase(held);
-  events_->on_reply(*this, {FrameKind::reply, reply.type, frame.header.request_id, reply.body});
+  events_->on_reply(*this, {FrameKind::reply, reply.type, request_id, reply.body});
   return {};
+}
+
+Status TcpSession::take_special(InFrame&) {
+  return violation("a frame of a kind that belongs to shared memory");
 }
 
 Status TcpSession::take_pull(const FrameHeader& header) {

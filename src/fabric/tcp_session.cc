@@ -38,9 +38,13 @@ Status TcpSession::check_lane(uint16_t index) const {
 }
 
 Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
-  GD2FS_TRY(check_lane(index));
   socket.tune_same_host();
-  lanes_[index] = std::make_unique<TcpLane>(loop_, *this, index, std::move(socket));
+  return add_lane(index, std::make_unique<SocketStream>(loop_, std::move(socket)));
+}
+
+Status TcpSession::add_lane(uint16_t index, std::unique_ptr<LaneStream> stream) {
+  GD2FS_TRY(check_lane(index));
+  lanes_[index] = std::make_unique<TcpLane>(*this, index, std::move(stream));
   if (!started_) return {};
   kick();  // bytes may wait for a lane
   return lanes_[index]->start();
@@ -219,6 +223,7 @@ void TcpSession::on_tick(Completion&) {
     if (lane->silent_ticks == 2) queue_bare(*lane, FrameKind::ping);
   }
   loop_.start(tick_, tick_ns);
+  on_second();
 }
 
 // --- the end ---
@@ -255,7 +260,7 @@ void TcpSession::close(Status reason) {
     while (Pull* pull = request->pulls.pop_front()) loop_.complete(pull->done, lost);
   }
   incoming_.clear();
-  loop_.complete(closed_, Status());
+  end_close();
 }
 
 // What can still leave at once does, so that a last reply is not lost without need.

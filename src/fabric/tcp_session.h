@@ -1,5 +1,6 @@
-// TcpSession: a Session over one or more TCP connections (lanes). See fabric.h for what it promises
-// and docs/protocol.md for what goes over the wire. Made by TcpFabric.
+// TcpSession: a Session over one or more byte streams (lanes), TCP connections as a rule. See
+// fabric.h for what it promises and docs/protocol.md for what goes over the wire. Made by
+// TcpFabric. ShmSession adds to it what shared memory makes possible.
 //
 // Messages, replies and pulls go over lane 0, in order. Bytes are cut into stripes late: whichever
 // lane's socket takes bytes gets the next stripe, so that the fastest lane carries most and a
@@ -30,7 +31,7 @@ struct TcpSessions {
   std::unordered_map<uint64_t, TcpSession*> by_number;
 };
 
-class TcpSession final : public Session {
+class TcpSession : public Session {
  public:
   static constexpr size_t kReplyReserveBytes = kSendQueueMaxBytes;  // beyond what send() may use
   static constexpr uint64_t kFlushTurnBytes = 1 << 20;  // sent before others get their turn
@@ -49,6 +50,7 @@ class TcpSession final : public Session {
   // exists: that lane is there. Lane 0 comes first; the session lives from start() on.
   Status check_lane(uint16_t index) const;
   Status add_lane(uint16_t index, TcpSocket socket);
+  Status add_lane(uint16_t index, std::unique_ptr<LaneStream> stream);
   Status start();
   // What the peer's Welcome allows us.
   void set_eager_max_bytes(uint32_t bytes);
@@ -72,7 +74,25 @@ class TcpSession final : public Session {
   void on_room() { kick(); }
   void fail(const Status& reason);  // what the peer or the network did wrong
 
- private:
+ protected:
+  // A frame of a kind that only some sessions know. An error ends the session.
+  virtual Status take_special(InFrame& frame);
+  // Asks the peer for more of a pull.
+  virtual void ask(Pull& pull);
+  // The peer has withdrawn the window of a pull that was asked for with this header.
+  virtual Status take_pull_gone(const FrameHeader& header);
+  // The request that a push belongs to; nullptr: the push has been completed already.
+  struct Incoming;
+  Incoming* begin_push(Push& push);
+  // All that withdraw() does but for the completion.
+  void forget_window(Window& window);
+  virtual Status take_reply(InFrame& frame);
+  virtual void on_second() {}  // about once in a second, while all is well
+  // Completes on_closed; later if something still touches memory.
+  virtual void end_close() { loop_.complete(closed_, Status()); }
+  // Bytes of a window are in its memory: a reply may have waited for them.
+  Status landed(uint64_t request_id, Window& window, uint64_t length_bytes);
+
   struct Incoming {  // a request of the peer
     bool replied = false;
     uint64_t pushed_bytes = 0;
@@ -109,21 +129,17 @@ class TcpSession final : public Session {
   Result<Landing> land_stripe(const FrameHeader& header);
   Landing land_pulled(const FrameHeader& header);
   Status take_message(InFrame& frame);
-  Status take_reply(InFrame& frame);
   Status take_stripe(InFrame& frame);
   Status take_pull(const FrameHeader& header);
   Status take_pulled(InFrame& frame);
-  Status take_pull_gone(const FrameHeader& header);
-  Status deliver_reply(uint64_t request_id, const HeldReply& reply);
   // tcp_transfers.cc
   bool next_stripe(TcpLane& lane);
   void add_push_stripe(TcpLane& lane, List<Push>& from);
   void add_answer(TcpLane& lane);
   void finish_push(Push& push);
-  void ask(Pull& pull);
   void finish_pull(Pull& pull, Status status);
   void forget_if_done(uint64_t request_id);
-  Status send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes);
+  Status send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes, uint16_t slot = 0);
 
   Loop& loop_;
   const TcpOptions options_;

@@ -1,11 +1,16 @@
 #include "fabric/tcp_socket.h"
 
 #include <cerrno>
+#include <cstring>
 #include <unistd.h>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
 
 namespace gd2fs {
 namespace {
@@ -102,15 +107,14 @@ void TcpSocket::tune_same_host() const {
   setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &kSameHostSendBytes, sizeof kSameHostSendBytes);
 }
 
-TcpSocket::Moved TcpSocket::read(std::span<iovec> parts) const {
-  msghdr message{};
-  message.msg_iov = parts.data();
-  message.msg_iovlen = parts.size();
+namespace {
+
+TcpSocket::Moved receive(int fd, msghdr& message, int flags) {
   ssize_t moved = 0;
   do {
-    moved = recvmsg(fd_, &message, MSG_DONTWAIT);
+    moved = recvmsg(fd, &message, MSG_DONTWAIT | flags);
   } while (moved < 0 && errno == EINTR);
-  Moved result;
+  TcpSocket::Moved result;
   if (moved > 0) {
     result.bytes = static_cast<size_t>(moved);
   } else if (moved == 0) {
@@ -123,15 +127,12 @@ TcpSocket::Moved TcpSocket::read(std::span<iovec> parts) const {
   return result;
 }
 
-TcpSocket::Moved TcpSocket::write(std::span<iovec> parts) const {
-  msghdr message{};
-  message.msg_iov = parts.data();
-  message.msg_iovlen = parts.size();
+TcpSocket::Moved transmit(int fd, const msghdr& message) {
   ssize_t moved = 0;
   do {
-    moved = sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    moved = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (moved < 0 && errno == EINTR);
-  Moved result;
+  TcpSocket::Moved result;
   if (moved >= 0) {
     result.bytes = static_cast<size_t>(moved);
   } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -140,6 +141,94 @@ TcpSocket::Moved TcpSocket::write(std::span<iovec> parts) const {
     result.error = errno;
   }
   return result;
+}
+
+msghdr message_of(std::span<iovec> parts) {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  return message;
+}
+
+union Control {  // cmsghdr's alignment
+  char bytes[CMSG_SPACE(TcpSocket::kDescriptorsMax * sizeof(int))];
+  cmsghdr header;
+};
+
+Result<sockaddr_un> local_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return fail(StatusCode::invalid, path + ": too long for a socket's path", ENAMETOOLONG);
+  }
+  path.copy(address.sun_path, path.size());
+  return address;
+}
+
+}  // namespace
+
+TcpSocket::Moved TcpSocket::read(std::span<iovec> parts) const {
+  msghdr message = message_of(parts);
+  return receive(fd_, message, 0);
+}
+
+TcpSocket::Moved TcpSocket::write(std::span<iovec> parts) const {
+  return transmit(fd_, message_of(parts));
+}
+
+TcpSocket::Moved TcpSocket::read(std::span<iovec> parts,
+                                 std::vector<Descriptor>* descriptors) const {
+  Control control;
+  msghdr message = message_of(parts);
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  const Moved moved = receive(fd_, message, MSG_CMSG_CLOEXEC);
+  if (moved.bytes == 0) return moved;
+  for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
+       each = CMSG_NXTHDR(&message, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      descriptors->emplace_back(load_le<int>(CMSG_DATA(each) + i * sizeof(int)));
+    }
+  }
+  return moved;
+}
+
+TcpSocket::Moved TcpSocket::write(std::span<iovec> parts, std::span<const int> descriptors) const {
+  CHECK(!descriptors.empty() && descriptors.size() <= kDescriptorsMax);
+  Control control{};
+  msghdr message = message_of(parts);
+  message.msg_control = control.bytes;
+  message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+  std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
+  return transmit(fd_, message);
+}
+
+Result<TcpSocket> TcpSocket::listen_local(const std::string& path) {
+  GD2FS_ASSIGN(const sockaddr_un address, local_address(path));
+  TcpSocket made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.open()) return fail(error_here("socket"));
+  unlink(path.c_str());
+  if (bind(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(made.fd(), kListenBacklog) != 0) {
+    return fail(error_here("listen on " + path));
+  }
+  return made;
+}
+
+Result<TcpSocket> TcpSocket::connect_local(const std::string& path) {
+  GD2FS_ASSIGN(const sockaddr_un address, local_address(path));
+  TcpSocket made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made.open()) return fail(error_here("socket"));
+  if (::connect(made.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail(error_here("connect to " + path));
+  }
+  return made;
 }
 
 }  // namespace gd2fs

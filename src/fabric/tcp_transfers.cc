@@ -39,6 +39,10 @@ void TcpSession::expose(Window& window) {
 void TcpSession::withdraw(Window& window, Completion& done) {
   done.start();
   loop_.complete(done, Status());
+  forget_window(window);
+}
+
+void TcpSession::forget_window(Window& window) {
   release_eager(window.request_id);
   const auto found = windows_.find(window.request_id);
   if (found == windows_.end() || found->second != &window) return;
@@ -66,12 +70,14 @@ void TcpSession::withdraw(Window& window, Completion& done) {
   }
 }
 
-Status TcpSession::send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes) {
+Status TcpSession::send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes,
+                             uint16_t slot) {
   if (message_bytes_ > kSendQueueMaxBytes + kReplyReserveBytes) {
     return {StatusCode::invalid, "the peer pulls and does not read"};
   }
   FrameHeader header;
   header.kind = FrameKind::pull_gone;
+  header.type = slot;
   header.request_id = request_id;
   header.offset = offset;
   header.length = length_bytes;
@@ -81,22 +87,29 @@ Status TcpSession::send_gone(uint64_t request_id, uint64_t offset, uint64_t leng
 
 // --- the responder's pushes ---
 
-void TcpSession::push(Push& push) {
+TcpSession::Incoming* TcpSession::begin_push(Push& push) {
   push.done.start();
   push.cut_bytes = 0;
   push.cut_crc = 0;
   push.stripes_busy = 0;
   push.outcome = Status();
-  if (closing_) {
-    return loop_.complete(push.done, Status(StatusCode::unavailable, "the session is closed"));
-  }
+  Status refused;
   const auto found = incoming_.find(push.request_id);
-  if (found == incoming_.end() || found->second->replied) {
-    return loop_.complete(push.done, Status(StatusCode::canceled, "the request was dropped"));
+  if (closing_) {
+    refused = Status(StatusCode::unavailable, "the session is closed");
+  } else if (found == incoming_.end() || found->second->replied) {
+    refused = Status(StatusCode::canceled, "the request was dropped");
+  } else if (!push.bytes.empty()) {
+    found->second->pushed_bytes += push.bytes.size();
+    ++found->second->pushes;
+    return found->second.get();
   }
-  if (push.bytes.empty()) return loop_.complete(push.done, Status());
-  found->second->pushed_bytes += push.bytes.size();
-  ++found->second->pushes;
+  loop_.complete(push.done, std::move(refused));
+  return nullptr;
+}
+
+void TcpSession::push(Push& push) {
+  if (begin_push(push) == nullptr) return;
   (push.bytes.size() <= kSmallPushBytes ? small_pushes_ : large_pushes_).push_back(push);
   kick();
 }

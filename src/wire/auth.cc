@@ -65,6 +65,8 @@ Result<HelloFacts> open_hello(ConstBytes body) {
   if (!take_nonce(bytes_of(hello->nonce()), facts.nonce)) {
     return fail(StatusCode::invalid, "hello: nonce");
   }
+  if (text_of(hello->boot_id()).size() <= kBootIdMaxBytes)
+    facts.boot_id = text_of(hello->boot_id());
   return facts;
 }
 
@@ -119,10 +121,12 @@ std::vector<std::byte> ClientHandshake::hello_body() const {
   const auto cluster = builder.CreateString(hello_.cluster);
   const auto nonce = builder.CreateVector(reinterpret_cast<const uint8_t*>(hello_.nonce.data()),
                                           hello_.nonce.size());
+  flatbuffers::Offset<flatbuffers::String> boot_id;
+  if (!hello_.boot_id.empty()) boot_id = builder.CreateString(hello_.boot_id);
   const ConstBytes body = finish_body(
       builder, msg::CreateHello(builder, hello_.version_min, hello_.version_max,
                                 static_cast<msg::Role>(hello_.role), cluster, hello_.incarnation,
-                                hello_.session, hello_.lane, hello_.lanes, nonce));
+                                hello_.session, hello_.lane, hello_.lanes, nonce, boot_id));
   return {body.begin(), body.end()};
 }
 

@@ -28,6 +28,7 @@ inline constexpr size_t kProofBytes = 32;
 inline constexpr size_t kProofsMax = 4;  // in one Challenge
 inline constexpr size_t kClusterNameMaxBytes = 255;
 inline constexpr size_t kHandshakeBodyMaxBytes = 2048;
+inline constexpr size_t kBootIdMaxBytes = 64;
 inline constexpr uint8_t kRolesCount = 4;  // msg::Role
 
 using Nonce = std::array<std::byte, kNonceBytes>;
@@ -44,6 +45,7 @@ struct HelloFacts {
   uint16_t lane = 0;
   uint16_t lanes = 1;
   Nonce nonce{};
+  std::string boot_id;  // a hint, not signed: the client would like shared memory
 };
 
 // What the listening side says of itself.

@@ -29,12 +29,24 @@ Status check_reply(const FrameHeader& header) {
   return {};
 }
 
-Status check_range(const FrameHeader& header, uint64_t length_bytes) {
-  if (header.body_bytes > 0) return invalid("frame: this kind has no body");
+Status check_range(const FrameHeader& header, uint64_t length_bytes,
+                   uint64_t length_max = kStripeMaxBytes) {
   if (header.request_id == 0) return invalid("frame: bytes without a request");
-  if (length_bytes == 0 || length_bytes > kStripeMaxBytes) return invalid("frame: stripe length");
+  if (length_bytes == 0 || length_bytes > length_max) return invalid("frame: stripe length");
   if (header.offset > kWindowMaxBytes - length_bytes) return invalid("frame: window offset");
   return {};
+}
+
+Status check_stripe(const FrameHeader& header) {
+  if (header.body_bytes > 0) return invalid("frame: this kind has no body");
+  return check_range(header, header.payload_bytes);
+}
+
+Status check_grant(const FrameHeader& header) {
+  if (header.body_bytes != sizeof(GrantBody) || header.payload_bytes > 0) {
+    return invalid("frame: the body of a grant");
+  }
+  return check_range(header, header.length, kGrantMaxBytes);
 }
 
 Status check_bare(const FrameHeader& header) {
@@ -69,15 +81,23 @@ Result<FrameHeader> decode_frame_header(const std::byte in[64]) {
       break;
     case FrameKind::stripe:
     case FrameKind::pulled:
-      status = check_range(header, header.payload_bytes);
+      status = check_stripe(header);
+      break;
+    case FrameKind::grant:
+      status = check_grant(header);
       break;
     case FrameKind::pull:
     case FrameKind::pull_gone:
+    case FrameKind::stage:
+    case FrameKind::staged:
       status = check_bare(header);
       if (status.ok()) status = check_range(header, header.length);
       break;
     case FrameKind::ping:
     case FrameKind::pong:
+    case FrameKind::granted:
+    case FrameKind::grant_lost:
+    case FrameKind::arena_gone:
       status = check_bare(header);
       break;
     default:

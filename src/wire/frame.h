@@ -25,6 +25,7 @@ inline constexpr uint32_t kEagerTotalMaxBytes = 4 << 20;  // unanswered eager by
 inline constexpr uint32_t kPiecesMax = 256;               // chunk pieces per read or write request
 inline constexpr uint32_t kRequestsMax = 1024;            // unanswered requests per session
 inline constexpr uint32_t kLanesMax = 16;
+inline constexpr uint32_t kGrantMaxBytes = 64 << 20;
 
 enum class FrameKind : uint8_t {
   message = 1,    // a request or one-way message; body by type; payload only if eager
@@ -37,7 +38,24 @@ enum class FrameKind : uint8_t {
   // Answers one pull with exactly its bytes. A kind of its own, because each side numbers its
   // requests for itself: a stripe and a pulled of the same id belong to different requests.
   pulled = 8,
+  // The rest only inside one host, where both sides have mapped the same memory.
+  grant = 9,        // pushed by its place: the body, a GrantBody, says where the `length` bytes lie
+  granted = 10,     // `offset` is a grant's number: the bytes were taken, or, with type 1, were not
+  grant_lost = 11,  // some bytes granted for request_id cannot be had any more
+  stage = 12,       // as pull; the bytes go into slot `type` of the staging memory
+  staged = 13,      // answers one stage: they are there
+  arena_gone = 14,  // arena `offset` holds nothing any more
 };
+
+// The body of a grant, little-endian.
+struct GrantBody {
+  uint64_t number = 0;  // of the grant, in this session
+  uint64_t arena_offset = 0;
+  uint64_t generation = 0;  // of the page
+  uint32_t arena = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(GrantBody) == 32);
 
 struct FrameHeader {
   uint32_t magic = kFrameMagic;

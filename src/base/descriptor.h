@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-namespace gd2fs::cli {
+namespace gd2fs {
 
 class Descriptor {
  public:
@@ -18,6 +18,7 @@ class Descriptor {
     if (fd < 0) return fail(Status::from_errno(errno, path));
     return Descriptor(fd);
   }
+  Descriptor() = default;
   explicit Descriptor(int fd) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -28,9 +29,10 @@ class Descriptor {
     if (fd_ >= 0) ::close(fd_);
   }
   int fd() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
 
  private:
   int fd_ = -1;
 };
 
-}  // namespace gd2fs::cli
+}  // namespace gd2fs

@@ -1,0 +1,173 @@
+#include "fabric/copy_pool.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <pthread.h>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+namespace gd2fs {
+namespace {
+
+// As memcpy does it for large sizes; but it sees only a piece of what is copied.
+void copy_around_cache(std::byte* to, const std::byte* from, size_t length) {
+#if defined(__x86_64__)
+  constexpr size_t kLine = 64;
+  const size_t head = std::min(length, -reinterpret_cast<uintptr_t>(to) % kLine);
+  std::memcpy(to, from, head);
+  to += head;
+  from += head;
+  length -= head;
+  for (; length >= kLine; to += kLine, from += kLine, length -= kLine) {
+    const auto* in = reinterpret_cast<const __m128i*>(from);
+    auto* out = reinterpret_cast<__m128i*>(to);
+    const __m128i a = _mm_loadu_si128(in);
+    const __m128i b = _mm_loadu_si128(in + 1);
+    const __m128i c = _mm_loadu_si128(in + 2);
+    const __m128i d = _mm_loadu_si128(in + 3);
+    _mm_stream_si128(out, a);
+    _mm_stream_si128(out + 1, b);
+    _mm_stream_si128(out + 2, c);
+    _mm_stream_si128(out + 3, d);
+  }
+  _mm_sfence();
+#endif
+  std::memcpy(to, from, length);
+}
+
+}  // namespace
+
+void CopyJob::copy() const {
+  for (const Part& part : parts) {
+    if (around_cache) {
+      copy_around_cache(part.to, part.from, part.length_bytes);
+    } else {
+      std::memcpy(part.to, part.from, part.length_bytes);
+    }
+  }
+}
+
+CopyPool::CopyPool(Loop& loop, uint32_t helpers_max) : loop_(loop), helpers_max_(helpers_max) {
+  turn_.bind<&CopyPool::on_turn>(this);
+  copied_mail_.bind<&CopyPool::on_copied>(this);
+}
+
+CopyPool::~CopyPool() {
+  {
+    std::lock_guard lock(mutex_);
+    CHECK(queue_.empty() && alone_.empty() && copied_.empty());
+    stopping_ = true;
+  }
+  wanted_.notify_all();
+  for (std::thread& helper : helpers_) helper.join();
+}
+
+void CopyPool::submit(CopyJob& job) {
+  {
+    std::lock_guard lock(mutex_);
+    CHECK(job.state_ == CopyJob::State::idle);
+    job.state_ = CopyJob::State::queued;
+    (job.alone ? alone_ : queue_).push_back(job);
+    if (!job.alone) queued_bytes_ += job.length_bytes;
+    ++jobs_;
+    if (!job.alone && queued_bytes_ >= kHelpFromBytes) wake_helper();
+  }
+  loop_.post(turn_);
+}
+
+void CopyPool::wake_helper() {
+  if (asleep_ > 0) {
+    wanted_.notify_one();
+  } else if (helpers_.size() < helpers_max_) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    helpers_.emplace_back([this] { run(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_setname_np(helpers_.back().native_handle(), "gd2fs-copy");
+  }
+}
+
+CopyJob* CopyPool::begin(List<CopyJob>& from) {
+  CopyJob* job = from.pop_front();
+  if (job == nullptr) return nullptr;
+  if (!job->alone) queued_bytes_ -= job->length_bytes;
+  job->state_ = CopyJob::State::running;
+  return job;
+}
+
+void CopyPool::on_turn() {
+  CopyJob* job = nullptr;
+  bool more = false;
+  {
+    std::lock_guard lock(mutex_);
+    job = begin(alone_.empty() ? queue_ : alone_);
+    more = !queue_.empty() || !alone_.empty();
+  }
+  if (job == nullptr) return;
+  if (more) loop_.post(turn_);
+  job->copy();
+  job->state_ = CopyJob::State::idle;
+  --jobs_;
+  job->finished_(job->owner_, *job);
+}
+
+void CopyPool::on_copied() {
+  for (;;) {
+    CopyJob* job = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      job = copied_.pop_front();
+      if (job == nullptr) return;
+      job->state_ = CopyJob::State::idle;
+    }
+    --jobs_;
+    job->finished_(job->owner_, *job);
+  }
+}
+
+bool CopyPool::take_back(CopyJob& job) {
+  std::lock_guard lock(mutex_);
+  if (job.state_ != CopyJob::State::queued) return job.state_ == CopyJob::State::idle;
+  job.unlink();
+  job.state_ = CopyJob::State::idle;
+  if (!job.alone) queued_bytes_ -= job.length_bytes;
+  --jobs_;
+  return true;
+}
+
+void CopyPool::wait(CopyJob& job) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return job.state_ != CopyJob::State::running; });
+  if (job.state_ == CopyJob::State::idle) return;
+  if (job.state_ == CopyJob::State::queued && !job.alone) queued_bytes_ -= job.length_bytes;
+  job.unlink();
+  job.state_ = CopyJob::State::idle;
+  --jobs_;
+}
+
+void CopyPool::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    CopyJob* job = begin(queue_);
+    if (job == nullptr) {
+      ++asleep_;
+      wanted_.wait(lock);
+      --asleep_;
+      continue;
+    }
+    lock.unlock();
+    job->copy();
+    lock.lock();
+    job->state_ = CopyJob::State::copied;
+    copied_.push_back(*job);
+    changed_.notify_all();
+    loop_.post(copied_mail_);
+  }
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,94 @@
+// CopyPool: memory copied by a loop and by as many helper threads as pay.
+//
+// Jobs wait in one queue. The loop takes one in each turn, so that it goes on to serve its sessions
+// between them; helpers take others at the same time, and are woken only when so much waits that a
+// wake-up (58 us here) costs less than it gains. A job that nobody has begun can be taken back;
+// whoever needs a job's memory back waits until finished() was called, or with wait().
+//
+// Thread rule: everything from the one loop; the helpers touch only what a job names.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/list.h"
+#include "loop/loop.h"
+
+namespace gd2fs {
+
+class CopyJob : public ListNode<> {
+ public:
+  struct Part {
+    std::byte* to;
+    const std::byte* from;
+    size_t length_bytes;
+  };
+  std::vector<Part> parts;
+  uint64_t length_bytes = 0;  // of all parts
+  // Of more bytes than a cache keeps: they are written around it, which spares reading what they
+  // replace (a fifth of the time on the machine in docs/performance.md).
+  bool around_cache = false;
+  // Only the loop makes it, so that a core is left to the peer who waits for the bytes.
+  bool alone = false;
+
+  template <auto Method, class T>
+  void bind(T* owner) {
+    owner_ = owner;
+    finished_ = [](void* o, CopyJob& job) { (static_cast<T*>(o)->*Method)(job); };
+  }
+  void copy() const;
+
+ private:
+  friend class CopyPool;
+  void* owner_ = nullptr;
+  void (*finished_)(void*, CopyJob&) = nullptr;
+  enum class State : uint8_t { idle, queued, running, copied };
+  State state_ = State::idle;
+};
+
+class CopyPool {
+ public:
+  // So much must wait before a helper is woken for it.
+  static constexpr uint64_t kHelpFromBytes = 2 << 20;
+
+  CopyPool(Loop& loop, uint32_t helpers_max);
+  ~CopyPool();  // no job is in it
+  CopyPool(const CopyPool&) = delete;
+  CopyPool& operator=(const CopyPool&) = delete;
+
+  // finished(job) follows from the loop, never inside the call.
+  void submit(CopyJob& job);
+  bool idle() const { return jobs_ == 0; }
+  // True: nobody has begun it, and it is out of the pool. False: finished() will still be called.
+  bool take_back(CopyJob& job);
+  // Returns when the job is out of the pool, begun or not; finished() is not called any more.
+  void wait(CopyJob& job);
+
+ private:
+  void run();
+  void on_turn();
+  void on_copied();
+  CopyJob* begin(List<CopyJob>& from);
+  void wake_helper();
+
+  Loop& loop_;
+  const uint32_t helpers_max_;
+  Mail turn_;
+  Mail copied_mail_;
+  size_t jobs_ = 0;  // submitted and not finished
+
+  std::mutex mutex_;  // of the rest
+  std::condition_variable wanted_;
+  std::condition_variable changed_;
+  List<CopyJob> queue_;
+  List<CopyJob> alone_;
+  List<CopyJob> copied_;       // by helpers
+  uint64_t queued_bytes_ = 0;  // in queue_
+  uint32_t asleep_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> helpers_;
+};
+
+}  // namespace gd2fs

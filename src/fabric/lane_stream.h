@@ -1,0 +1,67 @@
+// LaneStream: the bytes under one lane of a session: a TCP socket, or two rings in shared memory.
+// One loop.
+#pragma once
+
+#include "fabric/tcp_socket.h"
+#include "loop/loop.h"
+
+namespace gd2fs {
+
+class LaneEvents {
+ public:
+  virtual void on_readable() = 0;  // or ended, or broken: read() tells
+  virtual void on_room() = 0;      // after wait_for_room()
+
+ protected:
+  ~LaneEvents() = default;
+};
+
+class LaneStream {
+ public:
+  using Moved = TcpSocket::Moved;
+  virtual ~LaneStream() = default;  // stops
+  virtual Status start(LaneEvents& events) = 0;
+  // From here on nothing is told and nothing touches any memory.
+  virtual void stop() = 0;
+  virtual bool open() const = 0;
+  virtual Moved read(std::span<iovec> parts) = 0;
+  virtual Moved write(std::span<iovec> parts) = 0;
+  virtual void wait_for_room() = 0;
+};
+
+class SocketStream final : public LaneStream {
+ public:
+  SocketStream(Loop& loop, TcpSocket socket) : loop_(loop), socket_(std::move(socket)) {
+    watch_.bind<&SocketStream::on_events>(this);
+  }
+  ~SocketStream() override { stop(); }
+  Status start(LaneEvents& events) override {
+    events_ = &events;
+    return loop_.watch(watch_, socket_.fd(), EPOLLIN);
+  }
+  void stop() override {
+    loop_.unwatch(watch_);
+    socket_.close();
+  }
+  bool open() const override { return socket_.open(); }
+  Moved read(std::span<iovec> parts) override { return socket_.read(parts); }
+  Moved write(std::span<iovec> parts) override { return socket_.write(parts); }
+  void wait_for_room() override { loop_.rewatch(watch_, EPOLLIN | EPOLLOUT); }
+
+ private:
+  void on_events(uint32_t events) {
+    if ((events & EPOLLOUT) != 0) {
+      loop_.rewatch(watch_, EPOLLIN);
+      events_->on_room();
+      if (!socket_.open()) return;
+    }
+    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) events_->on_readable();
+  }
+
+  Loop& loop_;
+  TcpSocket socket_;
+  Watch watch_;
+  LaneEvents* events_ = nullptr;
+};
+
+}  // namespace gd2fs

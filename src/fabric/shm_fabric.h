@@ -1,0 +1,39 @@
+// ShmFabric: TCP, and shared memory between processes of one host. One per loop; what programs use.
+//
+// listen() opens the TCP address and, with options.same_host_directory, the unix socket beside it.
+// connect() says hello over TCP; a server on this host then names its directory, and the session is
+// made there. Where that fails the session is a TCP one, said once in the log; with
+// SameHost::required it fails instead. Sessions must not outlive it; the loop outlives the worker.
+#pragma once
+
+#include "fabric/copy_pool.h"
+#include "fabric/tcp_fabric.h"
+
+namespace gd2fs {
+
+class ShmFabric final : public Fabric {
+ public:
+  // Helpers that copy, at most, when 0 are asked for: a process has other threads too.
+  static constexpr uint32_t kCopyHelpersMax = 3;
+
+  ShmFabric(Loop& loop, Worker& worker, TcpOptions options = {}, uint32_t copy_threads = 0);
+  ~ShmFabric() override;
+
+  Result<std::unique_ptr<Listener>> listen(const std::string& address, ListenOptions options,
+                                           OnSession on_session) override;
+  Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) override;
+
+ private:
+  Task<Result<std::unique_ptr<Session>>> connect_here(ConnectOptions options, std::string directory,
+                                                      uint64_t deadline_ns);
+
+  Loop& loop_;
+  Worker& worker_;
+  const TcpOptions options_;
+  TcpFabric tcp_;
+  CopyPool copies_;
+  const std::string boot_id_;
+  bool said_why_not_ = false;
+};
+
+}  // namespace gd2fs

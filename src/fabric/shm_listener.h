@@ -1,0 +1,26 @@
+// ShmListener: takes clients of this host at a unix socket, and gives each the memory of its own
+// ShmServerSession. Greeting, tokens and limits are TcpListener's. One loop.
+#pragma once
+
+#include "fabric/same_host.h"
+#include "fabric/tcp_listener.h"
+
+namespace gd2fs {
+
+class ShmListener final : public TcpListener {
+ public:
+  ShmListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, HostDoor door,
+              ListenOptions options, OnSession on_session);
+  ~ShmListener() override { remove_host_door(door_); }
+
+ private:
+  Result<std::string> set_up(const TcpSocket& socket) const override;
+  std::vector<std::string> keys_for(const HelloFacts& hello) const override;
+  Result<std::unique_ptr<TcpSession>> make_session(TcpGreeting& greeting, Peer peer,
+                                                   uint64_t number,
+                                                   const ServerHandshake& handshake) override;
+
+  HostDoor door_;
+};
+
+}  // namespace gd2fs

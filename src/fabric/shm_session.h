@@ -1,0 +1,158 @@
+// ShmSession: a Session between a server and a client of the same host. A TcpSession whose one lane
+// is a pair of rings in shared memory, with two short cuts for bulk bytes:
+//
+//   push   the server grants the place where the bytes lie (a page of an arena that the client maps
+//          read-only); the client copies them, on several threads if there are many, looks whether
+//          the page is still that page, and says so. Until then the server holds the page, but not
+//          longer than kLeaseNs: the lease is for speed, the page's generation for truth. Bytes
+//          that were gone too soon are sent through the ring if the server still has them; if not,
+//          the request ends with `busy`, and its owner asks again.
+//   pull   the client copies into a slot of the staging memory that the server made for it alone;
+//          the server takes the bytes and their crcs from there.
+//
+// What is small, and what lies in no arena, goes through the ring as it would over TCP. Only a
+// server grants and stages. docs/decisions/016-same-host-path.md has the reasons. One loop.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/pool.h"
+#include "fabric/copy_pool.h"
+#include "fabric/shm_stream.h"
+#include "fabric/tcp_session.h"
+
+namespace gd2fs {
+
+// The server's end: grants and their leases, staging slots.
+class ShmServerSession final : public TcpSession, private ShmStream::Owner {
+ public:
+  static constexpr uint64_t kLeaseNs = 1 * kSecond;
+  // Less than that is copied into the ring: cheaper than a grant and its answer.
+  static constexpr size_t kGrantMinBytes = 4 * 1024 + 1;
+  // Taken out of slots before others, the drives above all, get their turn.
+  static constexpr uint64_t kStagedTurnBytes = 1 << 20;
+
+  ShmServerSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
+                   std::string session_key);
+  ~ShmServerSession() override;
+  // What the client must have too; its memory is this session's alone.
+  Status make_memory(Descriptor* segment, Descriptor* staging);
+  Status join(TcpSocket socket);
+
+  std::string_view path() const override { return "shm"; }
+  void push(Push& push) override;
+  void drop_request(uint64_t request_id) override;
+  void close(Status reason) override;
+
+ private:
+  struct Given {  // an arena the client has
+    std::weak_ptr<SharedArena> arena;
+    bool refused = false;  // it cannot map it
+  };
+  struct Slot {
+    enum class State : uint8_t { free, asked, filled };
+    State state = State::free;
+    uint64_t request_id = 0;
+    uint64_t offset = 0;
+    uint64_t length_bytes = 0;
+  };
+  bool may_grant(const Push& push);
+  void on_lease(Completion&);
+  void on_second() override;
+  void end_grant(Push& push);
+  Status take_special(InFrame& frame) override;
+  void take_granted(const FrameHeader& header);
+  Status take_staged(const FrameHeader& header);
+  void on_staged(Completion&);
+  void take_bytes(const FrameHeader& staged);
+  void ask(Pull& pull) override;
+  void ask_waiting();
+  bool slot_is(const FrameHeader& header) const;
+  void free_slot(uint16_t slot);
+  Status take_pull_gone(const FrameHeader& header) override;
+  void on_arena(ShmStream::ArenaNotice) override {}
+  void send_special(FrameKind kind, uint64_t request_id, uint64_t offset, uint16_t type = 0);
+
+  ShmSegment segment_;
+  SharedMapping staging_;
+  ShmStream* stream_ = nullptr;  // the lane's
+  std::unordered_map<uint32_t, Given> given_;
+  uint64_t last_grant_ = 0;
+  std::unordered_map<uint64_t, Push*> grants_;
+  List<Push> granted_;  // oldest first
+  Timer lease_;
+  Slot slots_[kStagingSlots];
+  std::vector<uint16_t> free_slots_;     // the last one used is taken first: it is in the cache
+  std::deque<uint64_t> wait_for_slots_;  // requests with pulls that want one
+  std::deque<FrameHeader> staged_;       // filled slots that are still to be emptied
+  Completion staged_turn_;
+};
+
+// The client's end: arenas mapped, copies in flight.
+class ShmClientSession final : public TcpSession, private ShmStream::Owner {
+ public:
+  // Copied where it is noticed; more waits for its turn, or for a helper.
+  static constexpr size_t kCopyNowBytes = 64 * 1024;
+  // Of a window at least so large the bytes go around the cache.
+  static constexpr uint64_t kAroundCacheBytes = 8 << 20;
+  static constexpr size_t kCopiesMax = 8192;  // waiting or being made
+  static constexpr uint64_t kArenaMaxBytes = 64 * kGiB;
+
+  ShmClientSession(Loop& loop, const TcpOptions& options, CopyPool& copies, Peer peer,
+                   uint64_t number, std::string session_key);
+  ~ShmClientSession() override;
+  Status join(TcpSocket socket, Descriptor segment, Descriptor staging);
+
+  std::string_view path() const override { return "shm"; }
+  void withdraw(Window& window, Completion& done) override;
+
+ private:
+  struct Arena {
+    SharedMapping memory;
+    SharedMapping generations;
+    const Generation& unit_at(uint64_t offset) const {
+      return reinterpret_cast<const Generation*>(generations.data())[offset / kGenerationUnitBytes];
+    }
+  };
+  struct Withdrawal {
+    Completion* done = nullptr;
+    uint32_t copies = 0;
+  };
+  struct CopyTag;
+  struct Copy : CopyJob, ListNode<CopyTag> {
+    Window* window = nullptr;       // null: withdrawn
+    Withdrawal* waiting = nullptr;  // for the end of this copy
+    FrameHeader frame;              // the grant or stage that it serves
+    GrantBody grant;
+    std::shared_ptr<const Arena> arena;
+  };
+  Status take_special(InFrame& frame) override;
+  Status take_grant(const InFrame& frame);
+  Status take_stage(const FrameHeader& header);
+  Status take_lost(uint64_t request_id);
+  Status take_reply(InFrame& frame) override;
+  std::shared_ptr<const Arena> find_arena(uint32_t id);
+  void on_arena(ShmStream::ArenaNotice notice) override;
+  template <class MakePart>
+  void start_copy(Copy& copy, Window& window, MakePart make_part);
+  void on_copied(CopyJob& job);
+  void end_copy(Copy& copy);
+  void give_back(const Copy& copy);
+  void send_granted(const GrantBody& grant, uint64_t request_id, bool taken);
+  void send_staged(const FrameHeader& stage);
+  void deliver_lost(uint64_t request_id);
+  void end_close() override;
+
+  CopyPool& copies_;
+  SharedMapping staging_;
+  ShmStream* stream_ = nullptr;  // the lane's
+  std::unordered_map<uint32_t, std::shared_ptr<const Arena>> arenas_;
+  Pool<Copy> copy_pool_{"copies_max", kCopiesMax};
+  List<Copy, CopyTag> in_flight_;
+  std::unordered_set<uint64_t> lost_;
+  bool close_waits_ = false;
+};
+
+}  // namespace gd2fs
