@@ -34,6 +34,9 @@ struct ServerOptions {
   // What clients are told to connect to; empty: the listeners' addresses as bound.
   std::vector<std::string> advertise;
 
+  // Where clients on this host find us for shared memory (ListenOptions); empty: not at all.
+  std::string same_host_directory;
+
   uint32_t sessions_max = 4096;                  // clients; the next one is refused with busy
   uint32_t session_requests_max = kRequestsMax;  // unanswered on one session; over it: busy
   uint32_t read_ops_max = 4096;                  // requests being served; over it: busy

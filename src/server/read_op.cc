@@ -73,6 +73,12 @@ Push* ReadStep::free_push() {
   return nullptr;
 }
 
+// Where a client on this host may fetch it: only in an arena of the cluster that its token proved.
+SharedPlace ReadStep::place_of(const StoreSlice& slice) const {
+  if (slice.arena == nullptr || slice.arena->cluster != op_->connection_->cluster_id()) return {};
+  return {slice.arena, slice.arena_offset, slice.page_generation};
+}
+
 // Hands slices to the fabric until none is left or kPushesMax are in flight.
 void ReadStep::push_slices() {
   while (next_slice_ < store_read.slices.size()) {
@@ -91,9 +97,11 @@ void ReadStep::push_slices() {
       const uint32_t left = slice.length_bytes - slice_done_bytes_;
       push->bytes = ConstBytes(kZeros).first(std::min<size_t>(left, kZeros.size()));
       push->crc = crc32c_zeros(push->bytes.size());
+      push->place = {};
     } else {
       push->bytes = slice.bytes;
       push->crc = slice.crc;
+      push->place = place_of(slice);
     }
     window_offset_ += push->bytes.size();
     slice_done_bytes_ += static_cast<uint32_t>(push->bytes.size());

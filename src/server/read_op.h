@@ -38,6 +38,7 @@ class ReadStep final : public TransferStep {
   void on_read(Completion& done);
   void on_pushed(Completion& done);
   void push_slices();
+  SharedPlace place_of(const StoreSlice& slice) const;
   Push* free_push();
   void finish_if_quiet();
 

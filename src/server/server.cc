@@ -58,6 +58,10 @@ Result<std::unique_ptr<Listener>> Server::listen_at(const std::string& address) 
   listen.keys = [this](PeerRole role, std::string_view cluster) { return keys(role, cluster); };
   listen.insecure = options.insecure;
   listen.sessions_max = options.sessions_max;
+  listen.same_host_directory = options.same_host_directory;
+  if (!listen.same_host_directory.empty() && !listeners_.empty()) {
+    listen.same_host_directory += "-" + std::to_string(listeners_.size());  // each has its own
+  }
   return fabric_.listen(address, std::move(listen),
                         [this](auto session) { on_session(std::move(session)); });
 }
@@ -113,6 +117,17 @@ void Server::clusters_changed() {
   for (Connection& each : connections_) {
     if (state_.authority.has_cluster(each.cluster_id())) continue;
     each.close(Status(StatusCode::denied, "the cluster was removed"));
+  }
+}
+
+void Server::list_sessions(size_t sessions_max,
+                           std::vector<std::unique_ptr<msg::SessionInfoT>>* out) {
+  for (Connection& each : connections_) {
+    if (out->size() >= sessions_max) return;
+    auto& info = out->emplace_back(std::make_unique<msg::SessionInfoT>());
+    info->address = each.session().peer().address;
+    info->cluster = each.session().peer().cluster;
+    info->path = each.session().path();
   }
 }
 

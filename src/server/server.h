@@ -62,6 +62,8 @@ class Server final : public ConnectionOwner, public RegistrationOwner {
   void connection_ended(Connection& connection) override;
   Result<std::vector<std::string>> begin_listening() override;
   void clusters_changed() override;
+  void list_sessions(size_t sessions_max,
+                     std::vector<std::unique_ptr<msg::SessionInfoT>>* out) override;
 
  private:
   void on_session(std::unique_ptr<Session> session);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/huge_map.h"
 #include "base/log.h"
 #include "store/store.h"
 
@@ -22,8 +23,6 @@ namespace {
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
-constexpr size_t kHugePageBytes = 2 * kMiB;
-
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
@@ -31,59 +30,70 @@ constexpr size_t kHugePageBytes = 2 * kMiB;
 #define MADV_COLLAPSE 25  // Linux 6.1
 #endif
 
-// Maps the memfd where its huge pages can be huge in our page table too; MAP_FAILED with errno.
-void* map_at_huge_page(int fd, size_t length_bytes) {
-  const size_t room_bytes = length_bytes + kHugePageBytes;
-  void* const room =
-      mmap(nullptr, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (room == MAP_FAILED) return room;
-  auto* const begin = static_cast<std::byte*>(room);
-  const size_t skip_bytes = -reinterpret_cast<uintptr_t>(begin) % kHugePageBytes;
-  std::byte* const data = begin + skip_bytes;
-  void* const mapped =
-      mmap(data, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-  if (mapped == MAP_FAILED) {
-    const int error = errno;
-    munmap(room, room_bytes);
-    errno = error;
-    return MAP_FAILED;
-  }
-  if (skip_bytes > 0) munmap(begin, skip_bytes);
-  std::byte* const end = data + align_up(length_bytes, uint64_t{4096});
-  if (begin + room_bytes > end) munmap(end, static_cast<size_t>(begin + room_bytes - end));
-  return mapped;
-}
+// A client may map it read-only and no more. The seals that stop it from resizing the file matter
+// as much as the one that stops writing: after its ftruncate our next touch is a SIGBUS.
+constexpr int kSeals = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
-Result<ArenaSource::Arena> make_memfd(size_t length_bytes, unsigned flags) {
-  ArenaSource::Arena arena;
-  arena.length_bytes = length_bytes;
-  arena.fd = memfd_create("gd2fs-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
-  if (arena.fd < 0) return fail(Status::from_errno(errno, "memfd_create"));
+struct SealedMemory {
+  std::byte* data = nullptr;
+  int fd = -1;
+};
+
+// Mapped for us, then sealed.
+Result<SealedMemory> make_sealed(const char* name, size_t length_bytes, unsigned flags) {
+  SealedMemory made;
+  made.fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+  if (made.fd < 0) return fail(Status::from_errno(errno, "memfd_create"));
   const auto close_and_fail = [&](const char* what) {
     const int error = errno;
-    close(arena.fd);
+    close(made.fd);
     return fail(Status::from_errno(error, what));
   };
-  if (ftruncate(arena.fd, static_cast<off_t>(length_bytes)) != 0) {
+  if (ftruncate(made.fd, static_cast<off_t>(length_bytes)) != 0) {
     return close_and_fail("arena: ftruncate");
   }
   // Reserved huge pages are aligned by the kernel.
   void* const data =
       (flags & MFD_HUGETLB) != 0
-          ? mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0)
-          : map_at_huge_page(arena.fd, length_bytes);
+          ? mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd, 0)
+          : map_at_huge_page(made.fd, length_bytes, PROT_READ | PROT_WRITE);
   if (data == MAP_FAILED) return close_and_fail("arena: mmap");
-  arena.data = static_cast<std::byte*>(data);
-  // A client may map the memfd read-only and no more. The seals that stop it from resizing the file
-  // matter as much as the one that stops writing: after its ftruncate our next touch is a SIGBUS.
-  if (fcntl(arena.fd, F_ADD_SEALS,
-            F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+  made.data = static_cast<std::byte*>(data);
+  if (fcntl(made.fd, F_ADD_SEALS, kSeals) != 0) {
     const int error = errno;
     munmap(data, length_bytes);
-    close(arena.fd);
+    close(made.fd);
     return fail(Status::from_errno(error, "arena: seals"));
   }
   madvise(data, length_bytes, MADV_DONTFORK);
+  return made;
+}
+
+size_t table_bytes(size_t arena_bytes) {
+  return align_up(arena_bytes / kGenerationUnitBytes * sizeof(Generation), 4096);
+}
+
+void unmap(ArenaSource::Arena& arena) {
+  if (arena.data != nullptr) munmap(arena.data, arena.length_bytes);
+  if (arena.fd >= 0) close(arena.fd);
+  if (arena.generations != nullptr) munmap(arena.generations, table_bytes(arena.length_bytes));
+  if (arena.generations_fd >= 0) close(arena.generations_fd);
+  arena = ArenaSource::Arena();
+}
+
+Result<ArenaSource::Arena> make_memfd(size_t length_bytes, unsigned flags) {
+  ArenaSource::Arena arena;
+  arena.length_bytes = length_bytes;
+  GD2FS_ASSIGN(const SealedMemory memory, make_sealed("gd2fs-arena", length_bytes, flags));
+  arena.data = memory.data;
+  arena.fd = memory.fd;
+  const auto table = make_sealed("gd2fs-generations", table_bytes(length_bytes), 0);
+  if (!table.has_value()) {
+    unmap(arena);
+    return fail(table.error());
+  }
+  arena.generations = reinterpret_cast<Generation*>(table->data);
+  arena.generations_fd = table->fd;
   return arena;
 }
 
@@ -152,12 +162,6 @@ class MemfdArenaSource final : public ArenaSource {
  private:
   static constexpr size_t kStepBytes = 32 * kMiB;
   static constexpr int kNice = 10;
-
-  static void unmap(Arena& arena) {
-    if (arena.data != nullptr) munmap(arena.data, arena.length_bytes);
-    if (arena.fd >= 0) close(arena.fd);
-    arena = Arena();
-  }
 
   Result<Arena> make_locked(size_t length_bytes) {
     if (is_aligned(length_bytes, kHugePageBytes) && !no_huge_pages_) {

@@ -288,7 +288,7 @@ void StoreReadState::add_slice(const Piece& piece) {
   SlabPage& page = *piece.page;
   const uint64_t page_begin = uint64_t{page.first_block()} * kBlockBytes;
   slice.bytes = ConstBytes(page.data() + (begin - page_begin), slice.length_bytes);
-  slice.arena = page.arena();
+  slice.arena = page.slab().shared_arena(page.arena());
   slice.arena_offset = page.arena_offset(page.first_block()) + (begin - page_begin);
   slice.page_generation = page.generation();
   // Whole blocks have their checksum already; only the cut ones are summed up.

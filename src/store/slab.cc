@@ -8,6 +8,8 @@
 namespace gd2fs {
 namespace {
 
+static_assert(kGenerationUnitBytes == kBlockBytes);
+
 // S3-FIFO may evict this many times the wanted blocks, in search of a free run, before the slab
 // clears a neighbourhood instead.
 constexpr uint32_t kEvictFactor = 2;
@@ -49,6 +51,7 @@ Slab::~Slab() {
       if (page != nullptr && page != last) delete page;
       if (page != nullptr) last = page;
     }
+    arena.shared.reset();
     source_->destroy(arena.memory);
   }
 }
@@ -62,6 +65,7 @@ SlabPage* Slab::make_page(Arena& arena, uint32_t index, uint32_t first_unit, uin
   page->blocks_ = blocks;
   page->generation_ = next_generation_++;
   page->crcs_.resize(blocks);
+  tell_generation(arena, *page, page->generation_);
   std::fill_n(arena.owner.begin() + first_unit, blocks, page);
   arena.free_blocks -= blocks;
   arena.cursor = first_unit + blocks;
@@ -106,11 +110,28 @@ bool Slab::give_arena(uint16_t cluster) {
   arena.memory = *memory;
   arena.owned = true;
   arena.cluster = cluster;
+  share(arena);
   arena.owner.assign(arena_bytes_ / kBlockBytes, nullptr);
   arena.free_blocks = static_cast<uint32_t>(arena.owner.size());
   arena.cursor = 0;
   pools_[cluster].arenas.push_back(index);
   return true;
+}
+
+void Slab::share(Arena& arena) {
+  arena.shared.reset();
+  if (arena.memory.fd < 0 || arena.memory.generations == nullptr) return;
+  arena.shared = std::make_shared<SharedArena>();
+  arena.shared->id = ++last_shared_id_;
+  arena.shared->cluster = arena.cluster;
+  arena.shared->fd = arena.memory.fd;
+  arena.shared->generations_fd = arena.memory.generations_fd;
+  arena.shared->length_bytes = arena.memory.length_bytes;
+}
+
+void Slab::tell_generation(Arena& arena, const SlabPage& page, uint64_t generation) {
+  if (arena.memory.generations == nullptr) return;
+  set_generation(arena.memory.generations, page.first_unit_, page.blocks_, generation);
 }
 
 bool Slab::steal_arena(uint16_t cluster) {
@@ -124,6 +145,7 @@ bool Slab::steal_arena(uint16_t cluster) {
       if (arena.owner[unit] != nullptr) evict_page(*arena.owner[unit]);
     }
     std::erase(pools_[arena.cluster].arenas, index);
+    arena.shared.reset();
     source_->destroy(arena.memory);
     arena.owned = false;
     return give_arena(cluster);
@@ -204,6 +226,7 @@ SlabPage* Slab::take(const ChunkKey& key, uint32_t first_block, uint32_t blocks)
 void Slab::release(SlabPage& page) {
   CHECK(page.holds_ == 0 && page.segments_ == 0 && !page.linked());
   Arena& arena = arenas_[page.arena_];
+  tell_generation(arena, page, 0);
   std::fill_n(arena.owner.begin() + page.first_unit_, page.blocks_, nullptr);
   arena.free_blocks += page.blocks_;
   used_blocks_ -= page.blocks_;

@@ -64,6 +64,9 @@ class Slab {
   // Drops what nobody holds of this inode (UINT64_MAX: all).
   void evict(uint64_t inode);
 
+  // Of the arena with this index; null if its memory cannot be shared.
+  SharedArena* shared_arena(uint32_t index) { return arenas_[index].shared.get(); }
+
   uint64_t capacity_bytes() const { return arena_bytes_ * arenas_max_; }
   uint64_t used_bytes() const { return used_blocks_ * kBlockBytes; }
   uint64_t held_pages() const { return held_pages_; }
@@ -71,6 +74,8 @@ class Slab {
  private:
   struct Arena {
     ArenaSource::Arena memory;
+    // Sessions that have given it to a client watch its end through a weak_ptr.
+    std::shared_ptr<SharedArena> shared;
     bool owned = false;
     uint16_t cluster = 0;
     uint32_t free_blocks = 0;
@@ -89,6 +94,9 @@ class Slab {
   bool clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks);
   bool give_arena(uint16_t cluster);
   bool steal_arena(uint16_t cluster);
+  void share(Arena& arena);
+  // Readers in other processes look at this. 0: the memory may be used for something else.
+  static void tell_generation(Arena& arena, const SlabPage& page, uint64_t generation);
   void evict_page(SlabPage& page);
   void release(SlabPage& page);
   void release_unused(std::vector<SlabPage*>& pages);
@@ -111,6 +119,7 @@ class Slab {
   uint64_t held_pages_ = 0;
   uint64_t pages_ = 0;
   uint64_t next_generation_ = 1;
+  uint32_t last_shared_id_ = 0;
 };
 
 }  // namespace gd2fs

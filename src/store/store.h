@@ -27,6 +27,7 @@
 
 #include "base/bytes.h"
 #include "base/random.h"
+#include "base/shared_arena.h"
 #include "disk/disk.h"
 #include "loop/loop.h"
 #include "loop/worker.h"
@@ -47,8 +48,8 @@ struct StoreSlice {
   uint32_t length_bytes = 0;
   uint32_t crc = 0;  // crc32c of exactly these bytes, made from verified block checksums
   bool zeros = false;
-  // Where it lies in shared memory, for the same-host path.
-  uint32_t arena = 0;
+  // Where it lies in memory that clients on this host may map; null if they may not.
+  SharedArena* arena = nullptr;
   uint64_t arena_offset = 0;
   uint64_t page_generation = 0;
 };
@@ -160,6 +161,9 @@ class ArenaSource {
     std::byte* data = nullptr;
     size_t length_bytes = 0;
     int fd = -1;  // the sealed memfd, -1 if there is none
+    // Of a memfd: the table that SharedArena speaks of, all 0, and its memfd, sealed alike.
+    Generation* generations = nullptr;
+    int generations_fd = -1;
   };
   virtual Result<Arena> make(size_t length_bytes) = 0;
   virtual void destroy(Arena& arena) = 0;
