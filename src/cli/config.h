@@ -47,6 +47,8 @@ struct Config {
   std::vector<std::string> server_advertise;
   std::vector<std::string> server_controllers;
   uint64_t server_id = 1;
+  bool server_shm = true;
+  std::string server_shm_directory;
   uint64_t server_sessions_max = 4096;
   uint64_t server_session_requests_max = 1024;
   uint64_t server_read_ops_max = 4096;

@@ -1,6 +1,7 @@
 #include "cli/server_process.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <unistd.h>
 
@@ -35,6 +36,18 @@ StoreOptions store_options_of(const Config& config, const ServerPlace& place) {
   return options;
 }
 
+// Where every process of this machine, whoever runs it, can find the server's socket. No data lies
+// there.
+std::string same_host_directory(const Config& config, const ServerPlace& place) {
+  if (!config.server_shm) return {};
+  if (!config.server_shm_directory.empty()) return config.server_shm_directory;
+  char name[64];
+  std::snprintf(name, sizeof name, "/gd2fs-%016llx-%llu",
+                static_cast<unsigned long long>(place.deployment_id),
+                static_cast<unsigned long long>(config.server_id));
+  return (::access("/run", W_OK) == 0 ? "/run" : "/tmp") + std::string(name);
+}
+
 server::ServerOptions server_options_of(const Config& config, const ServerPlace& place,
                                         uint64_t slab_bytes, Random& random) {
   server::ServerOptions options;
@@ -47,6 +60,7 @@ server::ServerOptions server_options_of(const Config& config, const ServerPlace&
   options.listen = {place.listen};
   options.any_port = place.any_port;
   options.advertise = config.server_advertise;
+  options.same_host_directory = same_host_directory(config, place);
   options.sessions_max = static_cast<uint32_t>(config.server_sessions_max);
   options.session_requests_max = static_cast<uint32_t>(config.server_session_requests_max);
   options.read_ops_max = static_cast<uint32_t>(config.server_read_ops_max);
@@ -101,7 +115,7 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const 
                                                             Random random) {
   std::unique_ptr<ServerProcess> process(new ServerProcess(clock));
   GD2FS_TRY(process->open_drives(config, place));
-  process->fabric_ = std::make_unique<TcpFabric>(process->runner_.loop(), process->resolver_);
+  process->fabric_ = std::make_unique<ShmFabric>(process->runner_.loop(), process->resolver_);
   const StoreOptions store_options = store_options_of(config, place);
   server::ServerOptions options =
       server_options_of(config, place, store_options.slab_bytes, random);

@@ -1,5 +1,5 @@
 // ServerProcess: a data server with all that it stands on: loop and thread, drives, slab, store,
-// TCP fabric.
+// fabric.
 //
 // start() and stop() block and belong to main(); everything between lives on the loop.
 #pragma once
@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "cli/config.h"
 #include "cli/loop_runner.h"
-#include "fabric/tcp_fabric.h"
+#include "fabric/shm_fabric.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -54,7 +54,7 @@ class ServerProcess {
   LoopRunner runner_;
   ThreadWorker resolver_;
   std::vector<StoreDrive> drives_;
-  std::unique_ptr<TcpFabric> fabric_;
+  std::unique_ptr<ShmFabric> fabric_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<server::Server> server_;
   bool stopped_ = false;

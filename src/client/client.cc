@@ -54,6 +54,9 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     link.key = options_.key;
     link.incarnation = incarnation_;
     link.lanes = data ? options_.lanes : 1;
+    // Names are few and small; only bytes gain by shared memory.
+    if (data && options_.shm) link.same_host = SameHost::allowed;
+    if (data && options_.require == Require::shm) link.same_host = SameHost::required;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);
     link.refusals_max = data ? 8 : 1;
     out.push_back(std::move(link));

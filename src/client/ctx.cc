@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "client/op_check.h"
-#include "fabric/tcp_fabric.h"
+#include "fabric/shm_fabric.h"
 
 namespace gd2fs::client {
 namespace {
@@ -111,7 +111,8 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   Loop& loop = ctx->thread_->loop();
   ctx->default_queue_ = std::make_unique<Queue>(*ctx->thread_);
   ctx->resolver_ = std::make_unique<ThreadWorker>("gd2fs-resolve");
-  ctx->fabric_ = std::make_unique<TcpFabric>(loop, *ctx->resolver_);
+  ctx->fabric_ = std::make_unique<ShmFabric>(loop, *ctx->resolver_, TcpOptions(),
+                                             ctx->options_.memory_threads);
   ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
                                           ctx->options_);
   const Status connected = ctx->connect();

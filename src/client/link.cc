@@ -51,6 +51,7 @@ ConnectOptions Link::connect_options() const {
   out.insecure = options_.key.empty();
   out.incarnation = options_.incarnation;
   out.lanes = options_.lanes;
+  out.same_host = options_.same_host;
   out.timeout_ns = options_.connect_timeout_ns;
   out.events = const_cast<Link*>(this);
   return out;

@@ -23,6 +23,7 @@ struct LinkOptions {
   std::string key;
   uint64_t incarnation = 0;
   uint32_t lanes = 1;
+  SameHost same_host = SameHost::off;
   uint64_t connect_timeout_ns = 3 * kSecond;
   // A server may not know yet of a cluster or token that the controller made a moment ago, so it is
   // believed only when it has refused us this often in a row.

@@ -88,7 +88,8 @@ Status check_require(const ClientOptions& options) {
     case Require::none:
       return {};
     case Require::shm:
-      return {StatusCode::unsupported, "require=shm: this version has no shared-memory path"};
+      if (options.shm) return {};
+      return {StatusCode::invalid, "require=shm and shm=off exclude each other"};
     case Require::rdma:
       return {StatusCode::unsupported, "require=rdma: this version has no RDMA path"};
     case Require::gpu_direct:

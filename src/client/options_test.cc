@@ -114,12 +114,16 @@ TEST(Options, the_token_is_the_named_file_or_the_one_of_the_cluster_under_home) 
 
 TEST(Options, require_of_a_path_that_this_version_lacks_fails_instead_of_falling_back) {
   World world;
-  for (const char* what : {"shm", "rdma", "gpu_direct"}) {
+  for (const char* what : {"rdma", "gpu_direct"}) {
     world.variables["GD2FS_REQUIRE"] = what;
     const auto options = parse_options({}, world.environment());
     ASSERT_FALSE(options.has_value()) << what;
     EXPECT_EQ(options.error().code(), StatusCode::unsupported);
   }
+  world.variables["GD2FS_REQUIRE"] = "shm";
+  EXPECT_EQ(parse_options({}, world.environment())->require, Require::shm);
+  world.variables["GD2FS_SHM"] = "off";
+  EXPECT_EQ(parse_options({}, world.environment()).error().code(), StatusCode::invalid);
   world.variables["GD2FS_REQUIRE"] = "luck";
   EXPECT_EQ(parse_options({}, world.environment()).error().code(), StatusCode::invalid);
 }
