@@ -37,6 +37,22 @@ std::string addresses_of(const msg::ServerStatusT& server) {
   return text;
 }
 
+void print_sessions(const Reply& reply) {
+  Table sessions({{"", "SERVER"}, {"", "CLIENT"}, {"", "CLUSTER"}, {"", "PATH"}});
+  size_t count = 0;
+  for (const auto& server : reply.servers) {
+    for (const auto& session : server->sessions) {
+      ++count;
+      sessions.add({Cell::count(server->info ? server->info->server_id : 0),
+                    Cell::text(session->address), Cell::text(session->cluster),
+                    Cell::text(session->path)});
+    }
+  }
+  if (count == 0) return;
+  std::printf("\n");
+  sessions.print(OutputFormat::table);
+}
+
 void print_tables(const Reply& reply) {
   std::printf("gd2fs %s, deployment %016llx, up since %s\n\n", printable(reply.version).c_str(),
               static_cast<unsigned long long>(reply.deployment_id),
@@ -49,6 +65,7 @@ void print_tables(const Reply& reply) {
                  {"", "DRIVES"},
                  {"", "SET ASIDE"},
                  {"", "CLIENTS"},
+                 {"", "BY SHM"},
                  {"", "ADDRESS"}});
   for (const auto& server : reply.servers) {
     const auto value = [&](std::string_view name) { return whole(counter(*server, name)); };
@@ -58,7 +75,8 @@ void print_tables(const Reply& reply) {
          Cell::size(value("gd2fs_store_used_bytes")), Cell::size(value("gd2fs_store_free_bytes")),
          Cell::size(value("gd2fs_slab_used_bytes")), Cell::count(value("gd2fs_store_drives")),
          Cell::count(value("gd2fs_store_drives_set_aside")),
-         Cell::count(value("gd2fs_server_sessions")), Cell::text(addresses_of(*server))});
+         Cell::count(value("gd2fs_server_sessions")),
+         Cell::count(value("gd2fs_server_sessions_shm")), Cell::text(addresses_of(*server))});
   }
   servers.print(OutputFormat::table);
   std::printf("\n");
@@ -70,6 +88,7 @@ void print_tables(const Reply& reply) {
                   quota == 0 ? Cell::text("none") : Cell::size(quota)});
   }
   clusters.print(OutputFormat::table);
+  print_sessions(reply);
 }
 
 void write_counters(JsonWriter& json, const std::vector<std::unique_ptr<msg::CounterT>>& counters) {
@@ -80,6 +99,23 @@ void write_counters(JsonWriter& json, const std::vector<std::unique_ptr<msg::Cou
     json.real(found->value);
   }
   json.end_object();
+}
+
+void write_sessions(JsonWriter& json,
+                    const std::vector<std::unique_ptr<msg::SessionInfoT>>& sessions) {
+  json.key("sessions");
+  json.begin_list();
+  for (const auto& session : sessions) {
+    json.begin_object();
+    json.key("address");
+    json.string(session->address);
+    json.key("cluster");
+    json.string(session->cluster);
+    json.key("path");
+    json.string(session->path);
+    json.end_object();
+  }
+  json.end_list();
 }
 
 void print_json(const Reply& reply) {
@@ -104,6 +140,7 @@ void print_json(const Reply& reply) {
     json.key("addresses");
     json.string(addresses_of(*server));
     write_counters(json, server->counters);
+    write_sessions(json, server->sessions);
     json.end_object();
   }
   json.end_list();

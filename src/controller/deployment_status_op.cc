@@ -27,9 +27,10 @@ Task<Answer> deployment_status_op(Asker asker, msg::DeploymentStatusT) {
     for (const auto& answer : answers) {
       if (answer.server_id != member->record.server_id || !answer.reply.has_value()) continue;
       if (const auto* body = answer.reply->open<msg::ServerStatusReply>()) {
-        msg::ServerStatusReplyT counters;
-        body->UnPackTo(&counters);
-        server->counters = std::move(counters.counters);
+        msg::ServerStatusReplyT status;
+        body->UnPackTo(&status);
+        server->counters = std::move(status.counters);
+        server->sessions = std::move(status.sessions);
       }
     }
   }

@@ -43,11 +43,13 @@ Connection::Connection(ServerState& state, ConnectionOwner& owner, std::unique_p
   ended_.bind<&Connection::on_ended>(this);
   session_->set_events(this);
   ++state_.counters.sessions;
+  if (over_shm()) ++state_.counters.sessions_shm;
   ++state_.counters.sessions_total;
 }
 
 Connection::~Connection() {
   --state_.counters.sessions;
+  if (over_shm()) --state_.counters.sessions_shm;
 }
 
 void Connection::begin(Request& request) {

@@ -8,6 +8,7 @@ std::vector<NamedValue> export_counters(const ServerCounters& counters, const St
   return {
       {"gd2fs_server_leased", leased ? 1.0 : 0.0},
       {"gd2fs_server_sessions", number(counters.sessions)},
+      {"gd2fs_server_sessions_shm", number(counters.sessions_shm)},
       {"gd2fs_server_sessions_total", number(counters.sessions_total)},
       {"gd2fs_server_sessions_stalled_total", number(counters.sessions_stalled_total)},
       {"gd2fs_server_requests", number(counters.requests)},
@@ -41,6 +42,7 @@ std::vector<NamedValue> export_counters(const ServerCounters& counters, const St
       {"gd2fs_store_commits_total", number(store.commits)},
       {"gd2fs_store_committed_writes_total", number(store.committed_writes)},
       {"gd2fs_store_corrupt_blocks_total", number(store.corrupt_blocks)},
+      {"gd2fs_store_pages_held", number(store.pages_held)},
       {"gd2fs_store_drives", number(store.drives)},
       {"gd2fs_store_drives_set_aside", number(store.drives_set_aside)},
   };

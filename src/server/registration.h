@@ -35,6 +35,9 @@ class RegistrationOwner {
   virtual Result<std::vector<std::string>> begin_listening() = 0;
   // The clusters have changed: whoever belongs to one that is gone must go.
   virtual void clusters_changed() = 0;
+  // The clients that are here and how they come, at most sessions_max of them.
+  virtual void list_sessions(size_t sessions_max,
+                             std::vector<std::unique_ptr<msg::SessionInfoT>>* out) = 0;
 
  protected:
   ~RegistrationOwner() = default;

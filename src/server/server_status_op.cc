@@ -2,6 +2,9 @@
 #include "server/registration.h"
 
 namespace gd2fs::server {
+namespace {
+constexpr size_t kSessionsListedMax = 256;
+}
 
 Task<void> server_status_op(Registration* registration, Asker asker) {
   ServerState& server = registration->state();
@@ -18,6 +21,7 @@ Task<void> server_status_op(Registration* registration, Asker asker) {
     counter->name = name;
     counter->value = value;
   }
+  registration->owner().list_sessions(kSessionsListedMax, &reply.sessions);
   registration->reply(asker.session_number, msg::Type::server_status, asker.request_id,
                       pack_body(reply));
   co_return;
