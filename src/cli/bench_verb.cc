@@ -12,6 +12,9 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   verb->add_option("--dir", options->folder, "A directory on the drive to measure")
       ->type_name("DIR")
       ->capture_default_str();
+  verb->add_option("--path", options->path, "How the client reaches the server, on this one host")
+      ->check(CLI::IsMember({"shm", "tcp"}))
+      ->capture_default_str();
   verb->add_option("--lanes", options->lanes, "TCP connections, of GD2FS and of the raw sockets")
       ->check(CLI::Range(1, 16));
   verb->add_option("--rows", options->rows, "Only these rows: write, miss, hit, small, kv, create")

@@ -1,10 +1,11 @@
 // `gd2fs bench`: how fast this deployment is, beside what the machine can do at all.
 //
-// Each row alternates samples of GD2FS with samples of its baseline (raw sockets with the same
-// lanes and sizes for what travels, O_DIRECT of the same drive for what touches the drive), so that
-// noise hits both; the ratio is the median of the samples' ratios. Data are random, buffers are
-// pre-faulted, the first sample is dropped, and every byte read is compared with what was written.
-// Runs over the C ABI, as an application does.
+// Each row alternates samples of GD2FS with samples of its baseline (for what travels, raw sockets
+// with the same lanes and sizes, or, through shared memory, the best memcpy of one or two threads;
+// O_DIRECT of the same drive for what touches the drive), so that noise hits both; the ratio is the
+// median of the samples' ratios. Data are random, buffers are pre-faulted, the first sample is
+// dropped, and every byte read is compared with what was written. Runs over the C ABI, as an
+// application does.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 namespace gd2fs {
 
 struct BenchOptions {
+  std::string path = "shm";  // how the client reaches the server: shm, tcp
   // The program to start as `gd2fs up` on a fresh folder. Misses are made by restarting it, so the
   // bench always runs a server of its own.
   std::string program;
@@ -44,7 +46,10 @@ struct BenchRow {
   double baseline_gb_per_s = 0;
   double ratio = 0;
   double cpu_s_per_gb = 0;  // of client and server together
-  std::string note;         // for people; not in the JSON
+  // For people; not in the JSON.
+  double client_cpu_s_per_gb = 0;
+  double server_cpu_s_per_gb = 0;
+  std::string note;
 };
 
 // Prints the rows; the exit code of the verb.

@@ -44,17 +44,19 @@ std::string bench_rows_json(const std::vector<BenchRow>& rows) {
 std::string bench_rows_table(const std::vector<BenchRow>& rows) {
   char line[256];
   std::snprintf(line, sizeof line,
-                "%-4s %-5s %-6s %9s %5s %6s %10s %10s %10s %7s %8s %6s %8s  %s\n", "path", "op",
-                "state", "size", "depth", "count", "avg us", "p50 us", "p99 us", "GB/s", "baseline",
-                "ratio", "cpu s/GB", "");
+                "%-4s %-5s %-6s %9s %5s %6s %10s %10s %10s %7s %8s %6s %8s %7s %7s  %s\n", "path",
+                "op", "state", "size", "depth", "count", "avg us", "p50 us", "p99 us", "GB/s",
+                "baseline", "ratio", "cpu s/GB", "client", "server", "");
   std::string out = line;
   for (const BenchRow& row : rows) {
     std::snprintf(line, sizeof line,
-                  "%-4s %-5s %-6s %9s %5u %6llu %10.1f %10.1f %10.1f %7.3f %8.3f %6.2f %8.2f  ",
+                  "%-4s %-5s %-6s %9s %5u %6llu %10.1f %10.1f %10.1f %7.3f %8.3f %6.2f %8.2f "
+                  "%7.2f %7.2f  ",
                   row.path.c_str(), row.op.c_str(), row.state.c_str(),
                   size_text(row.size_bytes).c_str(), row.depth,
                   static_cast<unsigned long long>(row.count), row.avg_us, row.p50_us, row.p99_us,
-                  row.gb_per_s, row.baseline_gb_per_s, row.ratio, row.cpu_s_per_gb);
+                  row.gb_per_s, row.baseline_gb_per_s, row.ratio, row.cpu_s_per_gb,
+                  row.client_cpu_s_per_gb, row.server_cpu_s_per_gb);
     out += line + row.note + "\n";
   }
   return out;

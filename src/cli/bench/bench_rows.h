@@ -7,6 +7,7 @@
 #include "cli/bench/bench_client.h"
 #include "cli/bench/bench_server.h"
 #include "cli/bench/raw_drive.h"
+#include "cli/bench/raw_memory.h"
 #include "cli/bench/raw_sockets.h"
 
 namespace gd2fs {
@@ -21,6 +22,8 @@ struct Bench {
   Random random;
 
   Result<BenchClient> connect(Bytes registered);
+  // Seconds to bring so many bytes of `data` into `target` without GD2FS.
+  Result<double> hit_baseline(Bytes target);
 };
 
 // Large transfers of one request each. Reads compare every byte with `data`.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 
 #include "cli/bench/bench_rows.h"
@@ -27,6 +28,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
   const bool show = !bench.options.json;
   const auto keep = [&](Result<BenchRow> row) -> Status {
     if (!row) return row.error();
+    row->path = bench.options.path;
     rows->push_back(*row);
     if (show) {
       const std::string table = bench_rows_table({*row});
@@ -72,6 +74,14 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
 
 Status run(const BenchOptions& options, std::vector<BenchRow>* rows, double* creates) {
   const Shape shape = shape_of(options);
+  // NOLINTBEGIN(concurrency-mt-unsafe): before threads. A path that cannot be had is an error, not
+  // another path's figures.
+  if (options.path == "shm") {
+    setenv("GD2FS_REQUIRE", "shm", 1);
+  } else {
+    setenv("GD2FS_SHM", "off", 1);
+  }
+  // NOLINTEND(concurrency-mt-unsafe)
   const uint64_t largest = shape.large_sizes.back();
   // The raw sender forks first, while this process has one thread.
   GD2FS_ASSIGN(RawSockets sockets, RawSockets::start(options.lanes, largest));
@@ -92,9 +102,11 @@ int run_bench(const BenchOptions& options) {
   std::vector<BenchRow> rows;
   double creates = 0;
   if (!options.json) {
-    std::printf(
-        "baselines: raw sockets (%u lanes) for hits, O_DIRECT of %s for misses and writes\n",
-        options.lanes, options.folder.c_str());
+    std::printf("baselines: %s for hits, O_DIRECT of %s for misses and writes\n",
+                options.path == "shm"
+                    ? "memcpy by one thread or two"
+                    : ("raw sockets (" + std::to_string(options.lanes) + " lanes)").c_str(),
+                options.folder.c_str());
   }
   const Status status = run(options, &rows, &creates);
   if (!status.ok()) {

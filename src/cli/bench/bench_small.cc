@@ -17,7 +17,7 @@ constexpr uint64_t kKvBytes = 2 * kMiB;
 
 BenchRow row_of(const char* op, const char* state, uint32_t size_bytes, uint32_t depth,
                 const std::vector<double>& times_us, double gb_per_s, double baseline, double ratio,
-                double cpu_seconds) {
+                const CpuSeconds& cpu) {
   BenchRow row;
   row.op = op;
   row.state = state;
@@ -30,9 +30,28 @@ BenchRow row_of(const char* op, const char* state, uint32_t size_bytes, uint32_t
   row.gb_per_s = gb_per_s;
   row.baseline_gb_per_s = baseline;
   row.ratio = ratio;
-  row.cpu_s_per_gb =
-      cpu_seconds / (static_cast<double>(size_bytes) * static_cast<double>(times_us.size()) / 1e9);
+  const double gb = static_cast<double>(size_bytes) * static_cast<double>(times_us.size()) / 1e9;
+  row.cpu_s_per_gb = cpu.both() / gb;
+  row.client_cpu_s_per_gb = cpu.client / gb;
+  row.server_cpu_s_per_gb = cpu.server / gb;
   return row;
+}
+
+// Seconds for the same transfers without GD2FS.
+Result<double> small_hit_baseline(Bench& bench, const std::vector<BenchClient::Transfer>& transfers,
+                                  uint32_t depth) {
+  const auto size_bytes = static_cast<uint32_t>(transfers.front().memory.size());
+  const double began = seconds_now();
+  if (bench.options.path == "shm") {
+    for (const BenchClient::Transfer& each : transfers) {
+      std::memcpy(each.memory.data(), bench.data.bytes().data() + each.offset, size_bytes);
+    }
+  } else {
+    const auto raw =
+        bench.sockets.round_trips(size_bytes, depth, static_cast<uint32_t>(transfers.size()));
+    if (!raw.has_value()) return fail(raw.error());
+  }
+  return seconds_now() - began;
 }
 
 }  // namespace
@@ -46,7 +65,7 @@ Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth
   std::vector<double> rates;
   std::vector<double> baselines;
   std::vector<double> ratios;
-  double cpu_seconds = 0;
+  CpuSeconds cpu;
   for (uint32_t batch = 0; batch <= kBatches; ++batch) {
     std::vector<BenchClient::Transfer> transfers;
     for (uint32_t i = 0; i < per_batch; ++i) {
@@ -55,11 +74,11 @@ Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth
       transfers.push_back(
           {false, path, offset, bench.memory.bytes().subspan(slot * size_bytes, size_bytes)});
     }
-    double began = seconds_now();
-    const double cpu_began = cpu_seconds_self() + cpu_seconds_of(bench.server.pid());
+    const double began = seconds_now();
+    const CpuMeter meter(bench.server.pid());
     GD2FS_ASSIGN(const std::vector<double> ours, client.run(transfers, depth));
     const double ours_s = seconds_now() - began;
-    const double cpu = cpu_seconds_self() + cpu_seconds_of(bench.server.pid()) - cpu_began;
+    const CpuSeconds used = meter.used();
     // Places that a later transfer of the batch wrote again hold that one's bytes.
     const size_t first_kept =
         transfers.size() - std::min<size_t>(transfers.size(), kSmallFileBytes / size_bytes);
@@ -69,20 +88,17 @@ Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth
         return fail(StatusCode::corrupt, "WRONG BYTES read from " + path);
       }
     }
-    began = seconds_now();
-    GD2FS_ASSIGN(const std::vector<double> raw,
-                 bench.sockets.round_trips(size_bytes, depth, per_batch));
-    const double raw_s = seconds_now() - began;
+    GD2FS_ASSIGN(const double raw_s, small_hit_baseline(bench, transfers, depth));
     if (batch == 0) continue;
     times.insert(times.end(), ours.begin(), ours.end());
     rates.push_back(batch_gb / ours_s);
     baselines.push_back(batch_gb / raw_s);
     // At depth 1 the latencies are compared, which is the same ratio.
     ratios.push_back(raw_s / ours_s);
-    cpu_seconds += cpu;
+    cpu += used;
   }
   return row_of("read", "hit", size_bytes, depth, times, median(rates), median(baselines),
-                median(ratios), cpu_seconds);
+                median(ratios), cpu);
 }
 
 Result<BenchRow> small_write_row(Bench& bench, uint32_t depth, uint32_t count) {
@@ -94,7 +110,7 @@ Result<BenchRow> small_write_row(Bench& bench, uint32_t depth, uint32_t count) {
   std::vector<double> rates;
   std::vector<double> baselines;
   std::vector<double> ratios;
-  double cpu_seconds = 0;
+  CpuSeconds cpu;
   for (uint32_t batch = 0; batch <= kBatches; ++batch) {
     std::vector<BenchClient::Transfer> transfers;
     for (uint32_t i = 0; i < per_batch; ++i) {
@@ -105,10 +121,10 @@ Result<BenchRow> small_write_row(Bench& bench, uint32_t depth, uint32_t count) {
           {true, path, offset, bench.data.bytes().subspan(offset, kSmallPageBytes)});
     }
     const double began = seconds_now();
-    const double cpu_began = cpu_seconds_self() + cpu_seconds_of(bench.server.pid());
+    const CpuMeter meter(bench.server.pid());
     GD2FS_ASSIGN(const std::vector<double> ours, client.run(transfers, depth));
     const double ours_s = seconds_now() - began;
-    const double cpu = cpu_seconds_self() + cpu_seconds_of(bench.server.pid()) - cpu_began;
+    const CpuSeconds used = meter.used();
     double raw_s = 0;
     GD2FS_ASSIGN([[maybe_unused]] const std::vector<double> raw,
                  bench.drive.small_writes(depth, per_batch, &raw_s));
@@ -117,7 +133,7 @@ Result<BenchRow> small_write_row(Bench& bench, uint32_t depth, uint32_t count) {
     rates.push_back(batch_gb / ours_s);
     baselines.push_back(batch_gb / raw_s);
     ratios.push_back(raw_s / ours_s);
-    cpu_seconds += cpu;
+    cpu += used;
   }
   GD2FS_TRY(client.use(bench.memory.bytes()));
   const Bytes target = bench.memory.first(kSmallFileBytes);
@@ -126,7 +142,7 @@ Result<BenchRow> small_write_row(Bench& bench, uint32_t depth, uint32_t count) {
     return fail(StatusCode::corrupt, "WRONG BYTES in " + path + " after small writes");
   }
   BenchRow row = row_of("write", "disk", kSmallPageBytes, depth, times, median(rates),
-                        median(baselines), median(ratios), cpu_seconds);
+                        median(baselines), median(ratios), cpu);
   row.note =
       std::to_string(static_cast<uint64_t>(median(rates) * 1e9 / kSmallPageBytes)) + " writes/s";
   return row;
@@ -141,7 +157,7 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
   std::vector<Worker> workers(clients);
   std::vector<std::thread> threads;
   threads.reserve(clients);
-  const double cpu_began = cpu_seconds_self() + cpu_seconds_of(bench.server.pid());
+  const CpuMeter meter(bench.server.pid());
   for (uint32_t number = 0; number < clients; ++number) {
     threads.emplace_back([&bench, &workers, number, rounds] {
       Worker& worker = workers[number];
@@ -172,7 +188,7 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const double cpu = cpu_seconds_self() + cpu_seconds_of(bench.server.pid()) - cpu_began;
+  const CpuSeconds cpu = meter.used();
   std::vector<double> writes;
   std::vector<double> reads;
   for (const Worker& worker : workers) {
@@ -186,7 +202,7 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
   std::vector<double> raw_reads;
   for (uint32_t i = 0; i < 10; ++i) {
     GD2FS_ASSIGN(const double wrote, bench.drive.write(bench.data.first(kKvBytes), i));
-    GD2FS_ASSIGN(const double read, bench.sockets.transfer(bench.memory.first(kKvBytes)));
+    GD2FS_ASSIGN(const double read, bench.hit_baseline(bench.memory.first(kKvBytes)));
     raw_writes.push_back(wrote * 1e6);
     raw_reads.push_back(read * 1e6);
   }
