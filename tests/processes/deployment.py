@@ -99,7 +99,8 @@ class Deployment:
         self.up = self.controller = self.server = None
 
     def env(self, **more):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GD2FS_")}
+        # How clients reach a server of this host is chosen for the whole run: GD2FS_SHM=off.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("GD2FS_") or name == "GD2FS_SHM"}
         kept.update(HOME=str(self.home), GD2FS_CPADDR=self.address, GD2FS_CLUSTER=self.cluster)
         kept.update(more)
         return kept
