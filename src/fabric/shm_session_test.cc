@@ -64,6 +64,7 @@ TEST_F(ShmWorld, a_page_that_was_recycled_is_never_delivered_as_what_it_was) {
   // the ring when it is asked again, with the crc of the right bytes: there the damage is seen.
   ASSERT_TRUE(until([&] { return client.closed.has_value() || !client.replies.empty(); }));
   EXPECT_TRUE(client.replies.empty());
+  ASSERT_TRUE(client.closed.has_value());
   EXPECT_TRUE(client.closed->is(StatusCode::corrupt)) << client.closed->to_string();
 }
 
