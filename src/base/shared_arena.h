@@ -27,18 +27,27 @@ struct SharedArena : std::enable_shared_from_this<SharedArena> {
   uint64_t length_bytes = 0;
 };
 
+// g++ has no fences under the thread sanitizer, and its runtime orders nothing by them.
+inline void fence(std::memory_order order) {
+#if defined(__SANITIZE_THREAD__)
+  std::atomic_signal_fence(order);
+#else
+  std::atomic_thread_fence(order);
+#endif
+}
+
 // The owner's side: units [first, first + count) hold a new page, or nothing any more.
 inline void set_generation(Generation* table, uint32_t first, uint32_t count, uint64_t generation) {
   for (uint32_t unit = first; unit < first + count; ++unit) {
     table[unit].store(generation, std::memory_order_release);
   }
   // What is written to the memory from here on comes after.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  fence(std::memory_order_seq_cst);
 }
 
 // The reader's side, after the copy.
 inline bool still_there(const Generation& unit, uint64_t generation) {
-  std::atomic_thread_fence(std::memory_order_acquire);
+  fence(std::memory_order_acquire);
   return unit.load(std::memory_order_relaxed) == generation;
 }
 

@@ -6,7 +6,8 @@
 // breaks the rules can spoil its own stream and nothing else.
 //
 // Sleep: an end that is about to sleep stores 1 into its `sleeps` word and then looks once more;
-// the other end stores its counter and then looks at that word, so that one of them sees the other.
+// the other end stores its counter and then looks at that word: all four sequentially consistent,
+// so that one of them sees the other.
 // The one that finds 1 takes it back to 0 and rings the bell.
 #pragma once
 
@@ -54,18 +55,17 @@ class RingWriter {
       moved.bytes += length;
       if (length < part.iov_len) break;
     }
-    control_.written.store(written_, std::memory_order_release);
+    control_.written.store(written_, std::memory_order_seq_cst);
     return moved;
   }
   bool has_room() const {
-    return written_ - control_.taken.load(std::memory_order_acquire) != size_bytes_;
+    return written_ - control_.taken.load(std::memory_order_seq_cst) != size_bytes_;
   }
   void sleep() { control_.writer_sleeps.store(1, std::memory_order_seq_cst); }
   void wake() { control_.writer_sleeps.store(0, std::memory_order_relaxed); }
   // After a write: whether the reader must be rung for.
   bool reader_sleeps() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return control_.reader_sleeps.load(std::memory_order_relaxed) != 0 &&
+    return control_.reader_sleeps.load(std::memory_order_seq_cst) != 0 &&
            control_.reader_sleeps.exchange(0, std::memory_order_seq_cst) != 0;
   }
 
@@ -90,7 +90,7 @@ class RingReader {
       : control_(control), data_(data), size_bytes_(size_bytes) {}
 
   // True also when the peer's counter is impossible: read() tells.
-  bool readable() const { return control_.written.load(std::memory_order_acquire) != taken_; }
+  bool readable() const { return control_.written.load(std::memory_order_seq_cst) != taken_; }
   RingMoved read(std::span<const iovec> parts) {
     uint64_t ready = control_.written.load(std::memory_order_acquire) - taken_;
     RingMoved moved;
@@ -103,15 +103,14 @@ class RingReader {
       moved.bytes += length;
       if (length < part.iov_len) break;
     }
-    control_.taken.store(taken_, std::memory_order_release);
+    control_.taken.store(taken_, std::memory_order_seq_cst);
     return moved;
   }
   void sleep() { control_.reader_sleeps.store(1, std::memory_order_seq_cst); }
   void wake() { control_.reader_sleeps.store(0, std::memory_order_relaxed); }
   // After a read: whether the writer must be rung for.
   bool writer_sleeps() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return control_.writer_sleeps.load(std::memory_order_relaxed) != 0 &&
+    return control_.writer_sleeps.load(std::memory_order_seq_cst) != 0 &&
            control_.writer_sleeps.exchange(0, std::memory_order_seq_cst) != 0;
   }
 

@@ -85,7 +85,6 @@ size_t ShmStream::poll() {
 bool ShmStream::arm() {
   reader_.sleep();
   if (waits_for_room_) writer_.sleep();
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   return !reader_.readable() && !(waits_for_room_ && writer_.has_room());
 }
 
