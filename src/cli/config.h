@@ -64,7 +64,7 @@ struct Config {
   uint64_t store_data_file_bytes = 1 * kGiB;
   uint64_t store_reserve_bytes = 64 * kMiB;
   uint64_t store_deadline_ns = 10 * kSecond;
-  uint64_t store_read_window_bytes = 4 * kMiB;
+  uint64_t store_window_bytes = 8 * kMiB;
   uint64_t store_commit_delay_ns = 0;
   bool store_rebuild = false;
   uint64_t scrub_interval_ns = 7 * 24 * 3600 * kSecond;

@@ -30,7 +30,7 @@ StoreOptions store_options_of(const Config& config, const ServerPlace& place) {
   options.data_file_bytes = config.store_data_file_bytes;
   options.drive_reserve_bytes = config.store_reserve_bytes;
   options.drive_deadline_ns = config.store_deadline_ns;
-  options.drive_read_window_bytes = config.store_read_window_bytes;
+  options.drive_window_bytes = config.store_window_bytes;
   options.commit_delay_ns = config.store_commit_delay_ns;
   options.rebuild = config.store_rebuild;
   return options;

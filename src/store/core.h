@@ -39,7 +39,7 @@ struct DriveUnit {
               {.data_file_bytes = options.data_file_bytes,
                .reserve_bytes = options.drive_reserve_bytes,
                .deadline_ns = options.drive_deadline_ns,
-               .read_window_bytes = options.drive_read_window_bytes}),
+               .window_bytes = options.drive_window_bytes}),
         groups(loop, drive, options.commit_delay_ns) {
     drive.on_set_aside([this](const Status& status) { groups.fail_all(status); });
   }

@@ -14,8 +14,8 @@ struct Drive::Moving : ListNode<> {
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
   uint64_t started_ns = 0;
-  bool is_big_read() const {
-    return op.kind == DiskOp::Kind::read && op.length_bytes() >= kBigReadBytes;
+  bool is_large() const {
+    return op.kind != DiskOp::Kind::sync && op.length_bytes() >= kLargeBytes;
   }
   void on_done(Completion&) { drive->on_moved(*this); }
 };
@@ -49,7 +49,7 @@ Drive::Drive(Loop& loop, uint16_t index, StoreDrive parts, Slab& slab, DriveLimi
 Drive::~Drive() {
   worker_.reset();
   while (Moving* moving = moving_.pop_front()) delete moving;
-  for (List<Moving>* list : {&queued_, &queued_big_reads_}) {
+  for (List<Moving>* list : {&queued_, &queued_large_}) {
     while (Moving* moving = list->pop_front()) delete moving;
   }
   // A job whose end was not delivered is still known to the loop's mail: it is left to it.
@@ -72,7 +72,7 @@ void Drive::set_aside(const Status& why) {
     then = nullptr;
   };
   for (Moving* m = moving_.front(); m != nullptr; m = moving_.next(*m)) answer(m->then);
-  for (List<Moving>* list : {&queued_, &queued_big_reads_}) {
+  for (List<Moving>* list : {&queued_, &queued_large_}) {
     while (Moving* m = list->pop_front()) {
       answer(m->then);
       if (m->page != nullptr) slab_.unhold(*m->page);
@@ -103,15 +103,15 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->page = what.page;
   if (moving->page != nullptr) slab_.hold(*moving->page);
   moving->buffer = what.buffer;
-  (moving->is_big_read() ? queued_big_reads_ : queued_).push_back(*moving);
+  (moving->is_large() ? queued_large_ : queued_).push_back(*moving);
   submit_next();
 }
 
 Drive::Moving* Drive::next_to_submit() {
   if (Moving* const moving = queued_.pop_front()) return moving;
-  if (big_read_bytes_ >= limits_.read_window_bytes) return nullptr;
-  Moving* const moving = queued_big_reads_.pop_front();
-  if (moving != nullptr) big_read_bytes_ += moving->op.length_bytes();
+  if (large_bytes_ >= limits_.window_bytes) return nullptr;
+  Moving* const moving = queued_large_.pop_front();
+  if (moving != nullptr) large_bytes_ += moving->op.length_bytes();
   return moving;
 }
 
@@ -139,7 +139,7 @@ void Drive::on_moved(Moving& moving) {
     if (op.kind == DiskOp::Kind::write) counters.write_bytes += length_bytes;
   }
   moving.unlink();
-  if (moving.is_big_read()) big_read_bytes_ -= length_bytes;
+  if (moving.is_large()) large_bytes_ -= length_bytes;
   --transfers_in_flight_;
   if (moving.then != nullptr) loop_.complete(*moving.then, status, op.done.value);
   if (moving.page != nullptr) slab_.unhold(*moving.page);

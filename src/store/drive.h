@@ -28,10 +28,10 @@ struct DriveLimits {
   uint64_t data_file_bytes = 0;
   uint64_t reserve_bytes = 0;
   uint64_t deadline_ns = 0;
-  // Big reads are given to the disk while fewer bytes of them than this are there. More would keep
-  // the drive no busier and make the first bytes wait for the last ones: the reads of one large
+  // Large transfers are given to the disk while fewer bytes of them than this are there. More would
+  // keep the drive no busier and make the first bytes wait for the last ones: those of one large
   // file would all end at the same time, and nothing would overlap with the network.
-  uint64_t read_window_bytes = UINT64_MAX;
+  uint64_t window_bytes = UINT64_MAX;
 };
 
 // What to move. `page` and `buffer` are kept alive until the transfer truly ends: the second owner
@@ -58,7 +58,7 @@ class Drive {
  public:
   static constexpr size_t kTransfersMax = 512;  // given to the disk at once; the rest queue
   static constexpr size_t kJobsMax = 1024;
-  static constexpr uint64_t kBigReadBytes = 256 * 1024;  // smaller ones do not wait for the window
+  static constexpr uint64_t kLargeBytes = 256 * 1024;  // smaller ones do not wait
 
   Drive(Loop& loop, uint16_t index, StoreDrive parts, Slab& slab, DriveLimits limits);
   ~Drive();
@@ -163,8 +163,8 @@ class Drive {
   std::vector<std::unique_ptr<DiskFile>> files_;  // by SlotMap position; nullptr = lost
   List<Moving> moving_;                           // in the order given to the disk
   List<Moving> queued_;
-  List<Moving> queued_big_reads_;
-  uint64_t big_read_bytes_ = 0;  // in the disk's hands
+  List<Moving> queued_large_;
+  uint64_t large_bytes_ = 0;  // in the disk's hands
   size_t transfers_in_flight_ = 0;
   List<Running> running_;
   size_t jobs_in_flight_ = 0;

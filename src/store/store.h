@@ -179,13 +179,13 @@ struct StoreDrive {
 struct StoreOptions {
   uint64_t deployment_id = 0;  // a data directory of another deployment is refused
   uint64_t slab_bytes = 1 * kGiB;
-  uint64_t arena_bytes = 1 * kGiB;              // smaller for small slabs and tests
-  uint64_t data_file_bytes = 1 * kGiB;          // preallocation unit, smaller for tests
-  uint64_t drive_reserve_bytes = 64 * kMiB;     // kept free for the index
-  uint64_t drive_deadline_ns = 10 * kSecond;    // a transfer older than this sets its drive aside
-  uint64_t drive_read_window_bytes = 4 * kMiB;  // of large reads in a drive's hands; > 0
-  uint64_t commit_delay_ns = 0;                 // extra wait to gather a group commit
-  bool rebuild = false;                         // rebuild the index by scan even if there is one
+  uint64_t arena_bytes = 1 * kGiB;            // smaller for small slabs and tests
+  uint64_t data_file_bytes = 1 * kGiB;        // preallocation unit, smaller for tests
+  uint64_t drive_reserve_bytes = 64 * kMiB;   // kept free for the index
+  uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
+  uint64_t drive_window_bytes = 8 * kMiB;     // of large transfers in a drive's hands; > 0
+  uint64_t commit_delay_ns = 0;               // extra wait to gather a group commit
+  bool rebuild = false;                       // rebuild the index by scan even if there is one
 };
 
 class Store {

@@ -53,7 +53,7 @@ TEST(Store, KeepsEverythingOverCleanCloseCrashKillAndRebuild) {
   EXPECT_TRUE(t.close().ok());
 }
 
-TEST(Store, LargeReadsAreGivenToTheDriveAWindowAtATimeAndSmallOnesPassBy) {
+TEST(Store, LargeTransfersAreGivenToTheDriveAWindowAtATimeAndSmallOnesPassBy) {
   constexpr uint64_t kReadNs = 1 * kMs;
   constexpr uint32_t kChunks = 6;
   SimDriveOptions steady;
@@ -61,7 +61,7 @@ TEST(Store, LargeReadsAreGivenToTheDriveAWindowAtATimeAndSmallOnesPassBy) {
   steady.slow_one_in = 0;
   TestStore t(4, 1, steady);
   t.options.slab_bytes = t.options.arena_bytes = 16 * kMiB;
-  t.options.drive_read_window_bytes = 2 * kMiB;
+  t.options.drive_window_bytes = 2 * kMiB;
   ASSERT_TRUE(t.open().ok());
   for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
     ASSERT_TRUE(t.write({1, chunk}, 0, pattern(1 * kMiB, chunk)).ok());
