@@ -12,6 +12,8 @@ CommitGroups::CommitGroups(Loop& loop, Drive& drive, uint64_t delay_ns)
   synced_done_.bind<&CommitGroups::on_synced>(this);
   tags_logged_.bind<&CommitGroups::on_tags_logged>(this);
   committed_.bind<&CommitGroups::on_committed>(this);
+  drops_synced_.bind<&CommitGroups::on_drops_synced>(this);
+  drops_timer_.bind<&CommitGroups::on_drops_timer>(this);
   ride_timer_.bind<&CommitGroups::on_timer>(this);
   delay_timer_.bind<&CommitGroups::on_delay_timer>(this);
 }
@@ -63,7 +65,7 @@ void CommitGroups::on_timer(Completion&) {
 }
 
 bool CommitGroups::idle() const {
-  return !sync_running_ && !transaction_running_ && ride_.empty() && drops_.empty() &&
+  return !sync_running_ && !transaction_running_ && ride_.empty() && !has_drops() &&
          tags_.empty() && const_cast<CommitList&>(written_).empty() &&
          const_cast<CommitList&>(synced_).empty();
 }
@@ -75,7 +77,7 @@ void CommitGroups::flush(Completion& done) {
     return;
   }
   const bool nothing = ride_.empty() && drops_.empty() && tags_.empty();
-  if (nothing && !transaction_running_) {
+  if (nothing && !transaction_running_ && !has_drops()) {
     loop_.complete(done, Status());
     return;
   }
@@ -83,6 +85,7 @@ void CommitGroups::flush(Completion& done) {
       {.done = &done, .transaction = nothing ? transactions_started_ : transactions_started_ + 1});
   ride_due_ = true;
   kick();
+  sync_drops();
 }
 
 void CommitGroups::kick() {
@@ -185,12 +188,20 @@ void CommitGroups::on_committed(Completion& done) {
   if (status.ok()) {
     ++commits;
     ++transactions;
+    transactions_ended_ = transactions_started_;
     for (Commit* c = committing_.front(); c != nullptr; c = committing_.next(*c)) ++entries;
-    for (const Slot slot : committing_drops_) drive_.free_when_unread(slot);
+    unsynced_drops_.insert(unsynced_drops_.end(), committing_drops_.begin(),
+                           committing_drops_.end());
     committing_drops_.clear();
     committing_ride_ = IndexBatch();
     answer(committing_, status);
-    answer_flushes(status);
+    if (unsynced_drops_.empty() && !drops_sync_running_) {
+      answer_flushes(status, transactions_ended_);
+    } else if (!flushes_.empty()) {
+      sync_drops();
+    } else if (!drops_timer_.running()) {
+      loop_.start(drops_timer_, kRideNs);
+    }
     kick();
     return;
   }
@@ -201,8 +212,41 @@ void CommitGroups::on_committed(Completion& done) {
   }
   take_back();
   answer(committing_, status);
-  answer_flushes(status);
+  answer_flushes(status, transactions_started_);
   loop_.start(ride_timer_, kRetryNs);
+}
+
+void CommitGroups::on_drops_timer(Completion&) {
+  sync_drops();
+}
+
+void CommitGroups::sync_drops() {
+  if (!failed_.ok() || drops_sync_running_ || unsynced_drops_.empty()) return;
+  loop_.cancel(drops_timer_);
+  drops_sync_running_ = true;
+  drops_syncing_through_ = transactions_ended_;
+  syncing_drops_ = std::move(unsynced_drops_);
+  unsynced_drops_.clear();
+  IndexDb* const index_db = drive_.index_db.get();
+  drive_.run([index_db] { return index_db->sync(); }, drops_synced_);
+}
+
+void CommitGroups::on_drops_synced(Completion& done) {
+  drops_sync_running_ = false;
+  if (!done.status.ok()) {
+    drive_.set_aside(done.status.with("sync index.db"));
+    return;
+  }
+  for (const Slot slot : syncing_drops_) drive_.free_when_unread(slot);
+  syncing_drops_.clear();
+  const bool all = unsynced_drops_.empty();
+  answer_flushes(Status(), all ? transactions_ended_ : drops_syncing_through_);
+  if (all) return;
+  if (!flushes_.empty()) {
+    sync_drops();
+  } else if (!drops_timer_.running()) {
+    loop_.start(drops_timer_, kRideNs);
+  }
 }
 
 // What the failed transaction carried for nobody goes with a later one.
@@ -225,9 +269,10 @@ void CommitGroups::answer(CommitList& list, const Status& status) {
   while (Commit* commit = list.pop_front()) loop_.complete(commit->done, status);
 }
 
-void CommitGroups::answer_flushes(const Status& status) {
+// Those that wait for a transaction up to this one.
+void CommitGroups::answer_flushes(const Status& status, uint64_t through) {
   std::erase_if(flushes_, [&](const FlushWait& wait) {
-    if (wait.transaction > transactions_started_) return false;
+    if (wait.transaction > through) return false;
     loop_.complete(*wait.done, status);
     return true;
   });
@@ -239,9 +284,9 @@ void CommitGroups::fail_all(const Status& status) {
   answer(syncing_, status);
   answer(synced_, status);
   answer(committing_, status);
-  transactions_started_ = UINT64_MAX;
-  answer_flushes(status);
+  answer_flushes(status, UINT64_MAX);
   loop_.cancel(ride_timer_);
+  loop_.cancel(drops_timer_);
 }
 
 }  // namespace gd2fs

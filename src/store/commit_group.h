@@ -5,9 +5,11 @@
 // write that completed before it began; one transaction carries all that was synced.
 //
 // Beside the commits travel changes that nobody waits for (dropped extents, forgotten tags and
-// fences): they ride on the next transaction, or on one of their own after kRideNs. A dropped
-// extent's slot is freed only when the transaction that dropped it has ended. Transactions are not
-// synced (decision 017): a power failure may take back the last ones, and the next start notices.
+// fences): they ride on the next transaction, or on one of their own after kRideNs. Transactions
+// are not synced (decision 017): a power failure may take back the last ones, and the next start
+// makes them again from the descriptors. So a dropped extent's slot, whose descriptor is needed for
+// that, is freed only when the transaction that dropped it is durable: kRideNs later at most the
+// index is synced for all of them, beside the path of any acknowledgement.
 //
 // Thread rule: the store's loop.
 #pragma once
@@ -54,7 +56,10 @@ class CommitGroups {
   // Completes when what was dropped before is off the index: ok, or why not.
   void flush(Completion& done);
   bool idle() const;
-  bool has_drops() const { return !drops_.empty() || !committing_drops_.empty(); }
+  bool has_drops() const {
+    return !drops_.empty() || !committing_drops_.empty() || !unsynced_drops_.empty() ||
+           drops_sync_running_;
+  }
   void fail_all(const Status& status);  // the drive was set aside
 
   uint64_t transactions = 0;  // of the index; set at start, then counted
@@ -78,7 +83,10 @@ class CommitGroups {
   void on_committed(Completion& done);
   void take_back();
   void on_timer(Completion&);
-  void answer_flushes(const Status& status);
+  void sync_drops();
+  void on_drops_timer(Completion&);
+  void on_drops_synced(Completion& done);
+  void answer_flushes(const Status& status, uint64_t through);
   void answer(CommitList& list, const Status& status);
 
   Loop& loop_;
@@ -101,8 +109,15 @@ class CommitGroups {
   std::vector<LogRecord> tags_;
   IndexBatch committing_ride_;
   std::vector<Slot> committing_drops_;
+  std::vector<Slot> unsynced_drops_;  // off the index, but not yet durably
+  std::vector<Slot> syncing_drops_;
+  bool drops_sync_running_ = false;
+  uint64_t drops_syncing_through_ = 0;  // the transaction whose drops are the last of these
+  Completion drops_synced_;
+  Timer drops_timer_;
   bool transaction_running_ = false;
   uint64_t transactions_started_ = 0;
+  uint64_t transactions_ended_ = 0;
   Completion tags_logged_;
   Completion committed_;
 

@@ -244,6 +244,11 @@ Status IndexDb::apply(const IndexBatch& batch) {
   return look_again(std::move(status), attempted);
 }
 
+Status IndexDb::sync() {
+  GD2FS_TRY(failed_);
+  return db_->sync_log();
+}
+
 // A commit that failed may be there or not; only the database, opened anew, can tell.
 Status IndexDb::look_again(Status error, uint64_t attempted) {
   const auto reopen = [&]() -> Status {

@@ -98,6 +98,8 @@ class IndexDb {
   // ones, which the next start notices and makes again from the descriptors (decision 017). After
   // an error nothing of it is there; further calls fail unless it was no_space.
   Status apply(const IndexBatch& batch);
+  // What was applied before cannot be taken back by a power failure any more.
+  Status sync();
   uint64_t epoch() const { return epoch_; }
   uint64_t transactions() const { return transactions_; }
   uint64_t digest() const { return digest_; }

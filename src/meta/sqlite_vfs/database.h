@@ -107,12 +107,13 @@ class Database {
   Status checkpoint();
   // Reads every page: corrupt with the first finding. quick leaves out that indexes match tables.
   Status check(bool quick = true);
+  // What was committed without a sync is durable when this is ok (sync_commits = false).
+  Status sync_log();
 
  private:
   friend class Statement;
   explicit Database(Disk& disk);
   Status configure(const DatabaseOptions& options);
-  Status sync_log();
   Status error(int sqlite_code, std::string_view what) const;
 
   std::unique_ptr<SqliteVfs> vfs_;
