@@ -212,11 +212,6 @@ constexpr SyncPoint kPointsOfStarts[] = {
      [](const SimSync& sync, bool) { return !sync.of_folder && sync.name == "drive.log.new"; }},
     {"name_of_the_log",
      [](const SimSync& sync, bool) { return of_folder(sync, "", "rename drive.log"); }},
-    // drive_files.cc: that a file is gone.
-    {"name_of_a_removed_file",
-     [](const SimSync& sync, bool) { return of_folder(sync, "data", "remove"); }},
-    // wipe.cc: a slot whose content must not come back.
-    {"wipe", [](const SimSync& sync, bool) { return of_a_wipe(sync); }},
     // recover.cc, rebuild.cc, free_scan.cc: what a killed process wrote, before it counts.
     {"data_found",
      [](const SimSync& sync, bool opening) {
@@ -281,6 +276,72 @@ TEST_F(SyncPointsOfStarts, no_pair_of_deaths_loses_anything) {
 
 INSTANTIATE_TEST_SUITE_P(Store, SyncPointsOfStarts, testing::ValuesIn(kPointsOfStarts),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// --- by what nobody remembers any more -------------------------------------------------------
+
+// A file is cut; what it held is wiped, or its data file, empty now, is removed to make room; what
+// remembers the cut is forgotten, because nothing is left that it applies to. Then the power fails.
+std::string after_cut(uint64_t seed, bool no_room, const SyncPoint* lie) {
+  constexpr uint32_t kChunks = 8;
+  constexpr uint64_t kOtherFences = 1200;
+  const std::string data(64 * kKiB, 'x');
+  TestStore t(seed, 1);
+  t.options.data_file_bytes = 512 * kKiB;
+  t.options.drive_reserve_bytes = 512 * kKiB;
+  SimDrive& drive = *t.drives[0];
+  if (const Status status = t.open(); !status.ok()) return "open: " + status.to_string();
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+    const Status status = t.write({.inode = 7, .chunk = chunk}, 0, data, 1);
+    if (!status.ok()) return "write: " + status.to_string();
+  }
+  if (lie != nullptr) {
+    drive.ignore_syncs([lie](const SimSync& sync) { return lie->is(sync, false); });
+  }
+  const Status cut = t.fence({.inode = 7, .generation = 2, .keep_bytes = 0});
+  if (!cut.ok()) return "fence: " + cut.to_string();
+  if (no_room) {
+    drive.set_capacity_bytes(drive.used_bytes() - 256 * kKiB);  // whatever goes, it is not enough
+    const Status full = t.write({.inode = 8, .chunk = 0}, 0, std::string(2 * kMiB, 'y'), 1);
+    if (!full.is(StatusCode::no_space)) return "a full drive: " + full.to_string();
+  }
+  t.world.run_for_ns(60 * kSecond);
+  // The log forgets it when it is made anew, which it is when it has grown.
+  for (uint64_t i = 0; i < kOtherFences; ++i) {
+    const Status other = t.fence({.inode = 1000 + i, .generation = 2});
+    if (!other.ok()) return "another fence: " + other.to_string();
+  }
+  t.world.run_for_ns(10 * kSecond);
+  t.crash();
+  drive.set_capacity_bytes(1024 * kGiB);
+  if (const Status status = t.open(); !status.ok()) return "open again: " + status.to_string();
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+    const std::string got = t.read({.inode = 7, .chunk = chunk}, 0, data.size(), 2);
+    if (got != std::string(data.size(), 0)) return "what was cut is back: " + got.substr(0, 60);
+  }
+  return "";
+}
+
+void expect_noticed_after_cut(bool no_room, const SyncPoint& point) {
+  constexpr uint64_t kSeeds = 40;
+  bool noticed = false;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    ASSERT_EQ(after_cut(seed, no_room, nullptr), "") << "seed " << seed;
+    noticed = noticed || !after_cut(seed, no_room, &point).empty();
+  }
+  EXPECT_TRUE(noticed);
+}
+
+// wipe.cc.
+TEST_F(SyncPoints, what_was_cut_comes_back_with_a_slot_that_was_not_wiped_for_good) {
+  expect_noticed_after_cut(false,
+                           {"wipe", [](const SimSync& sync, bool) { return of_a_wipe(sync); }});
+}
+// drive_files.cc.
+TEST_F(SyncPoints, what_was_cut_comes_back_with_a_data_file_that_was_not_gone_for_good) {
+  expect_noticed_after_cut(true, {"removed", [](const SimSync& sync, bool) {
+                                    return of_folder(sync, "data", "remove");
+                                  }});
+}
 
 }  // namespace
 }  // namespace gd2fs
