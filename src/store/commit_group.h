@@ -5,11 +5,11 @@
 // write that completed before it began; one transaction carries all that was synced.
 //
 // Beside the commits travel changes that nobody waits for (dropped extents, forgotten tags and
-// fences): they ride on the next transaction, or on one of their own after kRideNs. Transactions
-// are not synced (decision 017): a power failure may take back the last ones, and the next start
-// makes them again from the descriptors. So a dropped extent's slot, whose descriptor is needed for
-// that, is freed only when the transaction that dropped it is durable: kRideNs later at most the
-// index is synced for all of them, beside the path of any acknowledgement.
+// fences): they ride on the next transaction, or on one of their own after kRideNs. A start after
+// a lost power makes the end of the index again from the descriptors, so a dropped extent's slot is
+// freed only when the transaction that dropped it is durable; for the case that commits are not
+// synced (decision 017), the index is synced for all drops of kRideNs together, beside the path of
+// any acknowledgement.
 //
 // Thread rule: the store's loop.
 #pragma once

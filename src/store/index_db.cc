@@ -71,7 +71,6 @@ Status IndexDb::open_database(bool create) {
   DatabaseOptions options;
   options.create = create;
   options.keep_log_on_close = true;
-  options.sync_commits = false;  // decision 017
   options.checkpoint_pages = static_cast<uint32_t>(
       std::min<uint64_t>(options.checkpoint_pages, reserve_bytes_ / 4 / Database::kPageBytes + 1));
   GD2FS_ASSIGN(db_, Database::open(disk_, kName, options));

@@ -94,11 +94,10 @@ class IndexDb {
   // digest differs. The caller drops what it has built then.
   Result<Loaded> load(const std::function<Status(const IndexRow&)>& row);
 
-  // Whole when ok, and there after the process is killed. A power failure may take back the last
-  // ones, which the next start notices and makes again from the descriptors (decision 017). After
-  // an error nothing of it is there; further calls fail unless it was no_space.
+  // Durable and whole when ok. After an error nothing of it is there; further calls fail unless it
+  // was no_space.
   Status apply(const IndexBatch& batch);
-  // What was applied before cannot be taken back by a power failure any more.
+  // Makes durable what was applied without a sync, if commits have none (decision 017).
   Status sync();
   uint64_t epoch() const { return epoch_; }
   uint64_t transactions() const { return transactions_; }
