@@ -83,7 +83,8 @@ Status StoreReadState::take_snapshot() {
       if (begin >= end) continue;
       if (begin > block) GD2FS_TRY(add_uncached(block, begin - block));
       core_->slab.hold(*segment.page);
-      core_->slab.used(*segment.page);
+      // A stream's further steps through a page are one use, else one scan would make it hot.
+      if (!read_->sequential || begin == segment.first_block) core_->slab.used(*segment.page);
       pieces_.push_back({.first_block = begin, .blocks = end - begin, .page = segment.page});
       block = end;
     }

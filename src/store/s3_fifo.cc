@@ -32,16 +32,21 @@ void S3Fifo::remove(SlabPage& page) {
   (page.in_main_ ? main_blocks_ : small_blocks_) -= page.blocks_;
 }
 
-void S3Fifo::remember(uint64_t name) {
-  if (ghosts_.size() < kGhostsMax) {
-    ghosts_.push_back(name);
-  } else {
-    const auto old = ghost_count_.find(ghosts_[ghost_next_]);
-    if (old != ghost_count_.end() && --old->second == 0) ghost_count_.erase(old);
-    ghosts_[ghost_next_] = name;
-    ghost_next_ = (ghost_next_ + 1) % kGhostsMax;
+void S3Fifo::remember(const SlabPage& page) {
+  ghosts_.push_back({name_of(page), page.blocks_});
+  ghost_blocks_ += page.blocks_;
+  ++ghost_count_[ghosts_.back().name];
+  while (ghosts_.size() > kGhostsMax || ghost_blocks_ > small_blocks_ + main_blocks_) {
+    forget_oldest();
   }
-  ++ghost_count_[name];
+}
+
+void S3Fifo::forget_oldest() {
+  const Ghost ghost = ghosts_.front();
+  ghosts_.pop_front();
+  ghost_blocks_ -= ghost.blocks;
+  const auto count = ghost_count_.find(ghost.name);
+  if (--count->second == 0) ghost_count_.erase(count);
 }
 
 SlabPage* S3Fifo::victim_of_small() {
@@ -58,7 +63,7 @@ SlabPage* S3Fifo::victim_of_small() {
       main_blocks_ += page->blocks_;
     } else {
       remove(*page);
-      remember(name_of(*page));
+      remember(*page);
       return page;
     }
   }

@@ -2,12 +2,14 @@
 // queues are all you need for cache eviction", SOSP 2023): new pages enter a small queue of a tenth
 // of the space; those that are used again move on to the main queue; those that are not leave, and
 // only their names stay a while in the ghost queue: a page that comes back from there enters main.
-// So one scan of a file does not flush what is hot. Thread rule: the store's loop.
+// The ghosts' pages are together as big as what is cached, so that a scan of a file bigger than the
+// slab finds none of its own. So one scan of a file does not flush what is hot.
+// Thread rule: the store's loop.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <unordered_map>
-#include <vector>
 
 #include "store/page.h"
 
@@ -30,14 +32,19 @@ class S3Fifo {
   static uint64_t name_of(const SlabPage& page);
   SlabPage* victim_of_small();
   SlabPage* victim_of_main();
-  void remember(uint64_t name);
+  void remember(const SlabPage& page);
+  void forget_oldest();
 
   List<SlabPage> small_;
   List<SlabPage> main_;
   uint64_t small_blocks_ = 0;
   uint64_t main_blocks_ = 0;
-  std::vector<uint64_t> ghosts_;  // a ring of names
-  size_t ghost_next_ = 0;
+  struct Ghost {
+    uint64_t name = 0;
+    uint32_t blocks = 0;
+  };
+  std::deque<Ghost> ghosts_;  // oldest first
+  uint64_t ghost_blocks_ = 0;
   std::unordered_map<uint64_t, uint32_t> ghost_count_;
 };
 
