@@ -8,6 +8,9 @@
 
 namespace gd2fs::server {
 namespace {
+// A sequential read this big may be all that its client wants: nothing is read behind it.
+constexpr uint64_t kStreamReadMaxBytes = 1 * kMiB;
+
 // What a hole is pushed from, when it cannot be named.
 constexpr std::array<std::byte, kBlockBytes> kZeros{};
 }  // namespace
@@ -159,6 +162,9 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
       if (piece->length_bytes() > 0) pieces_.push_back(*piece);
     }
   }
+  uint64_t length_bytes = 0;
+  for (const msg::ReadPiece& piece : pieces_) length_bytes += piece.length_bytes();
+  stream_ = sequential_ && length_bytes < kStreamReadMaxBytes;
   next_piece_ = 0;
   piece_done_bytes_ = 0;
   steps_open_ = 0;
@@ -195,6 +201,7 @@ void ReadOp::take_step() {
   read.length_bytes = static_cast<uint32_t>(step_bytes);
   read.generation = generation_;
   read.sequential = sequential_;
+  read.stream = stream_;
   const uint64_t window_offset = piece.window_offset() + piece_done_bytes_;
   piece_done_bytes_ += read.length_bytes;
   if (piece_done_bytes_ == piece.length_bytes()) {

@@ -22,6 +22,7 @@ void StoreReadState::start(StoreCore& core, Pool<StoreReadState>& home, StoreRea
   first_error_ = Status();
   wide_ = false;
   exact_only_ = false;
+  missed_ = false;
   core.begin_operation();
   const Status status = check();
   if (!status.ok() || read.length_bytes == 0) {
@@ -49,25 +50,38 @@ void StoreReadState::plan() {
     finish(status);
     return;
   }
-  bool started = start_fills();
-  if (!started && read_->sequential && !exact_only_) {
-    exact_only_ = true;  // no room to read ahead
-    started = start_fills();
-  }
-  if (!started) {
+  if (!start_fills_somehow()) {
     drop_pieces();
-    core_->slab.wait(memory_);
+    if (read_->fill_only) {
+      finish(Status(StatusCode::busy, "no room to fill the slab"));
+    } else {
+      core_->slab.wait(memory_);
+    }
     return;
   }
   core_->slab.served(memory_);
   join_fills();
   if (waiting_ != 0) {
-    ++core_->counters.read_misses;
+    missed_ = true;
+    if (!read_->fill_only) ++core_->counters.read_misses;
     return;
   }
   read_->hit = waits_.empty();
-  if (read_->hit) ++core_->counters.read_hits;
+  if (read_->hit && !read_->fill_only) ++core_->counters.read_hits;
   finish(Status());
+}
+
+// Where no long run can be had (a slab full of pinned or held pages leaves gaps), shorter ones do.
+bool StoreReadState::start_fills_somehow() {
+  if (start_fills(Fill::kFillBlocksMax)) return true;
+  if (read_->sequential && !exact_only_) {
+    exact_only_ = true;  // no room to read ahead
+    if (start_fills(Fill::kFillBlocksMax)) return true;
+  }
+  for (uint32_t blocks = Fill::kFillBlocksMax / 4; blocks >= 1; blocks /= 4) {
+    if (start_fills(blocks)) return true;
+  }
+  return false;
 }
 
 // Cached pages are held from here on, and extents copied: nothing that happens later changes this
@@ -84,7 +98,8 @@ Status StoreReadState::take_snapshot() {
       if (begin > block) GD2FS_TRY(add_uncached(block, begin - block));
       core_->slab.hold(*segment.page);
       // A stream's further steps through a page are one use, else one scan would make it hot.
-      if (!read_->sequential || begin == segment.first_block) core_->slab.used(*segment.page);
+      const bool first_step = !read_->sequential || begin == segment.first_block;
+      if (first_step && !read_->fill_only) core_->slab.used(*segment.page);
       pieces_.push_back({.first_block = begin, .blocks = end - begin, .page = segment.page});
       block = end;
     }
@@ -111,7 +126,7 @@ Status StoreReadState::add_uncached(uint32_t first_block, uint32_t blocks) {
 
 // What must be read and nobody reads yet, cut to fills. A sequential reader gets the whole run that
 // its extent shows, since the rest will be asked for next.
-std::vector<ExtentRead::Range> StoreReadState::wanted_fills() const {
+std::vector<ExtentRead::Range> StoreReadState::wanted_fills(uint32_t fill_blocks_max) const {
   std::vector<ExtentRead::Range> wanted;
   const bool wide = read_->sequential && !exact_only_;
   for (const Piece& piece : pieces_) {
@@ -131,7 +146,7 @@ std::vector<ExtentRead::Range> StoreReadState::wanted_fills() const {
         block = fill->end_block();
         continue;
       }
-      uint32_t stop = std::min(end, block + Fill::kFillBlocksMax);
+      uint32_t stop = std::min(end, block + fill_blocks_max);
       for (uint32_t next = block + 1; next < stop; ++next) {
         if (Fill::find(*core_, read_->key, *piece.extent, next) != nullptr) stop = next;
       }
@@ -146,15 +161,16 @@ std::vector<ExtentRead::Range> StoreReadState::wanted_fills() const {
 }
 
 // All the memory or none: who waits for memory holds none.
-bool StoreReadState::start_fills() {
-  const std::vector<ExtentRead::Range> wanted = wanted_fills();
+bool StoreReadState::start_fills(uint32_t fill_blocks_max) {
+  const std::vector<ExtentRead::Range> wanted = wanted_fills(fill_blocks_max);
   if (wanted.empty()) return true;
   std::vector<SlabPage*> pages;
   const auto give_back = [&] {
     for (SlabPage* page : pages) core_->slab.unhold(*page);
   };
+  const Slab::For use = read_->sequential ? Slab::For::stream : Slab::For::fill;
   for (const ExtentRead::Range& range : wanted) {
-    SlabPage* const page = core_->slab.take(range.key, range.first_block, range.blocks);
+    SlabPage* const page = core_->slab.take(range.key, range.first_block, range.blocks, use);
     if (page == nullptr) {
       give_back();
       return false;
@@ -234,7 +250,8 @@ void StoreReadState::on_fill(Completion& done) {
 
 void StoreReadState::finish(const Status& status) {
   StoreRead& read = *read_;
-  if (status.ok()) {
+  if (status.ok() && read.stream) read_ahead();
+  if (status.ok() && !read.fill_only) {
     fill_slices();
   } else {
     drop_pieces();
@@ -247,6 +264,13 @@ void StoreReadState::finish(const Status& status) {
   core.loop.complete(read.done, status, status.ok() ? read.length_bytes : 0);
   home_->put(this);
   core.end_operation();
+}
+
+// Once for each chunk that the stream comes to, and where it finds that nobody was ahead of it.
+void StoreReadState::read_ahead() {
+  const bool comes_to_it = first_block_ == 0;
+  if (!core_->want_ahead || !(comes_to_it || missed_)) return;
+  core_->want_ahead(read_->key, read_->chunk_log2, read_->generation);
 }
 
 // Neighbouring pieces of one page become one run, cut where stripes end.

@@ -30,8 +30,10 @@ struct StoreReadState {
   void plan();
   Status take_snapshot();
   Status add_uncached(uint32_t first_block, uint32_t blocks);
-  bool start_fills();
-  std::vector<ExtentRead::Range> wanted_fills() const;
+  bool start_fills(uint32_t fill_blocks_max);
+  bool start_fills_somehow();
+  std::vector<ExtentRead::Range> wanted_fills(uint32_t fill_blocks_max) const;
+  void read_ahead();
   void join_fills();
   void drop_pieces();
   void on_memory(Completion& done);
@@ -52,6 +54,7 @@ struct StoreReadState {
   Status first_error_;
   bool wide_ = false;        // some fill reads more than was asked
   bool exact_only_ = false;  // after a wide fill failed
+  bool missed_ = false;      // something had to be read
   SlabWait memory_;
 };
 

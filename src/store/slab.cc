@@ -88,6 +88,20 @@ SlabPage* Slab::place_in(Arena& arena, uint32_t index, uint32_t blocks) {
   return unit == UINT32_MAX ? nullptr : make_page(arena, index, unit, blocks);
 }
 
+SlabPage* Slab::place_at(uint16_t cluster, uint32_t index, uint32_t unit, uint32_t blocks) {
+  Arena& arena = arenas_[index];
+  if (!arena.owned || arena.cluster != cluster || unit + blocks > arena.owner.size()) {
+    return nullptr;
+  }
+  for (uint32_t i = unit; i < unit + blocks; ++i) {
+    if (arena.owner[i] != nullptr) return nullptr;
+  }
+  const uint32_t cursor = arena.cursor;
+  SlabPage* const page = make_page(arena, index, unit, blocks);
+  arena.cursor = std::max(cursor, arena.cursor);
+  return page;
+}
+
 SlabPage* Slab::place(Pool& pool, uint32_t blocks) {
   for (const uint32_t index : pool.arenas) {
     SlabPage* const page = place_in(arenas_[index], index, blocks);
@@ -208,15 +222,51 @@ bool Slab::clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks) {
   return true;
 }
 
-SlabPage* Slab::take(const ChunkKey& key, uint32_t first_block, uint32_t blocks) {
-  CHECK(blocks > 0);
-  if (!fits(blocks) || pages_ >= kPagesMax) return nullptr;
-  const uint16_t cluster = cluster_of_inode(key.inode);
+SlabPage* Slab::find_memory(uint16_t cluster, uint32_t blocks) {
   Pool& pool = pools_[cluster];
   SlabPage* page = place(pool, blocks);
   if (page == nullptr && give_arena(cluster)) page = place(pool, blocks);
   if (page == nullptr) page = evict_and_place(pool, blocks);
   if (page == nullptr && pool.arenas.empty() && steal_arena(cluster)) page = place(pool, blocks);
+  return page;
+}
+
+// Behind the page before it in the file, or where a run can begin.
+SlabPage* Slab::take_in_run(const ChunkKey& key, uint32_t first_block, uint32_t blocks) {
+  const uint16_t cluster = cluster_of_inode(key.inode);
+  PageRuns::Run* run = runs_.find(key, first_block);
+  SlabPage* page = nullptr;
+  if (run != nullptr && run->next_unit + blocks <= run->end_unit) {
+    page = place_at(cluster, run->arena, run->next_unit, blocks);
+  }
+  const bool goes_on = page != nullptr;
+  if (!goes_on) page = find_memory(cluster, blocks);
+  if (page == nullptr) return nullptr;
+  PageRuns::Run now = goes_on ? *run : PageRuns::Run{.arena = page->arena_};
+  now.key = key;
+  now.next_block = first_block + blocks;
+  now.next_unit = page->first_unit_ + blocks;
+  if (!goes_on) {
+    Arena& arena = arenas_[page->arena_];
+    const auto units = static_cast<uint32_t>(arena.owner.size());
+    const uint32_t limit = std::min(units, page->first_unit_ + PageRuns::kRunBlocks);
+    now.end_unit = now.next_unit;
+    while (now.end_unit < limit && arena.owner[now.end_unit] == nullptr) ++now.end_unit;
+    arena.cursor = now.end_unit;
+  }
+  if (run != nullptr) {
+    *run = now;
+  } else {
+    runs_.add(now);
+  }
+  return page;
+}
+
+SlabPage* Slab::take(const ChunkKey& key, uint32_t first_block, uint32_t blocks, For use) {
+  CHECK(blocks > 0);
+  if (!fits(blocks) || pages_ >= kPagesMax) return nullptr;
+  SlabPage* const page = use == For::stream ? take_in_run(key, first_block, blocks)
+                                            : find_memory(cluster_of_inode(key.inode), blocks);
   if (page == nullptr) return nullptr;
   page->key_ = key;
   page->first_block_ = first_block;

@@ -5,6 +5,9 @@
 // for a cluster that has no arena, another cluster's arena that nobody holds a page of, destroyed
 // and made anew so that no byte crosses clusters. If all of that fails the caller may wait.
 //
+// A file that is filled in order gets its pages side by side: its first one reserves up to
+// kRunBlocks of free memory, softly: whoever finds nothing else takes it.
+//
 // Thread rule: the store's loop.
 #pragma once
 
@@ -14,6 +17,7 @@
 
 #include "loop/loop.h"
 #include "store/page_map.h"
+#include "store/page_runs.h"
 #include "store/s3_fifo.h"
 
 namespace gd2fs {
@@ -41,9 +45,11 @@ class Slab {
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
 
+  // A stream's neighbours follow.
+  enum class For : uint8_t { write, fill, stream };
   // A private page with one hold, for blocks [first_block, + blocks) of the chunk; nullptr when
   // there is no memory now.
-  SlabPage* take(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
+  SlabPage* take(const ChunkKey& key, uint32_t first_block, uint32_t blocks, For use = For::write);
   // Queues behind those who wait already.
   void wait(SlabWait& wait);
   void served(SlabWait& wait);  // or gave up after being woken; the next one's turn
@@ -90,6 +96,9 @@ class Slab {
   SlabPage* place(Pool& pool, uint32_t blocks);
   SlabPage* place_in(Arena& arena, uint32_t index, uint32_t blocks);
   SlabPage* make_page(Arena& arena, uint32_t index, uint32_t first_unit, uint32_t blocks);
+  SlabPage* place_at(uint16_t cluster, uint32_t index, uint32_t unit, uint32_t blocks);
+  SlabPage* find_memory(uint16_t cluster, uint32_t blocks);
+  SlabPage* take_in_run(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
   SlabPage* evict_and_place(Pool& pool, uint32_t blocks);
   bool clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks);
   bool give_arena(uint16_t cluster);
@@ -117,6 +126,7 @@ class Slab {
   Timer wait_timer_;
   uint64_t used_blocks_ = 0;
   uint64_t held_pages_ = 0;
+  PageRuns runs_;
   uint64_t pages_ = 0;
   uint64_t next_generation_ = 1;
   uint32_t last_shared_id_ = 0;

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/ahead.h"
 #include "store/background.h"
 #include "store/fence_op.h"
 #include "store/read_op.h"
@@ -19,7 +20,8 @@ class StoreEngine final : public Store {
   StoreEngine(Loop& loop, std::unique_ptr<ArenaSource> arenas, const StoreOptions& options,
               Random random)
       : core_(loop, std::move(arenas), options, random),
-        reads_("reads_max", StoreCore::kReadsMax) {}
+        reads_("reads_max", StoreCore::kReadsMax),
+        ahead_(core_, reads_) {}
 
   static Task<Result<std::unique_ptr<Store>>> open(std::unique_ptr<StoreEngine> engine,
                                                    std::vector<StoreDrive> drives) {
@@ -93,6 +95,9 @@ class StoreEngine final : public Store {
   void begin() {
     background_ = std::make_unique<Background>(core_);
     core_.want_rewrite = [this](const ChunkKey& key) { background_->want_rewrite(key); };
+    core_.want_ahead = [this](const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) {
+      ahead_.want(key, chunk_log2, generation);
+    };
     background_->start();
   }
   Task<void> quiet();
@@ -100,6 +105,7 @@ class StoreEngine final : public Store {
 
   StoreCore core_;
   Pool<StoreReadState> reads_;
+  Ahead ahead_;
   WriteShared writes_;
   std::unique_ptr<Background> background_;
 };

@@ -66,6 +66,9 @@ struct StoreRead {
   uint32_t length_bytes = 0;
   uint64_t generation = 0;  // older than the inode's fence: stale
   bool sequential = false;  // hint: fill whole neighbouring ranges
+  bool stream = false;      // hint: small reads of what follows will come: read ahead
+  bool fill_only =
+      false;  // brings the bytes into the slab and answers none; does not wait for room
   Completion done;
 
   std::vector<StoreSlice> slices;

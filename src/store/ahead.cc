@@ -1,0 +1,47 @@
+#include "store/ahead.h"
+
+#include <algorithm>
+
+namespace gd2fs {
+
+// Deletes itself.
+struct Ahead::Order final : OwnedOperation {
+  Order(Ahead& ahead, const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) : ahead(ahead) {
+    read.key = key;
+    read.chunk_log2 = chunk_log2;
+    read.length_bytes = 1u << chunk_log2;
+    read.generation = generation;
+    read.sequential = true;
+    read.fill_only = true;
+    read.done.bind<&Order::on_filled>(this);
+  }
+  // However it went: a read of these bytes finds out for itself.
+  void on_filled(Completion&) {
+    Ahead& owner = ahead;
+    --owner.orders_;
+    delete this;
+    owner.core_.end_operation();
+  }
+  Ahead& ahead;
+  StoreRead read;
+};
+
+void Ahead::want(const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) {
+  const uint64_t chunks = std::max<uint64_t>(kAheadBytes >> chunk_log2, 1);
+  for (uint64_t i = 1; i <= chunks && key.chunk + i <= UINT32_MAX; ++i) {
+    if (orders_ == kOrdersMax || core_.closing) return;
+    const ChunkKey next{key.inode, static_cast<uint32_t>(key.chunk + i)};
+    ChunkIndex::View view;
+    if (!core_.index.find(next, &view)) return;
+    if (core_.slab.map().find(next) != nullptr || core_.active.fills(next) != nullptr) continue;
+    StoreReadState* const op = reads_.get();
+    if (op == nullptr) return;
+    auto* const order = new Order(*this, next, chunk_log2, generation);
+    ++orders_;
+    core_.begin_operation(*order);
+    order->read.done.start();
+    op->start(core_, reads_, order->read);
+  }
+}
+
+}  // namespace gd2fs
