@@ -102,7 +102,7 @@ flatbuffers::Offset<msg::FileInfo> MemoryCluster::info(flatbuffers::FlatBufferBu
       builder.CreateVector(reinterpret_cast<const uint8_t*>(&capability), sizeof capability);
   return msg::CreateFileInfo(builder, file.inode, file.generation, file.size_bytes,
                              msg::FileType::file, kChunkLog2, 0, 0, file.reserved_bytes, 1, 1,
-                             bytes, 600'000);
+                             bytes, 600'000, file.pinned);
 }
 
 void MemoryCluster::names(Session& session, const Message& message) {
@@ -160,6 +160,23 @@ void MemoryCluster::names(Session& session, const Message& message) {
       if (files.erase(std::string(text_of(unlink->path()))) == 0) {
         return reply_error(session, message.request_id, Status(StatusCode::not_found));
       }
+      return reply_body(session, type, message.request_id,
+                        finish_body(builder, msg::CreateDone(builder)));
+    }
+    case msg::Type::setattr: {
+      const auto* setattr = open_body<msg::Setattr>(message.body);
+      const auto found = files.find(std::string(text_of(setattr->path())));
+      if (found == files.end()) {
+        return reply_error(session, message.request_id, Status(StatusCode::not_found));
+      }
+      found->second.pinned = setattr->pin();
+      return reply_body(
+          session, type, message.request_id,
+          finish_body(builder, msg::CreateSetattrReply(builder, info(builder, found->second))));
+    }
+    case msg::Type::evict: {
+      const auto* evict = open_body<msg::Evict>(message.body);
+      files[std::string(text_of(evict->path()))].resident.clear();
       return reply_body(session, type, message.request_id,
                         finish_body(builder, msg::CreateDone(builder)));
     }
@@ -222,6 +239,9 @@ void MemoryCluster::data(End& end, Session& session, const Message& message) {
       }
       return write(session, message.request_id, *file, *request);
     }
+    case msg::Type::prefetch:
+    case msg::Type::residency:
+      return advise(end, session, message);
     case msg::Type::cancel: {
       ++asked[msg::Type::cancel];
       const auto* request = open_body<msg::Cancel>(message.body);
@@ -233,6 +253,24 @@ void MemoryCluster::data(End& end, Session& session, const Message& message) {
                    pack_body(msg::DoneT{}));
       }
   }
+}
+
+// Prefetch and Residency have the same fields.
+void MemoryCluster::advise(End& end, Session& session, const Message& message) {
+  const auto type = static_cast<msg::Type>(message.type);
+  const auto* request = open_body<msg::Residency>(message.body);
+  File* file = file_of(end, request->handle(), request->generation());
+  if (file == nullptr) return reply_error(session, message.request_id, Status(StatusCode::stale));
+  uint64_t bytes = 0;
+  for (const msg::ReadPiece* piece : *request->pieces()) {
+    if (type == msg::Type::prefetch) file->resident.insert(piece->chunk());
+    if (file->resident.contains(piece->chunk())) bytes += piece->length_bytes();
+  }
+  flatbuffers::FlatBufferBuilder builder;
+  reply_body(session, type, message.request_id,
+             type == msg::Type::prefetch
+                 ? finish_body(builder, msg::CreatePrefetchReply(builder, bytes))
+                 : finish_body(builder, msg::CreateResidencyReply(builder, bytes)));
 }
 
 void MemoryCluster::Transfer::on_done(Completion& completion) {

@@ -27,6 +27,8 @@ class MemoryCluster {
     uint64_t size_bytes = 0;
     uint64_t reserved_bytes = 0;
     std::map<uint32_t, std::vector<std::byte>> chunks;  // grown as written
+    std::set<uint32_t> resident;                        // chunks that were prefetched
+    bool pinned = false;
   };
   static constexpr uint8_t kChunkLog2 = 16;
   static constexpr uint64_t kChunkBytes = uint64_t{1} << kChunkLog2;
@@ -99,6 +101,7 @@ class MemoryCluster {
   void handle(End& end, Session& session, const Message& message);
   void names(Session& session, const Message& message);
   void data(End& end, Session& session, const Message& message);
+  void advise(End& end, Session& session, const Message& message);
   void read(Session& session, uint64_t id, File& file, const msg::Read& read);
   void write(Session& session, uint64_t id, File& file, const msg::Write& write);
   File* file_of(End& end, uint32_t handle, uint64_t generation);

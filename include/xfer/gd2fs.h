@@ -205,7 +205,7 @@ typedef struct xfer_gd2fs_stat {
   uint64_t mtime_us;    /* of the last change of contents, UTC since 1970 */
   uint64_t ctime_us;    /* of the creation */
   uint32_t type;        /* XFER_GD2FS_TYPE_* */
-  uint32_t reserved0;
+  uint32_t pin;         /* 1: to be kept in the servers' memory */
   uint64_t reserved[16];
 } xfer_gd2fs_stat;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_stat) == 184);
@@ -247,19 +247,36 @@ XFER_GD2FS_API int xfer_gd2fs_readdir(xfer_gd2fs_ctx* ctx, void* id, const char*
                                       const char* after, xfer_gd2fs_dirent* entries,
                                       uint32_t nentries);
 
+#define XFER_GD2FS_ATTR_REPLICAS 1u
+#define XFER_GD2FS_ATTR_PIN 2u
+#define XFER_GD2FS_ATTR_TTL 4u
+
 typedef struct xfer_gd2fs_attr {
-  uint32_t set;      /* which of the following to set */
-  uint32_t replicas; /* copies of each chunk */
-  uint32_t pin;      /* 1: keep in the servers' memory */
-  uint32_t ttl_s;    /* remove after so many seconds without use */
+  uint32_t set;      /* which of the following to set: XFER_GD2FS_ATTR_* */
+  uint32_t replicas; /* copies of each chunk; later: 1 is all there is */
+  uint32_t pin;      /* 1: keep in the servers' memory, 0: no longer */
+  uint32_t ttl_s;    /* remove after so many seconds without use; later: 0 is all there is */
   uint64_t reserved[16];
 } xfer_gd2fs_attr;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_attr) == 144);
 
-/* A later milestone: -ENOTSUP. */
+/* Sets what attr->set names, of a file. A pinned file's bytes, once read, written or prefetched,
+ * stay in the servers' memory: they leave it last, and never for a scan. Pinned files may have half
+ * of a server's memory together; over it the request completes with class SERVER, code ENOSPC.
+ * -EINVAL: an unknown bit or a pin other than 0 or 1; -ENOTSUP: replicas other than 1, or a ttl. */
 XFER_GD2FS_API int xfer_gd2fs_setattr(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
                                       const xfer_gd2fs_attr* attr);
-/* A later milestone: -ENOTSUP. */
+
+/* The servers bring the range into their memory; it is not moved any further. */
+#define XFER_GD2FS_ADVICE_PREFETCH 1u
+/* Nothing is done, only counted. */
+#define XFER_GD2FS_ADVICE_QUERY 2u
+/* The servers drop the whole file from their memory, pinned or not, but for what is in use. off and
+ * len must be 0. */
+#define XFER_GD2FS_ADVICE_DROP 3u
+
+/* Advice on [off, off + len) of a file; len 0: to its end. The completion's value is how many bytes
+ * of the range are in the servers' memory afterwards (DROP: 0). */
 XFER_GD2FS_API int xfer_gd2fs_advise(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
                                      uint64_t off, uint64_t len, uint16_t advice);
 
@@ -298,18 +315,20 @@ XFER_GD2FS_API int xfer_gd2fs_cq_wait(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq,
 #define XFER_GD2FS_OP_TRUNCATE 9u
 #define XFER_GD2FS_OP_FSYNC 10u
 #define XFER_GD2FS_OP_READDIR 11u
+#define XFER_GD2FS_OP_SETATTR 12u
+#define XFER_GD2FS_OP_ADVISE 13u
 
 /* Any operation. Fields that an operation does not use are 0. */
 typedef struct xfer_gd2fs_op {
   uint16_t opcode; /* XFER_GD2FS_OP_* */
   uint16_t flags;  /* 0 */
   uint16_t nsge;   /* READ, WRITE */
-  uint16_t reserved0;
+  uint16_t advice; /* ADVISE */
   void* id;
   const char* filepath;
   const char* other; /* RENAME: the new path; READDIR: the name to start after, or NULL */
-  uint64_t off;      /* READ, WRITE */
-  uint64_t size;     /* CREATE, TRUNCATE */
+  uint64_t off;      /* READ, WRITE, ADVISE */
+  uint64_t size;     /* CREATE, TRUNCATE; ADVISE: the length */
   const xfer_gd2fs_sge* sges;
   xfer_gd2fs_stat* stat;      /* STAT */
   xfer_gd2fs_dirent* entries; /* READDIR */
@@ -317,7 +336,8 @@ typedef struct xfer_gd2fs_op {
   uint32_t reserved1;
   /* If not NULL, receives a number for xfer_gd2fs_cancel() before the operation starts. */
   uint64_t* request;
-  uint64_t reserved[16];
+  const xfer_gd2fs_attr* attr; /* SETATTR */
+  uint64_t reserved[15];
 } xfer_gd2fs_op;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_op) == 216);
 

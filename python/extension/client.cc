@@ -282,12 +282,25 @@ struct NameOp {
       op.nentries = entries;
     }
   }
+  NameOp(const py::object& path_object, uint16_t advice, const py::object& offset,
+         const py::object& length)
+      : NameOp(XFER_GD2FS_OP_ADVISE, path_object, py::none(), length, 0) {
+    op.advice = advice;
+    op.off = to_u64(offset, "offset");
+  }
+  NameOp(const py::object& path_object, bool pin)
+      : NameOp(XFER_GD2FS_OP_SETATTR, path_object, py::none(), py::int_(0), 0) {
+    attr.set = XFER_GD2FS_ATTR_PIN;
+    attr.pin = pin ? 1 : 0;
+    op.attr = &attr;
+  }
   NameOp(const NameOp&) = delete;
   NameOp& operator=(const NameOp&) = delete;
 
   const std::string path;
   const std::string other;
   py::object request;
+  xfer_gd2fs_attr attr{};
   xfer_gd2fs_op op{};
 };
 
@@ -303,6 +316,32 @@ py::object Client::name(const Queue* queue, uint16_t opcode, const py::object& p
 py::object Client::call_name(uint16_t opcode, const py::object& path, const py::object& other,
                              const py::object& size, uint32_t entries) {
   NameOp op(opcode, path, other, size, entries);
+  context_->call(op.request, op.op);
+  return op.request;
+}
+
+py::object Client::advise(const Queue* queue, const py::object& path, uint16_t advice,
+                          const py::object& offset, const py::object& length) {
+  NameOp op(path, advice, offset, length);
+  context_->submit(handle_of(queue), op.request, op.op);
+  return op.request;
+}
+
+py::object Client::call_advise(const py::object& path, uint16_t advice, const py::object& offset,
+                               const py::object& length) {
+  NameOp op(path, advice, offset, length);
+  context_->call(op.request, op.op);
+  return op.request;
+}
+
+py::object Client::set_pin(const Queue* queue, const py::object& path, bool pin) {
+  NameOp op(path, pin);
+  context_->submit(handle_of(queue), op.request, op.op);
+  return op.request;
+}
+
+py::object Client::call_set_pin(const py::object& path, bool pin) {
+  NameOp op(path, pin);
   context_->call(op.request, op.op);
   return op.request;
 }

@@ -77,6 +77,13 @@ class Client {
                   const py::object& other, const py::object& size, uint32_t entries);
   py::object call_name(uint16_t opcode, const py::object& path, const py::object& other,
                        const py::object& size, uint32_t entries);
+  // Advice on a range (XFER_GD2FS_ADVICE_*), and the pin.
+  py::object advise(const Queue* queue, const py::object& path, uint16_t advice,
+                    const py::object& offset, const py::object& length);
+  py::object call_advise(const py::object& path, uint16_t advice, const py::object& offset,
+                         const py::object& length);
+  py::object set_pin(const Queue* queue, const py::object& path, bool pin);
+  py::object call_set_pin(const py::object& path, bool pin);
 
  private:
   const std::shared_ptr<Context> context_;

@@ -126,7 +126,14 @@ void bind_transfers(py::class_<Client>& client) {
       .def("_name", &Client::name, py::arg("queue").none(true), py::arg("opcode"), py::arg("path"),
            py::arg("other"), py::arg("size"), py::arg("entries"))
       .def("_call_name", &Client::call_name, py::arg("opcode"), py::arg("path"), py::arg("other"),
-           py::arg("size"), py::arg("entries"));
+           py::arg("size"), py::arg("entries"))
+      .def("_advise", &Client::advise, py::arg("queue").none(true), py::arg("path"),
+           py::arg("advice"), py::arg("offset"), py::arg("length"))
+      .def("_call_advise", &Client::call_advise, py::arg("path"), py::arg("advice"),
+           py::arg("offset"), py::arg("length"))
+      .def("_set_pin", &Client::set_pin, py::arg("queue").none(true), py::arg("path"),
+           py::arg("pin"))
+      .def("_call_set_pin", &Client::call_set_pin, py::arg("path"), py::arg("pin"));
 }
 
 void bind_client(py::module_& module) {

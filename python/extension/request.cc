@@ -42,6 +42,10 @@ const char* Request::operation() const {
       return "fsync";
     case XFER_GD2FS_OP_READDIR:
       return "readdir";
+    case XFER_GD2FS_OP_SETATTR:
+      return "setattr";
+    case XFER_GD2FS_OP_ADVISE:
+      return "advise";
     default:
       return "operation";
   }
@@ -79,7 +83,7 @@ py::object Request::result() const {
   check();
   if (opcode_ == XFER_GD2FS_OP_STAT) {
     return py::make_tuple(stat_->size, stat_->inode, stat_->generation, stat_->chunk_bytes,
-                          stat_->mtime_us, stat_->ctime_us, stat_->type);
+                          stat_->mtime_us, stat_->ctime_us, stat_->type, stat_->pin != 0);
   }
   if (opcode_ == XFER_GD2FS_OP_READDIR) {
     py::list entries(value_);

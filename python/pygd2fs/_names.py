@@ -10,6 +10,7 @@ from ._pygd2fs import Request
 # The opcodes of <xfer/gd2fs.h>.
 OP_READ, OP_WRITE, OP_STAT, OP_CREATE, OP_UNLINK, OP_RENAME = 1, 2, 3, 4, 5, 6
 OP_MKDIR, OP_RMDIR, OP_TRUNCATE, OP_FSYNC, OP_READDIR = 7, 8, 9, 10, 11
+ADVICE_PREFETCH, ADVICE_QUERY, ADVICE_DROP = 1, 2, 3
 
 # Names that one readdir request brings.
 ENTRIES_PER_REQUEST = 1024
@@ -32,6 +33,7 @@ class FileStat(NamedTuple):
     mtime_us: int
     ctime_us: int
     type: FileType
+    pinned: bool = False
 
     @property
     def mtime(self) -> float:
@@ -73,8 +75,10 @@ class DirEntry(NamedTuple):
 
 def file_stat(request: Request) -> FileStat:
     """What a completed stat found; OSError if it failed."""
-    size, inode, generation, chunk_bytes, mtime_us, ctime_us, kind = request._result()
-    return FileStat(size, inode, generation, chunk_bytes, mtime_us, ctime_us, FileType(kind))
+    size, inode, generation, chunk_bytes, mtime_us, ctime_us, kind, pinned = request._result()
+    return FileStat(
+        size, inode, generation, chunk_bytes, mtime_us, ctime_us, FileType(kind), pinned
+    )
 
 
 def dir_entries(request: Request) -> list[DirEntry]:

@@ -370,6 +370,49 @@ class Client(_Client):
             if request.Value() < ENTRIES_PER_REQUEST:
                 return entries
 
+    # --- the servers' memory ---
+
+    def Prefetch(self, path: Path, offset: int = 0, length: int = 0) -> int:
+        """Brings a range of a file (length 0: to its end) into the servers' memory, without moving it
+        any further. How many of its bytes are there now."""
+        return self._call_advise(path, _names.ADVICE_PREFETCH, offset, length).Check()
+
+    def Resident(self, path: Path, offset: int = 0, length: int = 0) -> int:
+        """How many bytes of a range of a file are in the servers' memory."""
+        return self._call_advise(path, _names.ADVICE_QUERY, offset, length).Check()
+
+    def Evict(self, path: Path) -> None:
+        """Drops a file from the servers' memory, but for what is in use."""
+        self._call_advise(path, _names.ADVICE_DROP, 0, 0).Check()
+
+    def SetPinned(self, path: Path, pinned: bool = True) -> None:
+        """Keeps what the servers have, or will have, of a file in their memory, or no longer. OSError
+        (ENOSPC) when pinned files would take more than half of it."""
+        self._call_set_pin(path, pinned).Check()
+
+    async def _advise_async(self, path: Path, advice: int, offset: int, length: int) -> int:
+        requests = await self._run(
+            lambda queue, requests: requests.append(
+                self._advise(queue, path, advice, offset, length)
+            )
+        )
+        return requests[0].Check()
+
+    async def PrefetchAsync(self, path: Path, offset: int = 0, length: int = 0) -> int:
+        return await self._advise_async(path, _names.ADVICE_PREFETCH, offset, length)
+
+    async def ResidentAsync(self, path: Path, offset: int = 0, length: int = 0) -> int:
+        return await self._advise_async(path, _names.ADVICE_QUERY, offset, length)
+
+    async def EvictAsync(self, path: Path) -> None:
+        await self._advise_async(path, _names.ADVICE_DROP, 0, 0)
+
+    async def SetPinnedAsync(self, path: Path, pinned: bool = True) -> None:
+        requests = await self._run(
+            lambda queue, requests: requests.append(self._set_pin(queue, path, pinned))
+        )
+        requests[0].Check()
+
     # --- names, from an event loop ---
 
     async def _name_async(

@@ -56,6 +56,7 @@ void when_named(CLI::App* verb, Chosen& chosen, std::shared_ptr<Options> options
 }
 
 void add_bench(CLI::App& app, Chosen& chosen);
+void add_cache(CLI::App& app, Chosen& chosen);
 void add_cat(CLI::App& app, Chosen& chosen);
 void add_cluster(CLI::App& app, Chosen& chosen);
 void add_config(CLI::App& app, Chosen& chosen);
@@ -75,6 +76,7 @@ void add_status(CLI::App& app, Chosen& chosen);
 void add_up(CLI::App& app, Chosen& chosen);
 void add_verify(CLI::App& app, Chosen& chosen);
 void add_version(CLI::App& app, Chosen& chosen);
+void add_warmup(CLI::App& app, Chosen& chosen);
 
 // Runs the program; what main() returns.
 int run_program(int argc, char** argv);

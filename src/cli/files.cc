@@ -29,7 +29,8 @@ FileStat from_abi(const xfer_gd2fs_stat& stat) {
           .chunk_bytes = stat.chunk_bytes,
           .mtime_us = stat.mtime_us,
           .ctime_us = stat.ctime_us,
-          .directory = stat.type == XFER_GD2FS_TYPE_DIRECTORY};
+          .directory = stat.type == XFER_GD2FS_TYPE_DIRECTORY,
+          .pinned = stat.pin != 0};
 }
 
 // The library's reason begins with its code in words: "denied: ...".
@@ -152,6 +153,23 @@ Status Files::rename(const std::string& from, const std::string& to) {
   op.opcode = XFER_GD2FS_OP_RENAME;
   op.other = to.c_str();
   return finish(op, from);
+}
+
+Result<uint64_t> Files::advise(const std::string& path, uint16_t advice) {
+  xfer_gd2fs_op op = {};
+  op.opcode = XFER_GD2FS_OP_ADVISE;
+  op.advice = advice;
+  return call(op, path);
+}
+
+Status Files::set_pinned(const std::string& path, bool pinned) {
+  xfer_gd2fs_attr attr = {};
+  attr.set = XFER_GD2FS_ATTR_PIN;
+  attr.pin = pinned ? 1 : 0;
+  xfer_gd2fs_op op = {};
+  op.opcode = XFER_GD2FS_OP_SETATTR;
+  op.attr = &attr;
+  return finish(op, path);
 }
 
 Result<std::vector<FileEntry>> Files::list(const std::string& path) {

@@ -26,6 +26,7 @@ struct FileStat {
   uint64_t mtime_us = 0;
   uint64_t ctime_us = 0;
   bool directory = false;
+  bool pinned = false;
 };
 
 struct FileEntry {
@@ -70,6 +71,9 @@ class Files {
   Status rmdir(const std::string& path);
   Status unlink(const std::string& path);
   Status rename(const std::string& from, const std::string& to);
+  // What the servers have in memory of the file: XFER_GD2FS_ADVICE_* on all of it; its value.
+  Result<uint64_t> advise(const std::string& path, uint16_t advice);
+  Status set_pinned(const std::string& path, bool pinned);
   // All entries of a directory in order of their names.
   Result<std::vector<FileEntry>> list(const std::string& path);
   // Makes the directory and those above it where they are missing.

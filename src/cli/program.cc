@@ -107,6 +107,8 @@ void add_verbs(CLI::App& app, Chosen& chosen) {
   add_du(app, chosen);
   add_status(app, chosen);
   add_verify(app, chosen);
+  add_warmup(app, chosen);
+  add_cache(app, chosen);
   add_scrub(app, chosen);
   add_bench(app, chosen);
   add_meta(app, chosen);

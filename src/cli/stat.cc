@@ -14,13 +14,15 @@ Status stat(const Invocation& invocation, const std::vector<std::string>& typed)
                {"inode", "INODE"},
                {"generation", "GENERATION"},
                {"mtime_us", "CHANGED (UTC)"},
-               {"ctime_us", "CREATED (UTC)"}});
+               {"ctime_us", "CREATED (UTC)"},
+               {"pinned", "PINNED"}});
   for (const std::string& given : typed) {
     GD2FS_ASSIGN(const std::string path, plain_path(given));
     GD2FS_ASSIGN(const FileStat info, files->stat(path));
     table.add({Cell::text(path), Cell::text(info.directory ? "directory" : "file"),
                Cell::size(info.size_bytes), Cell::size(info.chunk_bytes), Cell::count(info.inode),
-               Cell::count(info.generation), Cell::time(info.mtime_us), Cell::time(info.ctime_us)});
+               Cell::count(info.generation), Cell::time(info.mtime_us), Cell::time(info.ctime_us),
+               Cell::yes_no(info.pinned)});
   }
   if (table.rows() == 1) {
     table.print_record(invocation.output);

@@ -17,12 +17,6 @@ int submit_name(xfer_gd2fs_ctx* ctx, const xfer_gd2fs_op& op) {
   return static_cast<int>(with_ctx(ctx, [&](Ctx& open) { return open.submit(0, op); }));
 }
 
-int later(xfer_gd2fs_ctx* ctx) {
-  return static_cast<int>(with_ctx(ctx, [](Ctx&) {
-    return Status(StatusCode::unsupported, "this call belongs to a later version", ENOTSUP);
-  }));
-}
-
 }  // namespace
 
 extern "C" {
@@ -78,12 +72,20 @@ int xfer_gd2fs_readdir(xfer_gd2fs_ctx* ctx, void* id, const char* path, const ch
   return submit_name(ctx, op);
 }
 
-int xfer_gd2fs_setattr(xfer_gd2fs_ctx* ctx, void*, const char*, const xfer_gd2fs_attr*) {
-  return later(ctx);
+int xfer_gd2fs_setattr(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                       const xfer_gd2fs_attr* attr) {
+  xfer_gd2fs_op op = name_op(XFER_GD2FS_OP_SETATTR, id, filepath);
+  op.attr = attr;
+  return submit_name(ctx, op);
 }
 
-int xfer_gd2fs_advise(xfer_gd2fs_ctx* ctx, void*, const char*, uint64_t, uint64_t, uint16_t) {
-  return later(ctx);
+int xfer_gd2fs_advise(xfer_gd2fs_ctx* ctx, void* id, const char* filepath, uint64_t off,
+                      uint64_t len, uint16_t advice) {
+  xfer_gd2fs_op op = name_op(XFER_GD2FS_OP_ADVISE, id, filepath);
+  op.off = off;
+  op.size = len;
+  op.advice = advice;
+  return submit_name(ctx, op);
 }
 
 }  // extern "C"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "client/advise_operation.h"
 #include "client/fsync_operation.h"
 #include "client/name_operation.h"
 #include "client/read_operation.h"
@@ -161,6 +162,9 @@ std::unique_ptr<Operation> Client::make(Request& request) {
       return std::make_unique<ReaddirOperation>(*this, request);
     case Op::fsync:
       return std::make_unique<FsyncOperation>(*this, request);
+    case Op::advise:
+      if (request.advice != Advice::drop) return std::make_unique<AdviseOperation>(*this, request);
+      return std::make_unique<NameOperation>(*this, request);
     default:
       return std::make_unique<NameOperation>(*this, request);
   }

@@ -237,6 +237,52 @@ TEST_F(ClientTest, a_thousand_small_reads_of_one_file_share_one_lookup) {
   EXPECT_EQ(cluster_.asked[msg::Type::lookup], 1);
 }
 
+TEST_F(ClientTest, advice_moves_no_bytes_and_counts_those_in_memory) {
+  connect();
+  cluster_.make("/a", 300 * kChunk + 5);
+  const auto advise = [&](Advice advice, uint64_t offset, uint64_t length) {
+    auto asked = ask(Op::advise, "/a");
+    asked->request.advice = advice;
+    asked->request.offset = offset;
+    asked->request.advice_bytes = length;
+    client_.submit(asked->request);
+    finish(*asked);
+    EXPECT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
+    return asked->request.value;
+  };
+  EXPECT_EQ(advise(Advice::query, 0, 0), 0u);
+  EXPECT_EQ(advise(Advice::prefetch, 0, 2 * kChunk), 2 * kChunk);
+  EXPECT_EQ(advise(Advice::query, 0, 0), 2 * kChunk);
+  EXPECT_EQ(advise(Advice::prefetch, 0, 0), 300 * kChunk + 5);
+  EXPECT_EQ(advise(Advice::query, 300 * kChunk, 100), 5u);
+  EXPECT_EQ(advise(Advice::query, 301 * kChunk, 0), 0u);
+  interfere(msg::Type::residency, 1, Status(StatusCode::stale));
+  EXPECT_EQ(advise(Advice::query, 0, 0), 300 * kChunk + 5);
+  EXPECT_EQ(advise(Advice::drop, 0, 0), 0u);
+  EXPECT_EQ(advise(Advice::query, 0, 0), 0u);
+}
+
+TEST_F(ClientTest, a_pin_is_set_and_seen) {
+  connect();
+  cluster_.make("/a", 5);
+  const auto pin = [&](const std::string& path, bool pinned) {
+    auto asked = ask(Op::setattr, path);
+    asked->request.pin = pinned;
+    client_.submit(asked->request);
+    finish(*asked);
+    return asked->request.status;
+  };
+  EXPECT_TRUE(pin("/a", true).ok());
+  EXPECT_TRUE(cluster_.files["/a"].pinned);
+  auto stat = ask(Op::stat, "/a");
+  client_.submit(stat->request);
+  finish(*stat);
+  EXPECT_TRUE(stat->request.facts.pinned);
+  EXPECT_TRUE(pin("/a", false).ok());
+  EXPECT_FALSE(cluster_.files["/a"].pinned);
+  EXPECT_TRUE(pin("/b", true).is(StatusCode::not_found));
+}
+
 TEST_F(ClientTest, a_stale_answer_resolves_again_and_the_read_starts_over) {
   connect();
   (void)write("/a", 0, random_bytes(kChunk));

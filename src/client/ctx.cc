@@ -41,6 +41,7 @@ void copy_facts(const FileFacts& facts, xfer_gd2fs_stat* out) {
   out->chunk_bytes = facts.chunk_bytes;
   out->mtime_us = facts.mtime_us;
   out->ctime_us = facts.ctime_us;
+  out->pin = facts.pinned ? 1 : 0;
   out->type = static_cast<uint32_t>(facts.type);
 }
 

@@ -20,24 +20,24 @@ uint32_t use_handle(Link& link, const Layout& layout) {
   return use.handle;
 }
 
-Batch::Batch(DataOperation& owner, PlannedBatch planned, const MemoryList& list,
-             Window::Direction direction)
+Batch::Batch(DataOperation& owner, PlannedBatch planned, msg::Type message_type,
+             const MemoryList* list)
     : operation(owner), plan(std::move(planned)) {
-  type = direction == Window::Direction::sink ? msg::Type::read : msg::Type::write;
-  memory.direction = direction;
-  window = &memory;
+  type = message_type;
+  memory.direction = type == msg::Type::write ? Window::Direction::source : Window::Direction::sink;
+  if (list != nullptr) window = &memory;
   done.bind<&Batch::on_done>(this);
   map_memory(list);
 }
 
-void Batch::map_memory(const MemoryList& list) {
+void Batch::map_memory(const MemoryList* list) {
   memory.segments.clear();
   plan.length_bytes = 0;
   for (const Piece& piece : plan.pieces) {
-    list.slice(piece.request_offset, piece.length_bytes, &memory.segments);
+    if (list != nullptr) list->slice(piece.request_offset, piece.length_bytes, &memory.segments);
     plan.length_bytes += piece.length_bytes;
   }
-  credit_bytes = plan.length_bytes;
+  credit_bytes = list != nullptr ? plan.length_bytes : 0;
 }
 
 bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& list) {
@@ -52,7 +52,7 @@ bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& 
   }
   plan.pieces.resize(kept);
   sequences.resize(kept);
-  map_memory(list);
+  map_memory(&list);
   return kept > 0;
 }
 
@@ -167,7 +167,8 @@ bool DataOperation::next_batch(PlannedBatch* out) {
     std::vector<PlannedBatch> stretch;
     const PlanLayout layout{.inode = layout_->inode,
                             .chunk_log2 = layout_->chunk_log2,
-                            .group_count = static_cast<uint32_t>(client_.map()->groups.size())};
+                            .group_count = static_cast<uint32_t>(client_.map()->groups.size()),
+                            .batch_bytes = batch_bytes()};
     const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &stretch);
     if (!planned.ok()) {
       fail(planned, Origin::request);
@@ -195,9 +196,10 @@ void DataOperation::pump() {
     }
     PlannedBatch planned;
     if (!next_batch(&planned)) break;
-    start_batch(
-        std::make_unique<Batch>(*this, std::move(planned), request_.memory,
-                                write_ ? Window::Direction::source : Window::Direction::sink));
+    const msg::Type type = message_type();
+    const bool moves = type == msg::Type::read || type == msg::Type::write;
+    start_batch(std::make_unique<Batch>(*this, std::move(planned), type,
+                                        moves ? &request_.memory : nullptr));
   }
   if (ending()) return;
   const bool all = parked_.empty() && plan_.empty() && planned_ == length_;

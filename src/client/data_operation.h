@@ -1,5 +1,5 @@
-// DataOperation: what reads and writes have in common: resolve the path, plan a stretch, send its
-// batches, and start over with a new layout when a server finds the old one stale.
+// DataOperation: what reads, writes and advice have in common: resolve the path, plan a stretch,
+// send its batches, and start over with a new layout when a server finds the old one stale.
 #pragma once
 
 #include <deque>
@@ -16,11 +16,11 @@ class DataOperation;
 // The handle of a file on this link, presenting its capability first if the server has not seen it.
 uint32_t use_handle(Link& link, const Layout& layout);
 
-// One read or write message: the pieces of a PlannedBatch and their memory.
+// One message about pieces of a file: the pieces of a PlannedBatch and their memory.
 class Batch final : public Exchange {
  public:
-  Batch(DataOperation& owner, PlannedBatch planned, const MemoryList& memory,
-        Window::Direction direction);
+  // memory nullptr: no bytes move.
+  Batch(DataOperation& owner, PlannedBatch planned, msg::Type type, const MemoryList* memory);
   ~Batch() override;
   Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
   // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
@@ -36,7 +36,7 @@ class Batch final : public Exchange {
   bool unsure = false;              // of a write: an earlier copy may have been executed
 
  private:
-  void map_memory(const MemoryList& list);
+  void map_memory(const MemoryList* list);
   void on_done(Completion&);
 };
 
@@ -56,6 +56,9 @@ class DataOperation : public Operation {
   virtual void begin() = 0;
   virtual Result<ConstBytes> compose(Batch& batch, Link& link,
                                      flatbuffers::FlatBufferBuilder& builder) = 0;
+  // Of the batches.
+  virtual msg::Type message_type() const { return write_ ? msg::Type::write : msg::Type::read; }
+  virtual uint64_t batch_bytes() const { return kBatchBytes; }
   // What to do with a finished batch. A failure ends the operation.
   virtual Status on_batch_ok(Batch& batch) = 0;
   virtual void on_batch_stale(std::unique_ptr<Batch> batch) = 0;

@@ -21,6 +21,7 @@ Result<Layout> layout_from(const msg::FileInfo* info, bool may_write, uint64_t n
   out.ctime_us = info->ctime_us();
   out.type = static_cast<FileType>(info->type());
   out.chunk_log2 = info->chunk_log2();
+  out.pinned = info->pinned();
   out.may_write = may_write;
   out.asked = asked;
   if (out.type == FileType::directory) return out;

@@ -29,6 +29,7 @@ struct Layout {
   uint64_t mtime_us = 0;
   uint64_t ctime_us = 0;
   FileType type = FileType::none;
+  bool pinned = false;
   uint8_t chunk_log2 = 0;
   bool may_write = false;
   std::vector<std::byte> capability;

@@ -19,6 +19,10 @@ msg::Type message_of(Op op) {
       return msg::Type::rmdir;
     case Op::truncate:
       return msg::Type::truncate;
+    case Op::setattr:
+      return msg::Type::setattr;
+    case Op::advise:
+      return msg::Type::evict;
     default:
       return msg::Type::none;
   }
@@ -32,6 +36,7 @@ void set_facts(const Layout& layout, FileFacts* out) {
   out->mtime_us = layout.mtime_us;
   out->ctime_us = layout.ctime_us;
   out->type = layout.type;
+  out->pinned = layout.pinned;
 }
 
 }  // namespace
@@ -90,6 +95,10 @@ Result<ConstBytes> NameOperation::compose(flatbuffers::FlatBufferBuilder& builde
       return finish_body(builder, msg::CreateRmdir(builder, path, &tag));
     case Op::truncate:
       return finish_body(builder, msg::CreateTruncate(builder, path, request_.size_bytes, &tag));
+    case Op::setattr:
+      return finish_body(builder, msg::CreateSetattr(builder, path, request_.pin, &tag));
+    case Op::advise:
+      return finish_body(builder, msg::CreateEvict(builder, path));
     default:
       return gd2fs::fail(StatusCode::unsupported, "no such operation");
   }
@@ -124,6 +133,12 @@ Status NameOperation::take_reply() {
       const auto* reply = open_body<msg::TruncateReply>(question_.reply);
       return reply == nullptr ? malformed : take_info(reply->info());
     }
+    case Op::setattr: {
+      const auto* reply = open_body<msg::SetattrReply>(question_.reply);
+      return reply == nullptr ? malformed : take_info(reply->info());
+    }
+    case Op::advise:
+      return {};
     case Op::rename:
       client_.layouts().forget_tree(request_.path);
       client_.layouts().forget_tree(request_.other);

@@ -1,5 +1,5 @@
-// NameOperation: stat, create, unlink, rename, mkdir, rmdir, truncate: one question to the
-// controller, retried under one sequence until it is answered.
+// NameOperation: stat, create, unlink, rename, mkdir, rmdir, truncate, setattr, advise to drop: one
+// question to the controller, retried under one sequence until it is answered.
 #pragma once
 
 #include "client/operation.h"

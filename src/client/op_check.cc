@@ -61,6 +61,42 @@ Status take_sges(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
   return {};
 }
 
+Status take_attr(const xfer_gd2fs_attr* attr, Slot* slot) {
+  constexpr uint32_t kKnown = XFER_GD2FS_ATTR_REPLICAS | XFER_GD2FS_ATTR_PIN | XFER_GD2FS_ATTR_TTL;
+  if (attr == nullptr || attr->set == 0 || (attr->set & ~kKnown) != 0) {
+    return bad("no attribute, or an unknown one");
+  }
+  const bool reserved = std::any_of(std::begin(attr->reserved), std::end(attr->reserved),
+                                    [](uint64_t word) { return word != 0; });
+  if (reserved) return bad("unknown attributes");
+  if ((attr->set & XFER_GD2FS_ATTR_REPLICAS) != 0 && attr->replicas != 1) {
+    return {StatusCode::unsupported, "replicas: this version keeps one copy of a chunk", ENOTSUP};
+  }
+  if ((attr->set & XFER_GD2FS_ATTR_TTL) != 0 && attr->ttl_s != 0) {
+    return {StatusCode::unsupported, "ttl_s: this version removes no files by itself", ENOTSUP};
+  }
+  if ((attr->set & XFER_GD2FS_ATTR_PIN) == 0) {
+    return {StatusCode::unsupported, "only the pin can be set", ENOTSUP};
+  }
+  if (attr->pin > 1) return bad("a pin other than 0 or 1");
+  slot->pin = attr->pin == 1;
+  return {};
+}
+
+Status take_advice(const xfer_gd2fs_op& op, Slot* slot) {
+  if (op.advice < XFER_GD2FS_ADVICE_PREFETCH || op.advice > XFER_GD2FS_ADVICE_DROP) {
+    return bad("no such advice");
+  }
+  if (op.off > INT64_MAX || op.size > INT64_MAX - op.off) return bad("offset + length overflows");
+  if (op.advice == XFER_GD2FS_ADVICE_DROP && (op.off != 0 || op.size != 0)) {
+    return bad("only whole files can be dropped");
+  }
+  slot->advice = static_cast<Advice>(op.advice);
+  slot->offset = op.off;
+  slot->advice_bytes = op.size;
+  return {};
+}
+
 Status take_name_op(const xfer_gd2fs_op& op, Slot* slot) {
   Request& request = *slot;
   switch (request.op) {
@@ -83,6 +119,10 @@ Status take_name_op(const xfer_gd2fs_op& op, Slot* slot) {
       if (op.other == nullptr || *op.other == '\0') return {};
       request.other.assign(op.other, strnlen(op.other, kNameMaxBytes + 1));
       return check_name(request.other);
+    case Op::setattr:
+      return take_attr(op.attr, slot);
+    case Op::advise:
+      return take_advice(op, slot);
     default:
       return {};
   }
@@ -96,10 +136,13 @@ void unpin_all(IomemTable& iomems, Slot* slot) {
 }
 
 Status take_op(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
-  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_READDIR) {
+  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_ADVISE) {
     return bad("no such operation");
   }
-  const bool reserved = op.reserved0 != 0 || op.reserved1 != 0 ||
+  const bool advises = op.opcode == XFER_GD2FS_OP_ADVISE;
+  const bool sets = op.opcode == XFER_GD2FS_OP_SETATTR;
+  const bool reserved = (!advises && op.advice != 0) || (!sets && op.attr != nullptr) ||
+                        op.reserved1 != 0 ||
                         std::any_of(std::begin(op.reserved), std::end(op.reserved),
                                     [](uint64_t word) { return word != 0; });
   if (op.flags != 0 || reserved) return bad("unknown flags");

@@ -40,7 +40,7 @@ Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, 
     if (batch == nullptr) {
       batch = &out->emplace_back();
       batch->group = group;
-    } else if (batch->length_bytes + piece.length_bytes > kBatchBytes ||
+    } else if (batch->length_bytes + piece.length_bytes > layout.batch_bytes ||
                batch->pieces.size() == kPiecesMax) {
       break;  // the first full batch ends the stretch
     }

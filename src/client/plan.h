@@ -3,8 +3,9 @@
 // A piece is the part of one chunk that the request covers; it is never cut further, so that a
 // chunk's bytes come from (or become) one version. A batch is what one read or write message
 // carries: pieces of one group, at most kBatchBytes together (a bigger piece travels alone) and at
-// most kPiecesMax. The range is planned a stretch at a time, so that a request of a terabyte costs
-// no more memory than what is in flight. Pure; any thread.
+// most kPiecesMax. (Requests that move no bytes make bigger batches.) The range is planned a
+// stretch at a time, so that a request of a terabyte costs no more memory than what is in flight.
+// Pure; any thread.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,7 @@ struct PlanLayout {
   uint64_t inode = 0;
   uint8_t chunk_log2 = 0;
   uint32_t group_count = 1;
+  uint64_t batch_bytes = kBatchBytes;
 };
 
 // Plans the next stretch of the request [offset, offset + length) of the file, from `*planned`

@@ -26,7 +26,12 @@ enum class Op : uint8_t {
   truncate = 9,
   fsync = 10,
   readdir = 11,
+  setattr = 12,
+  advise = 13,
 };
+
+// The numbers are XFER_GD2FS_ADVICE_*.
+enum class Advice : uint8_t { prefetch = 1, query = 2, drop = 3 };
 
 struct FileFacts {
   uint64_t size_bytes = 0;
@@ -36,6 +41,7 @@ struct FileFacts {
   uint64_t mtime_us = 0;
   uint64_t ctime_us = 0;
   FileType type = FileType::none;
+  bool pinned = false;
 };
 
 struct DirectoryEntry {
@@ -50,16 +56,19 @@ struct Request {
   Op op = Op::read;
   std::string path;          // checked
   std::string other;         // rename: the new path, checked; readdir: the name to start after
-  uint64_t offset = 0;       // read, write
+  uint64_t offset = 0;       // read, write, advise
   MemoryList memory;         // read, write
   uint64_t size_bytes = 0;   // create, truncate
   uint32_t entries_max = 0;  // readdir
+  bool pin = false;          // setattr
+  Advice advice = Advice::query;
+  uint64_t advice_bytes = 0;  // from offset on; 0: to the end
 
   Completion done;
   // The result, when done has completed.
   Status status;
   Origin origin = Origin::none;
-  uint64_t value = 0;  // bytes moved, or entries filled
+  uint64_t value = 0;  // bytes moved, entries filled, or bytes in the servers' memory
   FileFacts facts;     // stat, create, truncate; of read and write the inode only
   std::vector<DirectoryEntry> entries;
 

@@ -26,6 +26,7 @@ std::unique_ptr<msg::FileInfoT> file_info(Controller& controller, const InodeInf
   out->reserved_bytes = info.reserved_bytes;
   out->namespace_epoch = info.namespace_epoch;
   out->map_version = controller.membership().map_version();
+  out->pinned = info.pinned;
   if (info.type != FileType::file) return out;
   const uint64_t ttl_ns = controller.options().capability_ttl_ns;
   const uint64_t expiry_us = controller.loop().clock().wall_us() + ttl_ns / kUs;

@@ -48,6 +48,7 @@ SealedCapability CapabilityKeys::seal(const InodeInfo& info, bool may_write,
   capability.chunk_log2 = info.chunk_log2;
   capability.may_read = true;
   capability.may_write = may_write;
+  capability.pinned = info.pinned;
   return seal_capability(capability, signing_);
 }
 

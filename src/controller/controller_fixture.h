@@ -47,6 +47,8 @@ struct TestServer : TestPeer {
   bool hold_keys = false;
   int scrubs_left = 0;
   std::vector<uint64_t> evicted;
+  std::vector<msg::ServerPinT> pins;
+  Status pin_status;
 
   TestServer() {
     handler = [this](const Message& message) { serve(message); };
@@ -84,6 +86,12 @@ struct TestServer : TestPeer {
       reply_body(*session, type, message.request_id, pack_body(reply));
     } else if (type == msg::Type::server_evict) {
       evicted.push_back(open_body<msg::ServerEvict>(message.body)->inode());
+      reply_body(*session, type, message.request_id, pack_body(msg::DoneT{}));
+    } else if (type == msg::Type::server_pin) {
+      open_body<msg::ServerPin>(message.body)->UnPackTo(&pins.emplace_back());
+      if (pins.back().pinned && !pin_status.ok()) {
+        return reply_error(*session, message.request_id, pin_status);
+      }
       reply_body(*session, type, message.request_id, pack_body(msg::DoneT{}));
     }
   }

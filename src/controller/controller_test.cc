@@ -219,6 +219,45 @@ TEST_F(ControllerTest, clusters_are_made_rotated_and_removed_and_servers_know_be
   EXPECT_TRUE(connect(peer, PeerRole::client, "kv", secret_of_token(fresh)).is(StatusCode::denied));
 }
 
+TEST_F(ControllerTest, a_pin_is_kept_told_to_the_servers_and_refused_where_they_have_no_room) {
+  make_cluster("kv");
+  TestServer& server = start_server();
+  TestPeer& peer = client("kv");
+  ASSERT_EQ(create(peer, "/a"), Status());
+  msg::SetattrT setattr;
+  setattr.path = "/a";
+  setattr.pin = true;
+  setattr.tag = tag();
+  server.pin_status = Status(StatusCode::no_space, "600000 of the 524288 bytes");
+  const Status refused = status_of(peer, msg::Type::setattr, setattr);
+  EXPECT_TRUE(refused.is(StatusCode::no_space));
+  EXPECT_NE(refused.text().find("600000"), std::string::npos);
+  EXPECT_FALSE(lookup(peer, "/a")->pinned);
+  EXPECT_FALSE(server.pins.back().pinned);  // taken back
+
+  server.pin_status = Status();
+  setattr.tag = tag();
+  EXPECT_EQ(status_of(peer, msg::Type::setattr, setattr), Status());
+  EXPECT_TRUE(server.pins.back().pinned);
+  EXPECT_EQ(server.pins.back().inode, lookup(peer, "/a")->inode);
+  EXPECT_TRUE(lookup(peer, "/a")->pinned);
+  const auto info = lookup(peer, "/a");
+  const std::string key(server.keys.capability_key.begin(), server.keys.capability_key.end());
+  const ConstBytes sealed = as_bytes(info->capability.data(), info->capability.size());
+  const auto capability = open_capability(sealed, key, "");
+  ASSERT_TRUE(capability.has_value());
+  EXPECT_TRUE(capability->pinned);
+  EXPECT_LE(server.pins.back().stamp_us, capability->expiry_us);
+
+  setattr.pin = false;
+  setattr.tag = tag();
+  EXPECT_EQ(status_of(peer, msg::Type::setattr, setattr), Status());
+  EXPECT_FALSE(lookup(peer, "/a")->pinned);
+  setattr.path = "/";
+  setattr.tag = tag();
+  EXPECT_EQ(status_of(peer, msg::Type::setattr, setattr).errno_value(), EISDIR);
+}
+
 TEST_F(ControllerTest, scrub_evict_status_and_map_ask_the_servers) {
   make_cluster("kv");
   TestServer& server = start_server();

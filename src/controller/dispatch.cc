@@ -35,6 +35,7 @@ constexpr std::array kOperations = {
     Operation{unlink, kClient, open_and_start<msg::Unlink, unlink_op>},
     Operation{rename, kClient, open_and_start<msg::Rename, rename_op>},
     Operation{truncate, kClient, open_and_start<msg::Truncate, truncate_op>},
+    Operation{setattr, kClient, open_and_start<msg::Setattr, setattr_op>},
     Operation{readdir, kClient, open_and_start<msg::Readdir, readdir_op>},
     Operation{usage, kClient, open_and_start<msg::Usage, usage_op>},
     Operation{reserve, kClient, open_and_start<msg::Reserve, reserve_op>},

@@ -30,6 +30,7 @@ Task<Answer> rmdir_op(Asker asker, msg::RmdirT request);
 Task<Answer> unlink_op(Asker asker, msg::UnlinkT request);
 Task<Answer> rename_op(Asker asker, msg::RenameT request);
 Task<Answer> truncate_op(Asker asker, msg::TruncateT request);
+Task<Answer> setattr_op(Asker asker, msg::SetattrT request);
 Task<Answer> readdir_op(Asker asker, msg::ReaddirT request);
 Task<Answer> usage_op(Asker asker, msg::UsageT request);
 Task<Answer> reserve_op(Asker asker, msg::ReserveT request);

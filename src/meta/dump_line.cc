@@ -38,6 +38,9 @@ class Out {
   void operator()(std::string_view name, const std::string& value, bool) {
     if (!value.empty()) line_.add_bytes(name, value);
   }
+  void operator()(std::string_view name, const uint8_t& value, bool) {
+    if (value != 0) line_.add_u64(name, value);
+  }
   Status status() const { return {}; }
   std::string text() const { return line_.text(); }
 
@@ -70,6 +73,9 @@ class In {
   void operator()(std::string_view name, Durability& value) { word(name, kDurabilities, value); }
   void operator()(std::string_view name, std::string& value, bool) {
     if (line_.has(name) || line_.has(std::string(name) + "_hex")) (*this)(name, value);
+  }
+  void operator()(std::string_view name, uint8_t& value, bool) {
+    if (line_.has(name)) (*this)(name, value);
   }
   const Status& status() const { return status_; }
 
@@ -148,6 +154,7 @@ void visit(V& v, InodeRecord& r) {
   v("pending_generation", r.pending_generation);
   v("parent", r.parent);
   v("name", r.name);
+  v("attributes", r.attributes, true);
   v("rest", r.rest, true);
 }
 template <class V>
@@ -202,6 +209,9 @@ void visit(V& v, TagRecord& r) {
   v("mtime_us", i.mtime_us);
   v("ctime_us", i.ctime_us);
   v("namespace_epoch", i.namespace_epoch);
+  uint8_t attributes = i.pinned ? InodeRecord::kPinned : 0;
+  v("attributes", attributes, true);
+  if constexpr (V::kReads) i.pinned = (attributes & InodeRecord::kPinned) != 0;
   uint8_t intents = static_cast<uint8_t>(r.intents.size());
   v("intents", intents);
   if constexpr (V::kReads) r.intents.resize(intents);

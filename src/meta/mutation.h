@@ -45,6 +45,7 @@ enum class OperationCode : uint8_t {
   set_policy = 10,
   rotate_token = 11,
   drop_previous_token = 12,
+  set_pinned = 13,
 };
 
 class Mutation {

@@ -91,6 +91,7 @@ struct InodeInfo {
   uint32_t layout_version = 0;  // of the group map that places its chunks
   uint64_t mtime_us = 0;        // created, extended or truncated
   uint64_t ctime_us = 0;        // also renamed
+  bool pinned = false;          // to be kept in the servers' memory
   uint64_t namespace_epoch = 0;
   friend bool operator==(const InodeInfo&, const InodeInfo&) = default;
 };
@@ -198,6 +199,11 @@ class Namespace {
   Task<Result<Mutated>> rename(uint16_t cluster, std::string from, std::string to, MutationTag tag);
   Task<Result<Mutated>> truncate(uint16_t cluster, std::string path, uint64_t size_bytes,
                                  MutationTag tag);
+
+  // To be kept in the servers' memory, or no longer. Files only (EISDIR). Raises no generation:
+  // what servers know of it comes with the capabilities.
+  Task<Result<Mutated>> set_pinned(uint16_t cluster, std::string path, bool pinned,
+                                   MutationTag tag);
 
   // --- sizes; by inode, because they follow I/O ---
   // Before data moves: reserved = max(reserved, end).

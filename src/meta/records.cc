@@ -137,6 +137,8 @@ std::string InodeRecord::encode(std::string_view key) const {
   out.u64(pending_generation);
   out.u64(parent);
   out.text(name);
+  // Only where there is something to say, so that all other records stay as they always were.
+  if (attributes != 0 || !rest.empty()) out.u8(attributes);
   out.rest(rest);
   return std::move(out).finish(key);
 }
@@ -156,6 +158,7 @@ Result<InodeRecord> InodeRecord::decode(std::string_view key, std::string_view v
   record.pending_generation = in.u64();
   record.parent = in.u64();
   record.name = in.text();
+  record.attributes = in.u8();
   record.rest = in.rest();
   GD2FS_TRY(in.finish());
   if (!known(record.type)) return fail(bad_field(key, "type"));
@@ -246,6 +249,7 @@ std::string TagRecord::encode(std::string_view key) const {
     out.u64(intent.inode);
     out.u64(intent.generation);
   }
+  if (info.pinned) out.u8(InodeRecord::kPinned);
   return std::move(out).finish(key);
 }
 
@@ -279,6 +283,7 @@ Result<TagRecord> TagRecord::decode(std::string_view key, std::string_view value
     intent.generation = in.u64();
     record.intents.push_back(intent);
   }
+  info.pinned = (in.u8() & InodeRecord::kPinned) != 0;
   GD2FS_TRY(in.finish());
   if (info.type > FileType::directory) return fail(bad_field(key, "type"));
   return record;
@@ -310,6 +315,7 @@ InodeInfo info_of(uint64_t inode, const InodeRecord& record, uint64_t namespace_
           .layout_version = record.layout_version,
           .mtime_us = record.mtime_us,
           .ctime_us = record.ctime_us,
+          .pinned = (record.attributes & InodeRecord::kPinned) != 0,
           .namespace_epoch = namespace_epoch};
 }
 

@@ -68,6 +68,8 @@ struct InodeRecord {
   // Where its dentry is. For messages, and to find the way back after damage.
   uint64_t parent = 0;
   std::string name;
+  static constexpr uint8_t kPinned = 1;  // to be kept in the servers' memory
+  uint8_t attributes = 0;                // k...; bits of newer writers are kept
   std::string rest;
   std::string encode(std::string_view key) const;
   static Result<InodeRecord> decode(std::string_view key, std::string_view value);

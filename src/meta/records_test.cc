@@ -112,6 +112,11 @@ TEST(Records, golden_bytes_never_change) {
             "0100000000000300"
             "010066"
             "02b3d1be");
+  InodeRecord pinned = some_inode();
+  pinned.attributes = InodeRecord::kPinned;
+  const std::string pinned_hex = hex(pinned.encode(inode_key(0x0003000000000011)));
+  EXPECT_EQ(pinned_hex.substr(0, pinned_hex.size() - 8),
+            hex(some_inode().encode(inode_key(0x0003000000000011))).substr(0, 2 * 68) + "01");
   const UsageRecord usage{
       .files = 1, .directories = -1, .size_bytes = 2, .reserved_bytes = 3, .granted_bytes = 4};
   EXPECT_EQ(hex(usage.encode(usage_key(3, 0))),
@@ -258,6 +263,23 @@ TEST(Records, impossible_types_are_refused) {
   EXPECT_TRUE(DentryRecord::decode(key, dentry.encode(key)).has_value());
   dentry.type = static_cast<FileType>(3);
   EXPECT_FALSE(DentryRecord::decode(key, dentry.encode(key)).has_value());
+}
+
+// Written before there were attributes, or by a writer that knows more of them.
+TEST(Records, an_inodes_attributes_are_additive_and_unknown_ones_are_kept) {
+  const std::string key = inode_key(9);
+  const auto old = InodeRecord::decode(key, some_inode().encode(key));
+  ASSERT_TRUE(old.has_value());
+  EXPECT_EQ(old->attributes, 0);
+  std::string body = some_inode().encode(key);
+  body.resize(body.size() - 4);
+  body += "\x81more";
+  auto newer = InodeRecord::decode(key, with_crc(key, body));
+  ASSERT_TRUE(newer.has_value());
+  EXPECT_EQ(newer->attributes, 0x81);
+  EXPECT_TRUE(info_of(9, *newer, 1).pinned);
+  newer->attributes ^= InodeRecord::kPinned;
+  EXPECT_EQ(newer->encode(key), with_crc(key, body.substr(0, body.size() - 5) + "\x80more"));
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ inline std::vector<KeyValue> sample_records() {
   inode.ctime_us = 6;
   inode.parent = 1;
   inode.name = "n";
+  inode.attributes = InodeRecord::kPinned;
   add(inode_key(1), inode);
   add(usage_key(1, 1), UsageRecord{.files = 1, .directories = -2, .size_bytes = 3});
   IntentRecord intent;

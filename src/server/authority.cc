@@ -79,6 +79,7 @@ Result<Handle> Authority::open_capability(ConstBytes sealed, uint16_t cluster_id
   handle.chunk_log2 = capability.chunk_log2;
   handle.may_read = capability.may_read;
   handle.may_write = capability.may_write;
+  handle.pinned = capability.pinned;
   return handle;
 }
 

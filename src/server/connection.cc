@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "server/bind_handle.h"
 #include "server/cancel.h"
+#include "server/residency_op.h"
 #include "server/server_state.h"
 
 namespace gd2fs::server {
@@ -115,6 +116,16 @@ void Connection::on_message(Session&, const Message& message) {
         return on_flush(message.request_id, *flush);
       }
       return malformed("flush");
+    case msg::Type::prefetch:
+      if (const auto* prefetch = open_body<msg::Prefetch>(message.body)) {
+        return on_prefetch(message.request_id, *prefetch);
+      }
+      return malformed("prefetch");
+    case msg::Type::residency:
+      if (const auto* residency = open_body<msg::Residency>(message.body)) {
+        return on_residency(message.request_id, *residency);
+      }
+      return malformed("residency");
     default:
       if (message.request_id != 0) {
         reply_error(message.request_id, Status(StatusCode::unsupported, "unknown operation"));
@@ -186,6 +197,20 @@ void Connection::on_flush(uint64_t request_id, const msg::Flush&) {
     return reply_error(request_id, Status(StatusCode::unavailable, "this server holds no lease"));
   }
   if (FlushOp* op = admit(request_id, state_.flush_ops)) op->start(*this, request_id);
+}
+
+void Connection::on_prefetch(uint64_t request_id, const msg::Prefetch& prefetch) {
+  const auto handle = check_data_request(prefetch, false);
+  if (!handle.has_value()) return reply_error(request_id, handle.error());
+  if (PrefetchOp* op = admit(request_id, state_.prefetch_ops)) {
+    op->start(*this, request_id, *handle, prefetch);
+  }
+}
+
+void Connection::on_residency(uint64_t request_id, const msg::Residency& residency) {
+  const auto handle = check_data_request(residency, false);
+  if (!handle.has_value()) return reply_error(request_id, handle.error());
+  residency_op(*this, request_id, *handle, residency);
 }
 
 void Connection::check_stall() {

@@ -73,6 +73,8 @@ class Connection final : public SessionEvents {
   void on_read(uint64_t request_id, const msg::Read& read);
   void on_write(uint64_t request_id, const msg::Write& write);
   void on_flush(uint64_t request_id, const msg::Flush& flush);
+  void on_prefetch(uint64_t request_id, const msg::Prefetch& prefetch);
+  void on_residency(uint64_t request_id, const msg::Residency& residency);
   template <class Table>
   Result<Handle> check_data_request(const Table& request, bool writes);
   template <class Op>

@@ -39,6 +39,17 @@ Result<Task<void>> controller_request(Registration& registration, uint64_t sessi
         return server_evict_op(&registration, asker, body->inode());
       }
       break;
+    case msg::Type::server_pin:
+      if (const auto* body = open_body<msg::ServerPin>(message.body)) {
+        StorePin pin;
+        pin.inode = body->inode();
+        pin.pinned = body->pinned();
+        pin.stamp_us = body->stamp_us();
+        pin.told = true;
+        pin.size_bytes = body->size_bytes();
+        return server_pin_op(&registration, asker, pin);
+      }
+      break;
     default:
       return fail(StatusCode::unsupported, "unknown operation");
   }

@@ -1,6 +1,7 @@
 // What the controller asks of a data server, a coroutine and a file each: fence_op.cc,
-// cluster_keys_op.cc, server_status_op.cc, server_scrub_op.cc, server_evict_op.cc. Each answers
-// through the registration, for the session that asked. They are served without a lease.
+// cluster_keys_op.cc, server_status_op.cc, server_scrub_op.cc, server_evict_op.cc,
+// server_pin_op.cc. Each answers through the registration, for the session that asked. They are
+// served without a lease.
 #pragma once
 
 #include <vector>
@@ -33,6 +34,8 @@ Task<void> server_status_op(Registration* registration, Asker asker);
 // Starts a scrub unless one runs (or status_only), and answers how the last one went.
 Task<void> server_scrub_op(Registration* registration, Asker asker, uint64_t rate_bytes_per_s,
                            bool status_only);
+// no_space: more than may be pinned.
+Task<void> server_pin_op(Registration* registration, Asker asker, StorePin pin);
 Task<void> server_evict_op(Registration* registration, Asker asker, uint64_t inode);
 
 }  // namespace gd2fs::server

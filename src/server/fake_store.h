@@ -107,6 +107,16 @@ class FakeStore final : public Store {
     loop_.complete(done, Status());
   }
   void evict(uint64_t inode) override { evicted.push_back(inode); }
+  Status pin(const StorePin& pin) override {
+    pins.push_back(pin);
+    return pin_status;
+  }
+  StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
+                           uint32_t length_bytes) const override {
+    const auto chunk = chunks.find(key);
+    if (chunk == chunks.end() || chunk->second.size() <= offset_bytes) return {};
+    return {.bytes = std::min<uint64_t>(chunk->second.size() - offset_bytes, length_bytes)};
+  }
   Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) override {
     scrub_rate = rate_bytes_per_s;
     co_await Delay(loop_, kSecond);
@@ -128,6 +138,8 @@ class FakeStore final : public Store {
   std::deque<StoreWrite*> commits;  // not yet answered
   std::vector<StoreFence> fences_seen;
   std::vector<uint64_t> evicted;
+  std::vector<StorePin> pins;
+  Status pin_status;
   uint64_t scrub_rate = UINT64_MAX;
   StoreStats store_stats;
   Status reserve_status;

@@ -21,6 +21,7 @@ struct Handle {
   uint8_t chunk_log2 = 0;
   bool may_read = false;
   bool may_write = false;
+  bool pinned = false;
 };
 
 class HandleTable {

@@ -42,6 +42,7 @@ struct ServerOptions {
   uint32_t read_ops_max = 4096;                  // requests being served; over it: busy
   uint32_t write_ops_max = 2048;
   uint32_t flush_ops_max = 256;
+  uint32_t prefetch_ops_max = 256;
   uint32_t small_steps_max = 1024;  // in each direction, of kSmallStepBytes
   uint32_t big_steps_max = 256;     // in each direction
   // Slab pages held by big steps. Both together should stay below half the slab.

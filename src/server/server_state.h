@@ -14,6 +14,7 @@
 #include "server/flush_op.h"
 #include "server/lease.h"
 #include "server/options.h"
+#include "server/prefetch_op.h"
 #include "server/read_op.h"
 #include "server/step_queue.h"
 #include "server/transfer_step.h"
@@ -43,6 +44,7 @@ struct ServerState {
         read_ops("read_ops_max", options.read_ops_max),
         write_ops("write_ops_max", options.write_ops_max),
         flush_ops("flush_ops_max", options.flush_ops_max),
+        prefetch_ops("prefetch_ops_max", options.prefetch_ops_max),
         read_steps("steps_max", options.small_steps_max + options.big_steps_max),
         write_steps("steps_max", options.small_steps_max + options.big_steps_max),
         parking(server_loop, options.busy_retry_ns, options.busy_patience_ns),
@@ -81,6 +83,7 @@ struct ServerState {
   Pool<ReadOp> read_ops;
   Pool<WriteOp> write_ops;
   Pool<FlushOp> flush_ops;
+  Pool<PrefetchOp> prefetch_ops;
   Pool<ReadStep> read_steps;
   Pool<WriteStep> write_steps;
   Parking parking;

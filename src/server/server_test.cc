@@ -311,6 +311,17 @@ TEST_F(ServerTest, status_scrub_and_evict_are_answered) {
   ASSERT_TRUE(ask(registered.back(), msg::Type::server_evict, evict).has_value());
   EXPECT_EQ(store.evicted, std::vector<uint64_t>{kInode});
 
+  msg::ServerPinT pin;
+  pin.inode = kInode;
+  pin.pinned = true;
+  pin.size_bytes = 5;
+  pin.stamp_us = 7;
+  ASSERT_TRUE(ask(registered.back(), msg::Type::server_pin, pin).has_value());
+  ASSERT_EQ(store.pins.size(), 1u);
+  EXPECT_TRUE(store.pins[0].pinned && store.pins[0].told && store.pins[0].size_bytes == 5);
+  store.pin_status = Status(StatusCode::no_space, "too much");
+  EXPECT_EQ(ask(registered.back(), msg::Type::server_pin, pin).error(), store.pin_status);
+
   msg::ScrubT scrub;
   scrub.status_only = true;
   auto reply = ask(registered.back(), msg::Type::server_scrub, scrub);

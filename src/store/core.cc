@@ -27,6 +27,7 @@ StoreCore::StoreCore(Loop& the_loop, std::unique_ptr<ArenaSource> arenas,
       options(the_options),
       random(the_random),
       slab(the_loop, std::move(arenas), the_options.slab_bytes, arena_bytes_for(the_options)),
+      pins(slab),
       active(the_loop) {}
 
 StoreCore::~StoreCore() {

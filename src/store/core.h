@@ -20,6 +20,7 @@
 #include "store/drive.h"
 #include "store/extent_read.h"
 #include "store/fences.h"
+#include "store/pins.h"
 #include "store/placement.h"
 #include "store/slab.h"
 #include "store/versions.h"
@@ -68,6 +69,7 @@ class StoreCore {
   StoreOptions options;
   Random random;
   Slab slab;
+  Pins pins;
   std::vector<std::unique_ptr<DriveUnit>> drives;
   ChunkIndex index;
   FenceTable fences;

@@ -32,6 +32,7 @@ class SlabPage : public ListNode<> {
   uint32_t crc(uint32_t chunk_block) const { return crcs_[chunk_block - first_block_]; }
   void set_crc(uint32_t chunk_block, uint32_t crc) { crcs_[chunk_block - first_block_] = crc; }
   bool held() const { return holds_ != 0; }
+  bool pinned() const { return pinned_; }
   Slab& slab() { return *slab_; }
 
  private:
@@ -51,6 +52,7 @@ class SlabPage : public ListNode<> {
   uint32_t segments_ = 0;  // of the PageMap
   uint8_t uses_ = 0;       // S3-FIFO's counter, 0..3
   bool in_main_ = false;
+  bool pinned_ = false;  // on its pool's list of pinned pages, in no queue
 };
 
 }  // namespace gd2fs

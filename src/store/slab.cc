@@ -148,12 +148,14 @@ void Slab::tell_generation(Arena& arena, const SlabPage& page, uint64_t generati
   set_generation(arena.memory.generations, page.first_unit_, page.blocks_, generation);
 }
 
-bool Slab::steal_arena(uint16_t cluster) {
+bool Slab::steal_arena(uint16_t cluster, bool pinned_too) {
   for (uint32_t index = 0; index < arenas_.size(); ++index) {
     Arena& arena = arenas_[index];
     if (!arena.owned || arena.cluster == cluster) continue;
-    const bool held = std::any_of(arena.owner.begin(), arena.owner.end(),
-                                  [](SlabPage* page) { return page != nullptr && page->held(); });
+    const bool held =
+        std::any_of(arena.owner.begin(), arena.owner.end(), [pinned_too](SlabPage* page) {
+          return page != nullptr && (page->held() || (page->pinned() && !pinned_too));
+        });
     if (held) continue;
     for (uint32_t unit = 0; unit < arena.owner.size(); ++unit) {
       if (arena.owner[unit] != nullptr) evict_page(*arena.owner[unit]);
@@ -167,42 +169,93 @@ bool Slab::steal_arena(uint16_t cluster) {
   return false;
 }
 
+void Slab::enqueue(SlabPage& page) {
+  Pool& pool = pool_of(page);
+  const bool room = pinned_bytes() + uint64_t{page.blocks_} * kBlockBytes <= pinned_max_bytes();
+  if (!room || !is_pinned(page.key_.inode)) {
+    pool.queue.insert(page);
+    return;
+  }
+  page.pinned_ = true;
+  pinned_blocks_ += page.blocks_;
+  pool.pinned.push_back(page);
+}
+
+void Slab::unqueue(SlabPage& page) {
+  if (!page.pinned_) {
+    pool_of(page).queue.remove(page);
+    return;
+  }
+  page.pinned_ = false;
+  pinned_blocks_ -= page.blocks_;
+  page.unlink();
+}
+
+void Slab::set_pinned(uint64_t inode, bool pinned) {
+  if (pinned ? !pinned_inodes_.insert(inode).second : pinned_inodes_.erase(inode) == 0) return;
+  for (const ChunkKey& key : map_.chunks_of(inode)) {
+    for (const PageSegment& segment : *map_.find(key)) {
+      unqueue(*segment.page);
+      enqueue(*segment.page);
+    }
+  }
+}
+
 void Slab::evict_page(SlabPage& page) {
-  pool_of(page).queue.remove(page);
+  unqueue(page);
   map_.hide_page(page);
   release(page);
 }
 
-SlabPage* Slab::evict_and_place(Pool& pool, uint32_t blocks) {
-  for (uint32_t evicted = 0; evicted < blocks * kEvictFactor;) {
-    SlabPage* const victim = pool.queue.victim();
-    if (victim == nullptr) break;
-    const uint32_t index = victim->arena_;
-    evicted += victim->blocks_;
-    map_.hide_page(*victim);
-    release(*victim);
-    SlabPage* const page = place_in(arenas_[index], index, blocks);
-    if (page != nullptr) return page;
-  }
-  for (const uint32_t index : pool.arenas) {
-    if (!clear_neighbourhood(pool, arenas_[index], blocks)) continue;
-    SlabPage* const page = place_in(arenas_[index], index, blocks);
-    CHECK(page != nullptr);
+// Out of the queues. A pinned page only when the pool has no other.
+SlabPage* Slab::victim(Pool& pool, bool pinned_too) {
+  if (!pool.queue.empty() || !pinned_too) return pool.queue.victim();
+  for (SlabPage* page = pool.pinned.front(); page != nullptr; page = pool.pinned.next(*page)) {
+    if (page->held()) continue;
+    unqueue(*page);
     return page;
   }
   return nullptr;
 }
 
+SlabPage* Slab::evict_and_place(Pool& pool, uint32_t blocks, For use) {
+  // Who wants a single block can cut no further.
+  const bool may_cut = use != For::write && blocks > 1;
+  for (uint32_t evicted = 0; evicted < blocks * kEvictFactor;) {
+    SlabPage* const gone = victim(pool, !may_cut);
+    if (gone == nullptr) break;
+    const uint32_t index = gone->arena_;
+    evicted += gone->blocks_;
+    map_.hide_page(*gone);
+    release(*gone);
+    SlabPage* const page = place_in(arenas_[index], index, blocks);
+    if (page != nullptr) return page;
+  }
+  for (const bool pinned_too : {false, true}) {
+    if (pinned_too && may_cut) break;
+    for (const uint32_t index : pool.arenas) {
+      if (!clear_neighbourhood(arenas_[index], blocks, pinned_too)) continue;
+      SlabPage* const page = place_in(arenas_[index], index, blocks);
+      CHECK(page != nullptr);
+      return page;
+    }
+  }
+  return nullptr;
+}
+
 // Evicts every page of the first window of `blocks` units, from the cursor on, that nobody holds.
-bool Slab::clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks) {
+bool Slab::clear_neighbourhood(Arena& arena, uint32_t blocks, bool pinned_too) {
   const auto units = static_cast<uint32_t>(arena.owner.size());
   if (blocks > units) return false;
+  const auto stays = [pinned_too](const SlabPage& page) {
+    return page.held() || (page.pinned() && !pinned_too);
+  };
   const auto window_at = [&](uint32_t begin, uint32_t end) {
     uint32_t start = begin;
     for (uint32_t unit = begin; unit < end;) {
       SlabPage* const page = arena.owner[unit];
       unit = page == nullptr ? unit + 1 : page->first_unit_ + page->blocks_;
-      if (page != nullptr && page->held()) start = unit;
+      if (page != nullptr && stays(*page)) start = unit;
       if (unit - start >= blocks) return start;
     }
     return UINT32_MAX;
@@ -213,21 +266,21 @@ bool Slab::clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks) {
   if (start == UINT32_MAX) return false;
   for (uint32_t unit = start; unit < start + blocks; ++unit) {
     SlabPage* const page = arena.owner[unit];
-    if (page == nullptr) continue;
-    pool.queue.remove(*page);
-    map_.hide_page(*page);
-    release(*page);
+    if (page != nullptr) evict_page(*page);
   }
   arena.cursor = start;
   return true;
 }
 
-SlabPage* Slab::find_memory(uint16_t cluster, uint32_t blocks) {
+SlabPage* Slab::find_memory(uint16_t cluster, uint32_t blocks, For use) {
   Pool& pool = pools_[cluster];
   SlabPage* page = place(pool, blocks);
   if (page == nullptr && give_arena(cluster)) page = place(pool, blocks);
-  if (page == nullptr) page = evict_and_place(pool, blocks);
-  if (page == nullptr && pool.arenas.empty() && steal_arena(cluster)) page = place(pool, blocks);
+  if (page == nullptr) page = evict_and_place(pool, blocks, use);
+  for (const bool pinned_too : {false, true}) {
+    if (page != nullptr || !pool.arenas.empty()) break;
+    if (steal_arena(cluster, pinned_too)) page = place(pool, blocks);
+  }
   return page;
 }
 
@@ -240,7 +293,7 @@ SlabPage* Slab::take_in_run(const ChunkKey& key, uint32_t first_block, uint32_t 
     page = place_at(cluster, run->arena, run->next_unit, blocks);
   }
   const bool goes_on = page != nullptr;
-  if (!goes_on) page = find_memory(cluster, blocks);
+  if (!goes_on) page = find_memory(cluster, blocks, For::stream);
   if (page == nullptr) return nullptr;
   PageRuns::Run now = goes_on ? *run : PageRuns::Run{.arena = page->arena_};
   now.key = key;
@@ -266,7 +319,7 @@ SlabPage* Slab::take(const ChunkKey& key, uint32_t first_block, uint32_t blocks,
   CHECK(blocks > 0);
   if (!fits(blocks) || pages_ >= kPagesMax) return nullptr;
   SlabPage* const page = use == For::stream ? take_in_run(key, first_block, blocks)
-                                            : find_memory(cluster_of_inode(key.inode), blocks);
+                                            : find_memory(cluster_of_inode(key.inode), blocks, use);
   if (page == nullptr) return nullptr;
   page->key_ = key;
   page->first_block_ = first_block;
@@ -289,7 +342,7 @@ void Slab::unhold(SlabPage& page) {
   if (--page.holds_ != 0) return;
   --held_pages_;
   if (page.segments_ == 0) {
-    pool_of(page).queue.remove(page);
+    unqueue(page);
     release(page);
   }
   wake_waits();
@@ -298,7 +351,7 @@ void Slab::unhold(SlabPage& page) {
 void Slab::release_unused(std::vector<SlabPage*>& pages) {
   for (SlabPage* page : pages) {
     if (page->segments_ != 0) continue;
-    pool_of(*page).queue.remove(*page);
+    unqueue(*page);
     if (!page->held()) release(*page);
   }
   if (!pages.empty()) wake_waits();
@@ -307,7 +360,7 @@ void Slab::release_unused(std::vector<SlabPage*>& pages) {
 void Slab::show(SlabPage& page, uint32_t first_block, uint32_t blocks) {
   std::vector<SlabPage*> unused;
   map_.show(page, first_block, blocks, &unused);
-  if (!page.linked()) pool_of(page).queue.insert(page);
+  if (!page.linked()) enqueue(page);
   release_unused(unused);
 }
 
@@ -315,6 +368,18 @@ void Slab::hide(const ChunkKey& key, uint32_t first_block, uint32_t blocks) {
   std::vector<SlabPage*> unused;
   map_.hide(key, first_block, blocks, &unused);
   release_unused(unused);
+}
+
+uint32_t Slab::resident_blocks(const ChunkKey& key, uint32_t first_block, uint32_t blocks) const {
+  const PageMap::Segments* const segments = map_.find(key);
+  if (segments == nullptr) return 0;
+  uint32_t resident = 0;
+  for (const PageSegment& segment : *segments) {
+    const uint32_t begin = std::max(segment.first_block, first_block);
+    const uint32_t end = std::min(segment.end_block(), first_block + blocks);
+    if (begin < end) resident += end - begin;
+  }
+  return resident;
 }
 
 void Slab::used(SlabPage& page) {

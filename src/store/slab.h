@@ -5,6 +5,9 @@
 // for a cluster that has no arena, another cluster's arena that nobody holds a page of, destroyed
 // and made anew so that no byte crosses clusters. If all of that fails the caller may wait.
 //
+// Pages of pinned files, up to a share of the slab, are in no queue: they go only when nothing else
+// of their cluster can, so no scan takes them.
+//
 // A file that is filled in order gets its pages side by side: its first one reserves up to
 // kRunBlocks of free memory, softly: whoever finds nothing else takes it.
 //
@@ -13,6 +16,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "loop/loop.h"
@@ -39,13 +43,15 @@ class Slab {
   static constexpr size_t kWaitsMax = 8192;
   static constexpr uint64_t kWaitNs = 2 * kSecond;
   static constexpr size_t kPagesMax = 1 << 20;
+  static constexpr uint64_t kPinnedShare = 2;  // at most one part in so many is pinned
 
   Slab(Loop& loop, std::unique_ptr<ArenaSource> source, uint64_t slab_bytes, uint64_t arena_bytes);
   ~Slab();
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
 
-  // A stream's neighbours follow.
+  // A fill may be cut into smaller ones, so it leaves pinned pages alone while anything else can
+  // go; a stream is a fill whose neighbours follow.
   enum class For : uint8_t { write, fill, stream };
   // A private page with one hold, for blocks [first_block, + blocks) of the chunk; nullptr when
   // there is no memory now.
@@ -67,15 +73,23 @@ class Slab {
   void hide(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
   void used(SlabPage& page);
   const PageMap& map() const { return map_; }
-  // Drops what nobody holds of this inode (UINT64_MAX: all).
+  // Drops what nobody holds of this inode (UINT64_MAX: all), pinned or not.
   void evict(uint64_t inode);
 
+  // Its pages, those that are here and those that come, are evicted last, while all pinned pages
+  // fit into pinned_max_bytes; what is over that is treated like any other.
+  void set_pinned(uint64_t inode, bool pinned);
+  bool is_pinned(uint64_t inode) const { return pinned_inodes_.contains(inode); }
   // Of the arena with this index; null if its memory cannot be shared.
   SharedArena* shared_arena(uint32_t index) { return arenas_[index].shared.get(); }
 
   uint64_t capacity_bytes() const { return arena_bytes_ * arenas_max_; }
   uint64_t used_bytes() const { return used_blocks_ * kBlockBytes; }
   uint64_t held_pages() const { return held_pages_; }
+  uint64_t pinned_bytes() const { return pinned_blocks_ * kBlockBytes; }
+  uint64_t pinned_max_bytes() const { return capacity_bytes() / kPinnedShare; }
+  // Of the chunk's blocks [first_block, + blocks): how many are here.
+  uint32_t resident_blocks(const ChunkKey& key, uint32_t first_block, uint32_t blocks) const;
 
  private:
   struct Arena {
@@ -91,21 +105,25 @@ class Slab {
   struct Pool {  // one cluster's
     std::vector<uint32_t> arenas;
     S3Fifo queue;
+    List<SlabPage> pinned;  // oldest first
   };
 
   SlabPage* place(Pool& pool, uint32_t blocks);
   SlabPage* place_in(Arena& arena, uint32_t index, uint32_t blocks);
   SlabPage* make_page(Arena& arena, uint32_t index, uint32_t first_unit, uint32_t blocks);
   SlabPage* place_at(uint16_t cluster, uint32_t index, uint32_t unit, uint32_t blocks);
-  SlabPage* find_memory(uint16_t cluster, uint32_t blocks);
+  SlabPage* find_memory(uint16_t cluster, uint32_t blocks, For use);
   SlabPage* take_in_run(const ChunkKey& key, uint32_t first_block, uint32_t blocks);
-  SlabPage* evict_and_place(Pool& pool, uint32_t blocks);
-  bool clear_neighbourhood(Pool& pool, Arena& arena, uint32_t blocks);
+  SlabPage* evict_and_place(Pool& pool, uint32_t blocks, For use);
+  SlabPage* victim(Pool& pool, bool pinned_too);
+  bool clear_neighbourhood(Arena& arena, uint32_t blocks, bool pinned_too);
   bool give_arena(uint16_t cluster);
-  bool steal_arena(uint16_t cluster);
+  bool steal_arena(uint16_t cluster, bool pinned_too);
   void share(Arena& arena);
   // Readers in other processes look at this. 0: the memory may be used for something else.
   static void tell_generation(Arena& arena, const SlabPage& page, uint64_t generation);
+  void enqueue(SlabPage& page);
+  void unqueue(SlabPage& page);
   void evict_page(SlabPage& page);
   void release(SlabPage& page);
   void release_unused(std::vector<SlabPage*>& pages);
@@ -126,6 +144,8 @@ class Slab {
   Timer wait_timer_;
   uint64_t used_blocks_ = 0;
   uint64_t held_pages_ = 0;
+  uint64_t pinned_blocks_ = 0;
+  std::unordered_set<uint64_t> pinned_inodes_;
   PageRuns runs_;
   uint64_t pages_ = 0;
   uint64_t next_generation_ = 1;

@@ -13,6 +13,7 @@
 
 #include "sim/sim_world.h"
 #include "store/page_map.h"
+#include "store/pins.h"
 
 namespace gd2fs {
 namespace {
@@ -81,6 +82,82 @@ TEST_F(SlabTest, AScanDoesNotFlushWhatIsUsedAgainAndAgain) {
     if (SlabPage* page = slab->map().page_of({1, 0}, 0)) slab->used(*page);
   }
   EXPECT_NE(slab->map().page_of({1, 0}, 0), nullptr);
+}
+
+TEST_F(SlabTest, NoScanTakesPinnedPagesHoweverTheyLie) {
+  auto slab = make(8 * kMiB, 8 * kMiB);
+  slab->set_pinned(1, true);
+  // 40% of the slab, in single blocks all over it.
+  for (uint32_t i = 0; i < 128; ++i) {
+    ASSERT_NE(put(*slab, {2, i}, 1), nullptr);
+    if (i % 5 < 2) {
+      ASSERT_NE(put(*slab, {1, i}, 1), nullptr);
+    }
+  }
+  const uint64_t pinned = slab->pinned_bytes();
+  EXPECT_EQ(pinned, 52 * kBlockBytes);
+  for (uint32_t i = 0; i < 500; ++i) {
+    SlabPage* page = nullptr;
+    for (uint32_t blocks = 16; page == nullptr && blocks >= 1; blocks /= 4) {
+      page = slab->take({3, i}, 0, blocks, Slab::For::stream);
+      if (page != nullptr) slab->show(*page, 0, blocks);
+    }
+    ASSERT_NE(page, nullptr);
+    slab->unhold(*page);
+  }
+  EXPECT_EQ(slab->pinned_bytes(), pinned);
+  EXPECT_NE(slab->map().page_of({1, 0}, 0), nullptr);
+  slab->set_pinned(1, false);
+  EXPECT_EQ(slab->pinned_bytes(), 0u);
+  for (uint32_t i = 0; i < 500; ++i) ASSERT_NE(put(*slab, {4, i}, 1), nullptr);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 0), nullptr);
+}
+
+TEST_F(SlabTest, NoMoreThanAShareIsPinnedAndPinnedPagesGoWhenNothingElseIsLeft) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  ASSERT_NE(put(*slab, {1, 0}, 4), nullptr);  // here before it is pinned
+  slab->set_pinned(1, true);
+  EXPECT_EQ(slab->pinned_bytes(), 4 * kBlockBytes);
+  for (uint32_t i = 1; i < 4; ++i) ASSERT_NE(put(*slab, {1, i}, 4), nullptr);
+  EXPECT_EQ(slab->pinned_bytes(), slab->pinned_max_bytes());
+  SlabPage* const first = slab->take({2, 0}, 0, 8);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(slab->pinned_bytes(), 8 * kBlockBytes);
+  SlabPage* const second = slab->take({2, 1}, 0, 4);  // all else is held
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(slab->pinned_bytes(), 4 * kBlockBytes);
+  slab->evict(1);
+  EXPECT_EQ(slab->pinned_bytes(), 0u);
+  slab->unhold(*first);
+  slab->unhold(*second);
+}
+
+TEST_F(SlabTest, TheNewerWordOnAPinHoldsAndPinnedFilesTogetherHaveAShare) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  Pins pins(*slab);
+  const auto say = [&](uint64_t inode, bool pinned, uint64_t stamp_us, uint64_t size_bytes) {
+    return pins.pin({.inode = inode,
+                     .pinned = pinned,
+                     .stamp_us = stamp_us,
+                     .told = size_bytes != 0,
+                     .size_bytes = size_bytes});
+  };
+  ASSERT_TRUE(say(1, true, 100, 300'000).ok());
+  const Status over = say(2, true, 100, 300'000);
+  EXPECT_EQ(over.code(), StatusCode::no_space);
+  EXPECT_NE(over.text().find("600000 of the 524288"), std::string::npos) << over.text();
+  EXPECT_FALSE(slab->is_pinned(2));
+  ASSERT_TRUE(say(1, false, 200, 300'000).ok());
+  ASSERT_TRUE(say(1, true, 150, 0).ok());  // a capability from before
+  EXPECT_FALSE(slab->is_pinned(1));
+  ASSERT_TRUE(say(2, true, 100, 300'000).ok());
+  ASSERT_TRUE(say(3, true, 300, 0).ok());  // after a restart only capabilities tell
+  EXPECT_TRUE(slab->is_pinned(3));
+  ASSERT_TRUE(say(3, false, 400, 0).ok());
+  EXPECT_FALSE(slab->is_pinned(3));
+  pins.forget(2);
+  EXPECT_FALSE(slab->is_pinned(2));
+  EXPECT_TRUE(say(4, true, 100, 500'000).ok());
 }
 
 TEST_F(SlabTest, AnotherClusterGetsAFreshArenaAndNeverAPageOfThisOne) {

@@ -74,6 +74,7 @@ class StoreEngine final : public Store {
   }
 
   void fence(const StoreFence& fence, Completion& done) override {
+    if (fence.unlinked) core_.pins.forget(fence.inode);
     FenceOp::start(core_, fence, done);
   }
 
@@ -83,6 +84,9 @@ class StoreEngine final : public Store {
   }
 
   void evict(uint64_t inode) override { core_.slab.evict(inode); }
+  Status pin(const StorePin& pin) override { return core_.pins.pin(pin); }
+  StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
+                           uint32_t length_bytes) const override;
 
   Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) override {
     return scrub_store(core_, rate_bytes_per_s);
@@ -173,12 +177,25 @@ Task<Status> StoreEngine::close_drive(DriveUnit& unit) {
   co_return status;
 }
 
+StoreResidency StoreEngine::residency(const ChunkKey& key, uint32_t offset_bytes,
+                                      uint32_t length_bytes) const {
+  StoreResidency residency{.pinned = core_.slab.is_pinned(key.inode)};
+  if (length_bytes == 0) return residency;
+  const uint32_t first_block = offset_bytes / kBlockBytes;
+  const uint32_t blocks = (offset_bytes + length_bytes - 1) / kBlockBytes + 1 - first_block;
+  const uint64_t bytes =
+      uint64_t{core_.slab.resident_blocks(key, first_block, blocks)} * kBlockBytes;
+  residency.bytes = std::min<uint64_t>(bytes, length_bytes);
+  return residency;
+}
+
 StoreStats StoreEngine::stats() const {
   StoreStats stats;
   stats.chunks = core_.index.chunks();
   stats.extents = core_.index.extents();
   stats.slab_bytes = core_.slab.capacity_bytes();
   stats.slab_used_bytes = core_.slab.used_bytes();
+  stats.slab_pinned_bytes = core_.slab.pinned_bytes();
   stats.pages_held = core_.slab.held_pages();
   stats.read_hits = core_.counters.read_hits;
   stats.read_misses = core_.counters.read_misses;

@@ -122,6 +122,20 @@ struct StoreFence {
   bool unlinked = false;
 };
 
+// Keep a file's pages in memory, or no longer.
+struct StorePin {
+  uint64_t inode = 0;
+  bool pinned = false;
+  uint64_t stamp_us = 0;    // of this word; an older one than the last is ignored
+  bool told = false;        // somebody asks for it now: size_bytes counts, and may be refused
+  uint64_t size_bytes = 0;  // of the file
+};
+
+struct StoreResidency {
+  uint64_t bytes = 0;  // in the slab
+  bool pinned = false;
+};
+
 struct StoreStats {
   uint64_t chunks = 0;
   uint64_t extents = 0;
@@ -130,6 +144,7 @@ struct StoreStats {
   uint64_t free_bytes = 0;
   uint64_t slab_bytes = 0;
   uint64_t slab_used_bytes = 0;
+  uint64_t slab_pinned_bytes = 0;
   uint64_t read_hits = 0;
   uint64_t read_misses = 0;
   uint64_t disk_read_bytes = 0;
@@ -222,6 +237,12 @@ class Store {
   // Drops clean pages of one inode (UINT64_MAX: all) from the slab, so that the next read is a
   // miss; pages in use stay.
   virtual void evict(uint64_t inode) = 0;
+
+  // no_space: more than may be pinned, with the numbers in the text; busy: too many files are.
+  virtual Status pin(const StorePin& pin) = 0;
+  // Of this range of one chunk, counted in blocks that overlap it, but not past the range.
+  virtual StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
+                                   uint32_t length_bytes) const = 0;
 
   // Checks every extent against its checksums at most rate_bytes_per_s (0: no limit).
   virtual Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) = 0;

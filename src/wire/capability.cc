@@ -13,6 +13,7 @@ namespace {
 constexpr uint8_t kVersion = 1;
 constexpr uint8_t kRightRead = 1;
 constexpr uint8_t kRightWrite = 2;
+constexpr uint8_t kPinned = 4;  // an attribute; who does not know it passes it over
 constexpr size_t kMacBytes = 32;
 constexpr size_t kSignedBytes = kCapabilityBytes - kMacBytes;
 static_assert(kSignedBytes == 40);
@@ -39,8 +40,9 @@ uint32_t key_id(std::string_view key) {
 SealedCapability seal_capability(const Capability& capability, std::string_view key) {
   SealedCapability sealed{};
   std::byte* out = sealed.data();
-  const uint8_t rights =
-      (capability.may_read ? kRightRead : 0) | (capability.may_write ? kRightWrite : 0);
+  const uint8_t rights = (capability.may_read ? kRightRead : 0) |
+                         (capability.may_write ? kRightWrite : 0) |
+                         (capability.pinned ? kPinned : 0);
   store_le<uint8_t>(out, kVersion);
   store_le<uint8_t>(out + 1, rights);
   store_le<uint8_t>(out + 2, capability.chunk_log2);
@@ -77,6 +79,7 @@ Result<Capability> open_capability(ConstBytes sealed, std::string_view current_k
   const auto rights = load_le<uint8_t>(in + 1);
   capability.may_read = (rights & kRightRead) != 0;
   capability.may_write = (rights & kRightWrite) != 0;
+  capability.pinned = (rights & kPinned) != 0;
   capability.chunk_log2 = load_le<uint8_t>(in + 2);
   capability.cluster_id = load_le<uint16_t>(in + 8);
   capability.inode = load_le<uint64_t>(in + 16);

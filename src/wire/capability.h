@@ -3,9 +3,9 @@
 // Signed with a key that only controllers and servers hold, so that a server can check it without
 // asking anybody; it ends by its expiry (at most kCapabilityTtlMaxUs ahead) or when the file's
 // generation moves on. A client carries it without understanding it. Format: 40 little-endian bytes
-// {version, rights, chunk_log2, 0, key id, cluster, 0, inode, generation, expiry}, then their
-// HMAC-SHA256. The key id lets a server tell an old key (stale: ask for a new one) from a forgery
-// (denied). Any thread.
+// {version, rights and attributes, chunk_log2, 0, key id, cluster, 0, inode, generation, expiry},
+// then their HMAC-SHA256. The key id lets a server tell an old key (stale: ask for a new one) from
+// a forgery (denied). Any thread.
 #pragma once
 
 #include <array>
@@ -29,6 +29,7 @@ struct Capability {
   uint8_t chunk_log2 = 0;
   bool may_read = false;
   bool may_write = false;
+  bool pinned = false;  // the file is to be kept in memory: a wish, not a right
   friend bool operator==(const Capability&, const Capability&) = default;
 };
 

@@ -97,8 +97,25 @@ static void others(void) {
   EXPECT_EQ(xfer_gd2fs_submit(ctx, (xfer_gd2fs_cq*)(uintptr_t)99, &op), -EINVAL);
   EXPECT_EQ(xfer_gd2fs_cq_destroy(ctx, NULL), -EINVAL);
   EXPECT_EQ(xfer_gd2fs_cancel(ctx, 12345), -ENOENT);
-  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", NULL), -ENOTSUP);
-  EXPECT_EQ(xfer_gd2fs_advise(ctx, NULL, "/f", 0, 0, 0), -ENOTSUP);
+  EXPECT_EQ(xfer_gd2fs_advise(ctx, NULL, "/f", 0, 0, 0), -EINVAL);
+  EXPECT_EQ(xfer_gd2fs_advise(ctx, NULL, "/f", 0, 0, 4), -EINVAL);
+  EXPECT_EQ(xfer_gd2fs_advise(ctx, NULL, "/f", 1, 0, XFER_GD2FS_ADVICE_DROP), -EINVAL);
+  EXPECT_EQ(xfer_gd2fs_advise(ctx, NULL, "/f", 1, UINT64_MAX, XFER_GD2FS_ADVICE_QUERY), -EINVAL);
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", NULL), -EINVAL);
+  xfer_gd2fs_attr attr = {0};
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", &attr), -EINVAL);
+  attr.set = 8;
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", &attr), -EINVAL);
+  attr.set = XFER_GD2FS_ATTR_PIN;
+  attr.pin = 2;
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", &attr), -EINVAL);
+  attr.pin = 1;
+  attr.set |= XFER_GD2FS_ATTR_REPLICAS;
+  attr.replicas = 3;
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", &attr), -ENOTSUP);
+  attr.set = XFER_GD2FS_ATTR_TTL;
+  attr.ttl_s = 60;
+  EXPECT_EQ(xfer_gd2fs_setattr(ctx, NULL, "/f", &attr), -ENOTSUP);
   EXPECT(strlen(xfer_gd2fs_version()) > 0);
 }
 

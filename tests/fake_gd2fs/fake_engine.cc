@@ -188,6 +188,10 @@ Outcome Engine::execute(Ctx& ctx, Operation& operation) {
       return names.truncate(operation.path, op.size);
     case XFER_GD2FS_OP_FSYNC:
       return names.fsync(operation.path);
+    case XFER_GD2FS_OP_SETATTR:
+      return names.set_pin(operation.path, operation.pin);
+    case XFER_GD2FS_OP_ADVISE:
+      return names.advise(operation.path, op.off, op.size, op.advice);
     default:
       return names.readdir(operation.path, operation.other, op.entries, op.nentries);
   }

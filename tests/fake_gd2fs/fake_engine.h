@@ -49,6 +49,7 @@ struct Operation {
   std::vector<xfer_gd2fs_sge> sges;
   std::shared_ptr<Queue> queue;
   uint64_t number;
+  bool pin = false;  // of a setattr
   bool canceled = false;
   unsigned canceled_detail = 0;
 };

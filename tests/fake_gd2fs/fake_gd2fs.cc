@@ -111,13 +111,21 @@ int64_t check_sges(const Ctx& ctx, const xfer_gd2fs_op& op) {
 }
 
 int64_t check_op(const Ctx& ctx, const xfer_gd2fs_op& op) {
-  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_READDIR) {
+  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_ADVISE) {
     return fail(EINVAL, "an unknown opcode");
   }
   if (op.flags != 0) return fail(EINVAL, "unknown flags");
   if (const int error = check_path(op.filepath, is_folder_op(op.opcode))) return error;
   if (op.opcode == XFER_GD2FS_OP_RENAME) {
     if (const int error = check_path(op.other, false)) return error;
+  }
+  if (op.opcode == XFER_GD2FS_OP_SETATTR &&
+      (op.attr == nullptr || op.attr->set != XFER_GD2FS_ATTR_PIN || op.attr->pin > 1)) {
+    return fail(op.attr == nullptr ? EINVAL : ENOTSUP, "only the pin can be set");
+  }
+  if (op.opcode == XFER_GD2FS_OP_ADVISE &&
+      (op.advice < XFER_GD2FS_ADVICE_PREFETCH || op.advice > XFER_GD2FS_ADVICE_DROP)) {
+    return fail(EINVAL, "no such advice");
   }
   const bool moves_bytes = op.opcode <= XFER_GD2FS_OP_WRITE;
   return moves_bytes ? check_sges(ctx, op) : 0;
@@ -240,6 +248,7 @@ ssize_t xfer_gd2fs_submit(xfer_gd2fs_ctx* handle, xfer_gd2fs_cq* cq, const xfer_
   Operation operation{*op, op->filepath,     op->other != nullptr ? op->other : "",
                       {},  std::move(queue), call.engine().new_handle()};
   if (op->nsge > 0) operation.sges.assign(op->sges, op->sges + op->nsge);
+  if (op->attr != nullptr) operation.pin = op->attr->pin == 1;
   if (op->request != nullptr) *op->request = operation.number;
   call.engine().accept(call.ctx(), std::move(operation));
   return accepted;
@@ -318,12 +327,18 @@ int xfer_gd2fs_readdir(xfer_gd2fs_ctx* ctx, void* id, const char* path, const ch
   return submit(ctx, op);
 }
 
-int xfer_gd2fs_setattr(xfer_gd2fs_ctx*, void*, const char*, const xfer_gd2fs_attr*) {
-  return fail(ENOTSUP, "a later milestone");
+int xfer_gd2fs_setattr(xfer_gd2fs_ctx* ctx, void* id, const char* path,
+                       const xfer_gd2fs_attr* attr) {
+  xfer_gd2fs_op op = name_op(XFER_GD2FS_OP_SETATTR, id, path);
+  op.attr = attr;
+  return submit(ctx, op);
 }
 
-int xfer_gd2fs_advise(xfer_gd2fs_ctx*, void*, const char*, uint64_t, uint64_t, uint16_t) {
-  return fail(ENOTSUP, "a later milestone");
+int xfer_gd2fs_advise(xfer_gd2fs_ctx* ctx, void* id, const char* path, uint64_t off, uint64_t len,
+                      uint16_t advice) {
+  xfer_gd2fs_op op = name_op(XFER_GD2FS_OP_ADVISE, id, path);
+  op.off = off, op.size = len, op.advice = advice;
+  return submit(ctx, op);
 }
 
 int xfer_gd2fs_wait(xfer_gd2fs_ctx* ctx, xfer_gd2fs_completion* completions, int maxcomp,

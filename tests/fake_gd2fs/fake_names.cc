@@ -83,6 +83,8 @@ Outcome Names::read(const std::string& path, uint64_t offset,
     moved += part;
     if (part < sge.len) break;
   }
+  uint64_t& resident_bytes = files_[path].resident_bytes;
+  resident_bytes = std::max(resident_bytes, offset + moved);
   return {moved, 0};
 }
 
@@ -116,6 +118,7 @@ Outcome Names::stat(const std::string& path, xfer_gd2fs_stat* stat) const {
   stat->generation = file->generation;
   stat->chunk_bytes = file->directory ? 0 : 4 << 20;
   stat->mtime_us = stat->ctime_us = file->time_us;
+  stat->pin = file->pinned ? 1 : 0;
   stat->type = file->directory ? XFER_GD2FS_TYPE_DIRECTORY : XFER_GD2FS_TYPE_FILE;
   return {};
 }
@@ -190,6 +193,31 @@ Outcome Names::truncate(const std::string& path, uint64_t size) {
 
 Outcome Names::fsync(const std::string& path) const {
   return find(path) == nullptr ? server_error(ENOENT) : Outcome{};
+}
+
+Outcome Names::set_pin(const std::string& path, bool pin) {
+  if (find(path) == nullptr) return server_error(ENOENT);
+  if (files_[path].directory) return server_error(EISDIR);
+  files_[path].pinned = pin;
+  return {};
+}
+
+// Memory is filled from the start of a file, as far as a prefetch went.
+Outcome Names::advise(const std::string& path, uint64_t offset, uint64_t length, uint16_t advice) {
+  if (find(path) == nullptr) return server_error(ENOENT);
+  File& file = files_[path];
+  if (file.directory) return server_error(EISDIR);
+  const uint64_t size = file.bytes.size();
+  const uint64_t begin = std::min(offset, size);
+  const uint64_t end = length == 0 ? size : std::min(size, begin + length);
+  if (advice == XFER_GD2FS_ADVICE_PREFETCH) {
+    file.resident_bytes = std::max(file.resident_bytes, end);
+  } else if (advice == XFER_GD2FS_ADVICE_DROP) {
+    file.resident_bytes = 0;
+    return {};
+  }
+  const uint64_t there = std::min(end, file.resident_bytes);
+  return {there > begin ? there - begin : 0, 0};
 }
 
 Outcome Names::readdir(const std::string& named, const std::string& after,

@@ -15,6 +15,8 @@ struct File {
   uint64_t generation = 1;
   bool directory = false;
   uint64_t time_us;
+  bool pinned = false;
+  uint64_t resident_bytes = 0;  // after advice
   std::vector<unsigned char> bytes;
 };
 
@@ -40,6 +42,8 @@ class Names {
   Outcome rmdir(const std::string& path);
   Outcome truncate(const std::string& path, uint64_t size);
   Outcome fsync(const std::string& path) const;
+  Outcome set_pin(const std::string& path, bool pin);
+  Outcome advise(const std::string& path, uint64_t offset, uint64_t length, uint16_t advice);
   Outcome readdir(const std::string& path, const std::string& after, xfer_gd2fs_dirent* entries,
                   uint32_t count) const;
 
