@@ -12,6 +12,7 @@ namespace {
 struct ClusterOptions {
   std::string name;
   std::string token_out;
+  std::string durability;  // "": the default, or as it was
 };
 
 // Where this user's programs look for the cluster's token.
@@ -35,11 +36,12 @@ void print_token(const Invocation& invocation, const std::string& name, const st
   table.print_record(invocation.output);
 }
 
-std::unique_ptr<msg::ClusterPolicyT> policy_of(const Config& config) {
+std::unique_ptr<msg::ClusterPolicyT> policy_of(const Config& config,
+                                               const ClusterOptions& options) {
   auto policy = std::make_unique<msg::ClusterPolicyT>();
   policy->chunk_log2 = static_cast<uint8_t>(std::countr_zero(config.chunk_bytes));
   policy->quota_bytes = config.quota_bytes;
-  policy->durability = "disk";
+  policy->durability = options.durability.empty() ? "disk" : options.durability;
   return policy;
 }
 
@@ -47,7 +49,7 @@ Status create(const Invocation& invocation, const ClusterOptions& options) {
   GD2FS_ASSIGN(const std::unique_ptr<AdminSession> admin, AdminSession::connect(invocation.config));
   msg::ClusterCreateT request;
   request.name = options.name;
-  request.policy = policy_of(invocation.config);
+  request.policy = policy_of(invocation.config, options);
   request.tag = std::make_unique<msg::Tag>(admin->next_tag());
   auto reply = admin->ask<msg::ClusterCreateReply>(msg::Type::cluster_create, request);
   if (!reply) return reply.error().with("cluster " + options.name);
@@ -79,9 +81,10 @@ Status set(const Invocation& invocation, const ClusterOptions& options) {
     if (cluster->name == options.name) request.policy = std::move(cluster->policy);
   }
   if (request.policy == nullptr) return {StatusCode::not_found, "no cluster " + options.name};
-  const std::unique_ptr<msg::ClusterPolicyT> given = policy_of(invocation.config);
+  const std::unique_ptr<msg::ClusterPolicyT> given = policy_of(invocation.config, options);
   if (invocation.origins.contains("quota")) request.policy->quota_bytes = given->quota_bytes;
   if (invocation.origins.contains("chunk")) request.policy->chunk_log2 = given->chunk_log2;
+  if (!options.durability.empty()) request.policy->durability = options.durability;
   request.tag = std::make_unique<msg::Tag>(admin->next_tag());
   const auto reply = admin->call(msg::Type::cluster_policy, pack_body(request));
   return reply ? Status() : reply.error().with("cluster " + options.name);
@@ -98,13 +101,15 @@ Status list(const Invocation& invocation, const Nothing&) {
                {"files", "FILES"},
                {"used_bytes", "USED"},
                {"quota_bytes", "QUOTA"},
-               {"chunk_bytes", "CHUNK"}});
+               {"chunk_bytes", "CHUNK"},
+               {"durability", "DURABILITY"}});
   for (const auto& cluster : reply.clusters) {
     const bool known = cluster->policy != nullptr;
     table.add({Cell::text(cluster->name), Cell::count(cluster->cluster_id),
                Cell::count(cluster->files), Cell::size(cluster->used_bytes),
                Cell::size(known ? cluster->policy->quota_bytes : 0),
-               Cell::size(known ? uint64_t{1} << (cluster->policy->chunk_log2 & 63U) : 0)});
+               Cell::size(known ? uint64_t{1} << (cluster->policy->chunk_log2 & 63U) : 0),
+               Cell::text(known ? cluster->policy->durability : "")});
   }
   table.print(invocation.output);
   return {};
@@ -117,6 +122,13 @@ Status remove(const Invocation& invocation, const ClusterOptions& options) {
   request.tag = std::make_unique<msg::Tag>(admin->next_tag());
   const auto reply = admin->call(msg::Type::cluster_remove, pack_body(request));
   return reply ? Status() : reply.error().with("cluster " + options.name);
+}
+
+void add_durability(CLI::App* verb, ClusterOptions& options) {
+  verb->add_option("--durability", options.durability,
+                   "When a write is acknowledged: disk (it is on the drive) or memory (readers see "
+                   "it; a crash of the server may lose it)")
+      ->check(CLI::IsMember({"disk", "memory"}));
 }
 
 void add_name(CLI::App* verb, ClusterOptions& options) {
@@ -134,14 +146,16 @@ void add_cluster(CLI::App& app, Chosen& chosen) {
   add_name(create_verb, *options);
   add_setting_flag(*create_verb, chosen, "--quota", "quota", "SIZE");
   add_setting_flag(*create_verb, chosen, "--chunk", "chunk", "SIZE");
+  add_durability(create_verb, *options);
   create_verb->add_option("--token-out", options->token_out, "File for the token")
       ->type_name("FILE");
   when_named(create_verb, chosen, options, create);
 
-  CLI::App* set_verb = verb->add_subcommand("set", "Change a cluster's quota and chunk size");
+  CLI::App* set_verb = verb->add_subcommand("set", "Change a cluster's policy");
   add_name(set_verb, *options);
   add_setting_flag(*set_verb, chosen, "--quota", "quota", "SIZE");
   add_setting_flag(*set_verb, chosen, "--chunk", "chunk", "SIZE");
+  add_durability(set_verb, *options);
   when_named(set_verb, chosen, options, set);
 
   CLI::App* list_verb = verb->add_subcommand("ls", "List the clusters");

@@ -60,9 +60,10 @@ Result<ClusterPolicy> policy_of(const msg::ClusterPolicyT* request, ClusterPolic
   if (request->chunk_log2 != 0) policy.chunk_log2 = request->chunk_log2;
   policy.quota_bytes = request->quota_bytes;
   if (request->durability == "memory") {
-    return fail(StatusCode::unsupported, "durability memory needs replicas");
-  }
-  if (!request->durability.empty() && request->durability != "disk") {
+    policy.durability = Durability::memory;
+  } else if (request->durability == "disk") {
+    policy.durability = Durability::disk;
+  } else if (!request->durability.empty()) {
     return fail(StatusCode::invalid, "durability is \"disk\" or \"memory\"");
   }
   return policy;

@@ -9,8 +9,8 @@ Task<Answer> cluster_policy_op(Asker asker, msg::ClusterPolicySetT request) {
   GD2FS_CO_ASSIGN(const ClusterPolicy policy, policy_of(request.policy.get(), before.policy));
   GD2FS_CO_ASSIGN(const Cluster after,
                   co_await controller.names().set_policy(request.name, policy, tag));
-  const Status reloaded = co_await controller.clusters().reload();
-  if (!reloaded.ok()) co_return fail(reloaded);
+  // Servers acknowledge by it from now on.
+  GD2FS_CO_TRY(co_await controller.spread_keys());
   co_return done_body();
 }
 

@@ -46,6 +46,7 @@ void Clusters::fill(msg::ClusterKeysT& keys) const {
     key->cluster_id = cluster.id;
     key->name = name;
     key->namespace_epoch = cluster.namespace_epoch;
+    key->durability_memory = cluster.policy.durability == Durability::memory;
     const std::vector<std::string> secrets = this->keys(name);
     key->current.assign(secrets[0].begin(), secrets[0].end());
     if (secrets.size() > 1) key->previous.assign(secrets[1].begin(), secrets[1].end());

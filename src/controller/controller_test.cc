@@ -204,12 +204,19 @@ TEST_F(ControllerTest, clusters_are_made_rotated_and_removed_and_servers_know_be
   policy.name = "kv";
   policy.policy = std::make_unique<msg::ClusterPolicyT>();
   policy.policy->quota_bytes = 2 << 20;
+  policy.policy->durability = "memory";
   policy.tag = tag();
   EXPECT_EQ(status_of(boss, msg::Type::cluster_policy, policy), Status());
+  EXPECT_TRUE(server.keys.keys[0]->durability_memory);
   auto list = ask(boss, msg::Type::cluster_list, msg::ClusterListT{});
   const auto* clusters = list->open<msg::ClusterListReply>()->clusters();
   ASSERT_EQ(clusters->size(), 1u);
   EXPECT_EQ(clusters->Get(0)->policy()->quota_bytes(), 2u << 20);
+  EXPECT_EQ(text_of(clusters->Get(0)->policy()->durability()), "memory");
+  policy.policy->durability = "disk";
+  policy.tag = tag();
+  EXPECT_EQ(status_of(boss, msg::Type::cluster_policy, policy), Status());
+  EXPECT_FALSE(server.keys.keys[0]->durability_memory);
 
   msg::ClusterRemoveT remove;
   remove.name = "kv";

@@ -23,6 +23,7 @@ void Authority::set_keys(const msg::ClusterKeys& keys) {
       entry.token = string_of(bytes_of(key->current()));
       entry.previous_token = string_of(bytes_of(key->previous()));
       entry.namespace_epoch = key->namespace_epoch();
+      entry.durability_memory = key->durability_memory();
       const auto known = clusters_.find(key->cluster_id());
       if (known != clusters_.end()) {
         entry.namespace_epoch = std::max(entry.namespace_epoch, known->second.namespace_epoch);

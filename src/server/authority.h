@@ -28,6 +28,11 @@ class Authority {
   std::vector<std::string> tokens(std::string_view cluster) const;
   // 0 if there is none such.
   uint16_t cluster_id(std::string_view cluster) const;
+  // Writes are acknowledged from memory there.
+  bool durability_memory(uint16_t cluster_id) const {
+    const auto found = clusters_.find(cluster_id);
+    return found != clusters_.end() && found->second.durability_memory;
+  }
   bool has_cluster(uint16_t cluster_id) const { return clusters_.contains(cluster_id); }
 
   // denied: forged, or another cluster's; stale: expired, or signed with a key no longer known.
@@ -43,6 +48,7 @@ class Authority {
     std::string token;
     std::string previous_token;
     uint64_t namespace_epoch = 0;
+    bool durability_memory = false;
   };
   std::map<uint16_t, ClusterEntry> clusters_;
   std::map<uint32_t, uint64_t> group_epochs_;

@@ -36,6 +36,8 @@ std::vector<NamedValue> export_counters(const ServerCounters& counters, const St
       {"gd2fs_store_slab_bytes", number(store.slab_bytes)},
       {"gd2fs_store_slab_used_bytes", number(store.slab_used_bytes)},
       {"gd2fs_store_slab_pinned_bytes", number(store.slab_pinned_bytes)},
+      {"gd2fs_store_slab_dirty_bytes", number(store.slab_dirty_bytes)},
+      {"gd2fs_store_slab_stranded_bytes", number(store.slab_stranded_bytes)},
       {"gd2fs_store_read_hits_total", number(store.read_hits)},
       {"gd2fs_store_read_misses_total", number(store.read_misses)},
       {"gd2fs_store_disk_read_bytes_total", number(store.disk_read_bytes)},

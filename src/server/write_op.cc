@@ -170,6 +170,7 @@ void WriteOp::take_step() {
   write.tag = {incarnation_, piece.sequence(), low_};
   write.group = group_;
   write.epoch = epoch_;
+  write.ack_from_memory = state().authority.durability_memory(connection_->cluster_id());
   ++steps_open_;
   step->start(*this, small ? state().small_writes : state().big_writes,
               small ? connection_->small_writes : connection_->big_writes, number,

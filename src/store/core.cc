@@ -28,6 +28,7 @@ StoreCore::StoreCore(Loop& the_loop, std::unique_ptr<ArenaSource> arenas,
       random(the_random),
       slab(the_loop, std::move(arenas), the_options.slab_bytes, arena_bytes_for(the_options)),
       pins(slab),
+      write_back(the_loop, slab, the_options.write_back_max_bytes),
       active(the_loop) {}
 
 StoreCore::~StoreCore() {

@@ -24,6 +24,7 @@
 #include "store/placement.h"
 #include "store/slab.h"
 #include "store/versions.h"
+#include "store/write_back.h"
 
 namespace gd2fs {
 
@@ -70,6 +71,7 @@ class StoreCore {
   Random random;
   Slab slab;
   Pins pins;
+  WriteBack write_back;
   std::vector<std::unique_ptr<DriveUnit>> drives;
   ChunkIndex index;
   FenceTable fences;

@@ -31,7 +31,8 @@ class SlabPage : public ListNode<> {
   uint64_t generation() const { return generation_; }
   uint32_t crc(uint32_t chunk_block) const { return crcs_[chunk_block - first_block_]; }
   void set_crc(uint32_t chunk_block, uint32_t crc) { crcs_[chunk_block - first_block_] = crc; }
-  bool held() const { return holds_ != 0; }
+  // May not be evicted: somebody uses it, or it is all there is of its bytes.
+  bool held() const { return holds_ != 0 || dirty_; }
   bool pinned() const { return pinned_; }
   Slab& slab() { return *slab_; }
 
@@ -53,6 +54,7 @@ class SlabPage : public ListNode<> {
   uint8_t uses_ = 0;       // S3-FIFO's counter, 0..3
   bool in_main_ = false;
   bool pinned_ = false;  // on its pool's list of pinned pages, in no queue
+  bool dirty_ = false;   // acknowledged, and not yet on a drive
 };
 
 }  // namespace gd2fs

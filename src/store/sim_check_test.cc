@@ -118,6 +118,7 @@ void SimRun::check_chunk(ModelFile& file, uint32_t chunk, bool settle) {
   }
   if (!settle || !seen.block_unknown.empty()) return;
   model = attempt;
+  counts_.lost_acks += settled.lost;
   settled_applied_.insert(settled.applied.begin(), settled.applied.end());
   settled_dropped_.insert(settled.dropped.begin(), settled.dropped.end());
 }

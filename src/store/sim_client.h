@@ -30,6 +30,8 @@ class SimRun::Client {
   void on_committed(int copy);
   void on_written();
   void remember(const StoreWrite& w);
+  void start_flush();
+  void on_flushed(Completion&);
   void start_duplicate();
   void on_duplicate(Completion&);
   void on_reserved_0(Completion&) { on_reserved(0); }
@@ -50,6 +52,7 @@ class SimRun::Client {
     StoreRead read;
     StoreWrite writes[2];
     StoreWrite duplicate;
+    Completion flushed;
   };
 
   SimRun& run_;
@@ -86,9 +89,12 @@ class SimRun::Client {
     uint64_t generation = 0;
     MutationTag tag;
     uint64_t version = 0;
+    uint32_t life = 0;  // when it was acknowledged
   };
   std::deque<Done> done_;
-  uint64_t low_ = 0;           // the highest sent
+  bool duplicate_may_be_lost_ = false;
+  std::vector<std::pair<ModelChunk*, size_t>> flush_covers_;  // acknowledgements before it began
+  uint64_t low_ = 0;                                          // the highest sent
   uint64_t low_executed_ = 0;  // the highest of a request that was answered ok
   uint64_t duplicate_version_ = 0;
 };

@@ -42,6 +42,10 @@ void SimRun::Client::next(Completion&) {
     return;
   }
   if (run_.random_.chance(1, 30)) run_.t_->store->evict(UINT64_MAX);
+  if (run_.memory_ && run_.random_.chance(1, 8)) {
+    start_flush();
+    return;
+  }
   if (!done_.empty() && !run_.mutation_.no_tags && run_.random_.chance(1, 12)) {
     start_duplicate();
     return;
@@ -85,7 +89,6 @@ void SimRun::Client::start_read() {
       run_.random_.chance(1, 2) ? 1 + run_.random_.below(std::min(rest, 9000u))
                                 : 1 + run_.random_.below(rest));
   life_->read.sequential = run_.random_.chance(1, 2);
-  life_->read.stream = life_->read.sequential && life_->read.length_bytes < 9000;
   life_->read.stream = life_->read.sequential && life_->read.length_bytes < 9000;
   life_->read.generation = pick_generation(file);
   ModelChunk& model = file.chunks[life_->read.key.chunk];
@@ -197,6 +200,7 @@ void SimRun::Client::send_write() {
     w.tag = {.incarnation = run_.mutation_.no_tags ? 0 : incarnation_,
              .sequence = sequence_,
              .low = low_};
+    w.ack_from_memory = run_.memory_ && update_.id % 4 != 0;
     if (copy == 0) {
       w.done.bind<&Client::on_reserved_0>(this);
     } else {
@@ -258,7 +262,9 @@ void SimRun::Client::on_committed(int copy) {
         // It is in what was seen when the life began, unless nobody could look.
         if (!outcome_unknown_before_) model.forget(update_.id);
       } else {
-        model.ack(update_);
+        ModelUpdate acked = update_;
+        acked.unflushed = w.ack_from_memory;
+        model.ack(acked);
       }
     }
     if (!acked_) remember(w);
@@ -307,9 +313,32 @@ void SimRun::Client::remember(const StoreWrite& w) {
                    .length_bytes = w.length_bytes,
                    .generation = w.generation,
                    .tag = w.tag,
-                   .version = w.version});
+                   .version = w.version,
+                   .life = run_.life_});
   if (done_.size() > kDoneKept) done_.pop_front();
 }
+
+// --- flushes ---------------------------------------------------------------------------------
+
+void SimRun::Client::start_flush() {
+  flush_covers_.clear();
+  run_.each_chunk([&](ModelChunk& chunk) { flush_covers_.emplace_back(&chunk, chunk.acks()); });
+  life_->flushed.bind<&Client::on_flushed>(this);
+  run_.t_->store->flush(life_->flushed);
+}
+
+void SimRun::Client::on_flushed(Completion&) {
+  const Status& status = life_->flushed.status;
+  ++run_.counts_.flushes;
+  if (status.ok()) {
+    for (const auto& [chunk, acks] : flush_covers_) chunk->flushed(acks);
+  } else if (!run_.trouble_allows(status) && run_.trouble_ != Trouble::full && !run_.crashed()) {
+    run_.fail("flush: " + status.to_string());
+  }
+  pause();
+}
+
+// --- duplicates ------------------------------------------------------------------------------
 
 // A copy that was delayed on the way arrives after the answer, perhaps lives later.
 void SimRun::Client::start_duplicate() {
@@ -322,6 +351,7 @@ void SimRun::Client::start_duplicate() {
   w.generation = done.generation;
   w.tag = done.tag;
   duplicate_version_ = done.version;
+  duplicate_may_be_lost_ = run_.memory_ && done.life != run_.life_;
   w.done.bind<&Client::on_duplicate>(this);
   run_.t_->store->reserve(w);
 }
@@ -333,13 +363,16 @@ void SimRun::Client::on_duplicate(Completion&) {
                  run_.t_->world.clock().now_ns() / kUs, incarnation_, sequence,
                  life_->duplicate.key.inode, life_->duplicate.key.chunk, duplicate_version_, low_,
                  status.to_string());
-  if (status.ok()) {
+  if (status.ok() && !life_->duplicate.replayed && duplicate_may_be_lost_) {
+    run_.t_->store->abort(life_->duplicate);
+    ++run_.counts_.lost_acks;
+  } else if (status.ok()) {
     if (!life_->duplicate.replayed || life_->duplicate.version != duplicate_version_) {
       run_.fail("a duplicate was not recognised");
       run_.t_->store->abort(life_->duplicate);
     }
-    // A drive that is away may have taken the low along.
-    if (sequence < low_executed_ && !run_.some_drive_missing_) {
+    // A drive that is away may have taken the low along; from memory it counts when it is durable.
+    if (sequence < low_executed_ && !run_.some_drive_missing_ && !run_.memory_) {
       run_.fail("a duplicate from below the window was answered");
     }
     ++run_.counts_.replayed;

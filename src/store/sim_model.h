@@ -5,7 +5,8 @@
 // that began when the chunk was A may answer A with the first k of the updates acknowledged since,
 // or all of them and updates still under way. One that was never answered (the power failed, a
 // drive hung) happened at any one moment since it was sent, or never: which is then settled by
-// looking.
+// looking. With durability memory a crash may take back what was acknowledged and not flushed: each
+// update for itself, but nothing comes in another order.
 #pragma once
 
 #include <algorithm>
@@ -24,6 +25,8 @@ struct ModelUpdate {
   bool cut = false;
   uint32_t offset_bytes = 0;
   uint32_t length_bytes = 0;
+  bool unflushed = false;   // acknowledged from memory
+  bool maybe_lost = false;  // and then there was a crash
   uint32_t end_bytes() const { return offset_bytes + length_bytes; }
 };
 
@@ -53,6 +56,13 @@ class ModelChunk {
     model_apply(update, acked_, 0);
     acks_.push_back(update);
   }
+  // Of the acknowledged ones, the first so many are durable.
+  void flushed(size_t acks) {
+    for (size_t i = 0; i < std::min(acks, acks_.size()); ++i) acks_[i].unflushed = false;
+  }
+  void crashed() {
+    for (ModelUpdate& update : acks_) update.maybe_lost = update.maybe_lost || update.unflushed;
+  }
   bool is_under_way(uint64_t id) const {
     return std::any_of(under_way_.begin(), under_way_.end(),
                        [&](const UnderWay& u) { return u.update.id == id; });
@@ -70,6 +80,7 @@ class ModelChunk {
   struct Settled {
     std::vector<uint64_t> applied;
     std::vector<uint64_t> dropped;
+    size_t lost = 0;  // of those acknowledged
   };
   bool settle(const Seen& seen, Settled* settled);
 
@@ -81,6 +92,7 @@ class ModelChunk {
   struct Explained {
     bool possible = false;
     std::vector<bool> applied;  // by position in under_way_
+    size_t lost = 0;
   };
   Explained explain(const Seen& seen, size_t without) const;
 

@@ -132,6 +132,9 @@ ModelChunk::Explained ModelChunk::explain(const Seen& seen, size_t without) cons
     first_ack = std::min(first_ack, u.acks_before);
     add_cuts(u.update);
   }
+  for (size_t i = acks_.size(); i-- > 0;) {
+    if (acks_[i].maybe_lost) first_ack = std::min(first_ack, i);
+  }
   std::string base = settled_.substr(seen.offset_bytes, seen.bytes.size());
   for (size_t i = 0; i < first_ack; ++i) model_apply(acks_[i], base, seen.offset_bytes);
   for (size_t i = first_ack; i < acks_.size(); ++i) add_cuts(acks_[i]);
@@ -148,7 +151,9 @@ ModelChunk::Explained ModelChunk::explain(const Seen& seen, size_t without) cons
       }
     }
     if (ack == first_ack) break;
-    if (!peeling.take_off(acks_[ack - 1])) return explained;
+    if (peeling.take_off(acks_[ack - 1])) continue;
+    if (!acks_[ack - 1].maybe_lost) return explained;
+    ++explained.lost;
   }
   explained.possible = peeling.rest_is_base();
   return explained;
@@ -165,6 +170,7 @@ bool ModelChunk::settle(const Seen& seen, Settled* settled) {
       settled->applied.push_back(id);
     }
   }
+  settled->lost = all.lost;
   settled_ = acked_ = seen.bytes;
   under_way_.clear();
   acks_.clear();
@@ -200,6 +206,33 @@ TEST(SimModel, AnUpdateThatWasNotAnsweredHappenedAtOneMomentSinceItWasSentOrNeve
   EXPECT_FALSE(answers({first}, &settled));
   EXPECT_FALSE(answers({first, unknown}, &settled));
   EXPECT_FALSE(answers({first, last, {.id = 4, .length_bytes = 1}}, &settled));
+}
+
+TEST(SimModel, ACrashTakesBackOnlyWhatWasNotFlushedAndChangesNoOrder) {
+  const ModelUpdate first{.id = 1, .offset_bytes = 0, .length_bytes = 1000, .unflushed = true};
+  const ModelUpdate second{.id = 2, .offset_bytes = 500, .length_bytes = 1000, .unflushed = true};
+  const ModelUpdate third{.id = 3, .offset_bytes = 1200, .length_bytes = 1000, .unflushed = true};
+  const auto holds = [&](const std::vector<ModelUpdate>& there, size_t flushed, bool crash) {
+    ModelChunk chunk(17);
+    for (const ModelUpdate& update : {first, second, third}) {
+      chunk.begin(update);
+      chunk.ack(update);
+    }
+    chunk.flushed(flushed);
+    if (crash) chunk.crashed();
+    Seen seen{.bytes = std::string(size_t{1} << 17, '\0')};
+    for (const ModelUpdate& update : there) model_apply(update, seen.bytes, 0);
+    ModelChunk::Settled settled;
+    return chunk.settle(seen, &settled);
+  };
+  EXPECT_TRUE(holds({first, second, third}, 0, false));
+  EXPECT_FALSE(holds({first, second}, 0, false));
+  EXPECT_TRUE(holds({first, third}, 0, true));
+  EXPECT_TRUE(holds({}, 0, true));
+  EXPECT_TRUE(holds({first}, 1, true));
+  EXPECT_FALSE(holds({third}, 1, true));
+  EXPECT_FALSE(holds({second, first}, 0, true));
+  EXPECT_FALSE(holds({first, third, second}, 0, true));
 }
 
 TEST(SimModel, WhatALaterUpdateCoversWhollyCannotBeTold) {

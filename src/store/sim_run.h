@@ -28,6 +28,7 @@ struct SimMutation {
   // store starts.
   std::function<bool(const SimSync& sync, bool opening)> lose_syncs;
   bool deadly_starts = false;  // no mutation: most starts end in the middle, several times
+  bool memory = false;         // no mutation: durability memory, whatever the seed says
   bool control = false;        // nothing, but the same choices as with a mutation
   bool any() const {
     return !ignore_syncs_of.empty() || ignore_dir_syncs || blind_to_generations || no_tags ||
@@ -50,6 +51,8 @@ struct SimCounts {
   uint64_t fences = 0;
   uint64_t scrubs = 0;
   uint64_t deaths_in_open = 0;
+  uint64_t flushes = 0;
+  uint64_t lost_acks = 0;  // of durability memory, by crashes
 };
 
 class SimRun {
@@ -91,6 +94,12 @@ class SimRun {
   bool crashed();
   bool allowed(const ModelFile& file, uint32_t chunk, uint32_t block, const Status& status) const;
   bool trouble_allows(const Status& status) const;
+  template <class Visit>
+  void each_chunk(Visit visit) {
+    for (const auto& file : files_) {
+      for (ModelChunk& chunk : file->chunks) visit(chunk);
+    }
+  }
   ModelFile& new_file();
   void lie(SimDrive& drive);
   void fail(const std::string& what);
@@ -108,6 +117,8 @@ class SimRun {
   SimCounts counts_;
 
   Trouble trouble_ = Trouble::none;
+  bool memory_ = false;  // the cluster's durability
+  uint32_t life_ = 0;
   size_t lives_ = 0;
   size_t ops_per_life_ = 0;
   bool life_ended_ = false;  // clients start nothing more

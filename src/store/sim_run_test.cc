@@ -22,7 +22,8 @@ std::string SimRun::profile() const {
   static const char* const names[] = {"none", "flips",     "full",
                                       "hang", "io_errors", "missing_drive"};
   return std::string("trouble ") + names[static_cast<int>(trouble_)] + ", drives " +
-         std::to_string(t_->drives.size()) + ", clients " + std::to_string(clients_.size());
+         std::to_string(t_->drives.size()) + ", clients " + std::to_string(clients_.size()) +
+         (memory_ ? ", durability memory" : "");
 }
 
 void SimRun::draw_profile() {
@@ -62,6 +63,10 @@ void SimRun::draw_profile() {
     if (lies_from_the_beginning_) lie(*drive);
     if (mutation_.no_fence_log) drive->ignore_writes("drive.log");
     drive->ignore_dir_syncs(mutation_.ignore_dir_syncs);
+  }
+  memory_ = mutated ? mutation_.memory : random_.chance(1, 4);
+  if (memory_ && random_.chance(1, 2)) {
+    t_->options.write_back_max_bytes = kBlockBytes * (1 + random_.below(4));
   }
 }
 
@@ -188,6 +193,7 @@ bool SimRun::crashed() {
 
 void SimRun::live() {
   life_ended_ = false;
+  ++life_;
   idle_clients_ = 0;
   for (const auto& client : clients_) client->begin_life();
   if (administrator_ != nullptr) administrator_->begin_life();
@@ -255,8 +261,16 @@ void SimRun::end_life() {
     if (random_.chance(1, 4)) arm(40);
     const Status status = t_->close([this] { return crashed(); });
     closed = status.ok() && !crashed();
-    if (!closed && !trouble_allows(status) && !crashed()) fail("close: " + status.to_string());
+    // With the drive or the index failing, what was in memory only is lost, and said to be.
+    const bool says_lost = memory_ && trouble_ == Trouble::full && status.is(StatusCode::io);
+    if (!closed && !trouble_allows(status) && !says_lost && !crashed()) {
+      fail("close: " + status.to_string());
+    }
   }
+  each_chunk([&](ModelChunk& chunk) {
+    if (closed) chunk.flushed(SIZE_MAX);
+    chunk.crashed();
+  });
   for (const auto& drive : t_->drives) {
     drive->set_faults({});
     if (!lies_from_the_beginning_) drive->ignore_syncs("", 0, 0);

@@ -201,6 +201,17 @@ void Slab::set_pinned(uint64_t inode, bool pinned) {
   }
 }
 
+void Slab::set_dirty(SlabPage& page, bool dirty) {
+  if (page.dirty_ == dirty) return;
+  page.dirty_ = dirty;
+  if (dirty) {
+    dirty_blocks_ += page.blocks_;
+  } else {
+    dirty_blocks_ -= page.blocks_;
+    wake_waits();
+  }
+}
+
 void Slab::evict_page(SlabPage& page) {
   unqueue(page);
   map_.hide_page(page);
@@ -328,6 +339,7 @@ SlabPage* Slab::take(const ChunkKey& key, uint32_t first_block, uint32_t blocks,
 
 void Slab::release(SlabPage& page) {
   CHECK(page.holds_ == 0 && page.segments_ == 0 && !page.linked());
+  set_dirty(page, false);
   Arena& arena = arenas_[page.arena_];
   tell_generation(arena, page, 0);
   std::fill_n(arena.owner.begin() + page.first_unit_, page.blocks_, nullptr);
@@ -352,7 +364,7 @@ void Slab::release_unused(std::vector<SlabPage*>& pages) {
   for (SlabPage* page : pages) {
     if (page->segments_ != 0) continue;
     unqueue(*page);
-    if (!page->held()) release(*page);
+    if (page->holds_ == 0) release(*page);
   }
   if (!pages.empty()) wake_waits();
 }

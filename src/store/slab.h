@@ -6,7 +6,7 @@
 // and made anew so that no byte crosses clusters. If all of that fails the caller may wait.
 //
 // Pages of pinned files, up to a share of the slab, are in no queue: they go only when nothing else
-// of their cluster can, so no scan takes them.
+// of their cluster can, so no scan takes them. Pages that are not yet on a drive never go.
 //
 // A file that is filled in order gets its pages side by side: its first one reserves up to
 // kRunBlocks of free memory, softly: whoever finds nothing else takes it.
@@ -80,6 +80,8 @@ class Slab {
   // fit into pinned_max_bytes; what is over that is treated like any other.
   void set_pinned(uint64_t inode, bool pinned);
   bool is_pinned(uint64_t inode) const { return pinned_inodes_.contains(inode); }
+  // The page's bytes are nowhere else: it stays while a block of it shows.
+  void set_dirty(SlabPage& page, bool dirty);
   // Of the arena with this index; null if its memory cannot be shared.
   SharedArena* shared_arena(uint32_t index) { return arenas_[index].shared.get(); }
 
@@ -88,6 +90,7 @@ class Slab {
   uint64_t held_pages() const { return held_pages_; }
   uint64_t pinned_bytes() const { return pinned_blocks_ * kBlockBytes; }
   uint64_t pinned_max_bytes() const { return capacity_bytes() / kPinnedShare; }
+  uint64_t dirty_bytes() const { return dirty_blocks_ * kBlockBytes; }
   // Of the chunk's blocks [first_block, + blocks): how many are here.
   uint32_t resident_blocks(const ChunkKey& key, uint32_t first_block, uint32_t blocks) const;
 
@@ -145,6 +148,7 @@ class Slab {
   uint64_t used_blocks_ = 0;
   uint64_t held_pages_ = 0;
   uint64_t pinned_blocks_ = 0;
+  uint64_t dirty_blocks_ = 0;
   std::unordered_set<uint64_t> pinned_inodes_;
   PageRuns runs_;
   uint64_t pages_ = 0;

@@ -160,6 +160,21 @@ TEST_F(SlabTest, TheNewerWordOnAPinHoldsAndPinnedFilesTogetherHaveAShare) {
   EXPECT_TRUE(say(4, true, 100, 500'000).ok());
 }
 
+TEST_F(SlabTest, DirtyPagesStayUntilTheyAreCleanOrShowNothing) {
+  auto slab = make(1 * kMiB, 1 * kMiB);
+  SlabPage* const page = put(*slab, {1, 0}, 8);
+  slab->set_dirty(*page, true);
+  EXPECT_EQ(slab->take({2, 0}, 0, 9), nullptr);
+  slab->evict(UINT64_MAX);
+  EXPECT_EQ(slab->map().page_of({1, 0}, 0), page);
+  EXPECT_EQ(slab->take({(uint64_t{1} << 48) + 1, 0}, 0, 1), nullptr);  // nor for another cluster
+  slab->hide({1, 0}, 0, 8);
+  EXPECT_EQ(slab->dirty_bytes(), 0u);
+  SlabPage* const all = slab->take({2, 0}, 0, 16);
+  ASSERT_NE(all, nullptr);
+  slab->unhold(*all);
+}
+
 TEST_F(SlabTest, AnotherClusterGetsAFreshArenaAndNeverAPageOfThisOne) {
   auto slab = make(1 * kMiB, 1 * kMiB);
   const ChunkKey first{1, 0};

@@ -78,10 +78,7 @@ class StoreEngine final : public Store {
     FenceOp::start(core_, fence, done);
   }
 
-  void flush(Completion& done) override {
-    done.start();
-    core_.loop.complete(done, Status());
-  }
+  void flush(Completion& done) override { core_.write_back.flush(done); }
 
   void evict(uint64_t inode) override { core_.slab.evict(inode); }
   Status pin(const StorePin& pin) override { return core_.pins.pin(pin); }
@@ -144,7 +141,9 @@ Task<Status> StoreEngine::close() {
   background_->wipe_all(wiped.done());
   (void)co_await wiped;  // ok, always: a drive that fails is set aside
   co_await quiet();
-  Status first_error;
+  Await written_back;
+  core_.write_back.flush(written_back.done());
+  Status first_error = co_await written_back;
   for (const auto& unit : core_.drives) {
     const Status status = co_await close_drive(*unit);
     if (first_error.ok()) first_error = status;
@@ -196,6 +195,8 @@ StoreStats StoreEngine::stats() const {
   stats.slab_bytes = core_.slab.capacity_bytes();
   stats.slab_used_bytes = core_.slab.used_bytes();
   stats.slab_pinned_bytes = core_.slab.pinned_bytes();
+  stats.slab_dirty_bytes = core_.write_back.dirty_bytes();
+  stats.slab_stranded_bytes = core_.write_back.stranded_bytes();
   stats.pages_held = core_.slab.held_pages();
   stats.read_hits = core_.counters.read_hits;
   stats.read_misses = core_.counters.read_misses;

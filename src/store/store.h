@@ -92,6 +92,9 @@ struct StoreWrite {
   MutationTag tag;
   uint32_t group = 0;  // fencing number of the group, kept with the data for replication
   uint64_t epoch = 0;
+  // Durability memory: commit() completes when readers see the bytes, before a drive has them,
+  // while not too much is in that state. They are written back at once; flush() waits for it.
+  bool ack_from_memory = false;
   Completion done;
 
   // After reserve() completed ok: where the caller puts the length_bytes of payload, contiguous
@@ -145,6 +148,8 @@ struct StoreStats {
   uint64_t slab_bytes = 0;
   uint64_t slab_used_bytes = 0;
   uint64_t slab_pinned_bytes = 0;
+  uint64_t slab_dirty_bytes = 0;     // acknowledged from memory, not yet on a drive
+  uint64_t slab_stranded_bytes = 0;  // of these, what no drive took
   uint64_t read_hits = 0;
   uint64_t read_misses = 0;
   uint64_t disk_read_bytes = 0;
@@ -203,6 +208,7 @@ struct StoreOptions {
   uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
   uint64_t drive_window_bytes = 8 * kMiB;     // of large transfers in a drive's hands; > 0
   uint64_t commit_delay_ns = 0;               // extra wait to gather a group commit
+  uint64_t write_back_max_bytes = 0;          // dirty in the slab; 0: a quarter of it
   bool rebuild = false;                       // rebuild the index by scan even if there is one
 };
 
@@ -224,14 +230,16 @@ class Store {
 
   // Reserves; busy while the slab is full of pages in use, no_space when the drives are.
   virtual void reserve(StoreWrite& write) = 0;
-  // After the buffer is filled: durable when it completes ok. stale if a fence passed meanwhile.
+  // After the buffer is filled: durable when it completes ok (but for ack_from_memory). stale if a
+  // fence passed meanwhile.
   virtual void commit(StoreWrite& write) = 0;
   // Instead of commit; the buffer may not be touched any more. Nothing completes.
   virtual void abort(StoreWrite& write) = 0;
 
   // Durable when it completes ok. Idempotent.
   virtual void fence(const StoreFence& fence, Completion& done) = 0;
-  // Makes every committed write durable (they are already, with durability disk) and ends.
+  // Completes when every write that was acknowledged before is durable (with durability disk it is
+  // already). io, no_space: some were acknowledged from memory, and no drive takes them.
   virtual void flush(Completion& done) = 0;
 
   // Drops clean pages of one inode (UINT64_MAX: all) from the slab, so that the next read is a

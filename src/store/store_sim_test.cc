@@ -23,7 +23,7 @@ uint64_t first_noticing_seed(const SimMutation& mutation) {
   for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
     SimRun mutated(seed, mutation);
     if (mutated.run().empty()) continue;
-    SimRun control(seed, {.control = true});
+    SimRun control(seed, {.memory = mutation.memory, .control = true});
     const std::string error = control.run();
     EXPECT_EQ(error, "") << "GD2FS_SIM_SEED=" << seed << " without the mutation";
     testing::Test::RecordProperty("seed", static_cast<int>(seed));
@@ -76,6 +76,8 @@ TEST_F(StoreSim, TheRunsGoWhereTheChecksAre) {
     sum.fences += c.fences;
     sum.scrubs += c.scrubs;
     sum.deaths_in_open += c.deaths_in_open;
+    sum.flushes += c.flushes;
+    sum.lost_acks += c.lost_acks;
   }
   EXPECT_GT(sum.writes_ok, 2000u);
   EXPECT_GT(sum.replayed, 50u);
@@ -87,10 +89,16 @@ TEST_F(StoreSim, TheRunsGoWhereTheChecksAre) {
   EXPECT_GT(sum.fences, 100u);
   EXPECT_GT(sum.scrubs, 10u);
   EXPECT_GT(sum.deaths_in_open, 10u);
+  EXPECT_GT(sum.flushes, 50u);
+  EXPECT_GT(sum.lost_acks, 0u);
 }
 
 TEST_F(StoreSim, SomeSeedNoticesALostSyncOfDataFiles) {
   EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "data/"}), 0u);
+}
+// What was flushed may not be lost with durability memory either.
+TEST_F(StoreSim, SomeSeedNoticesALostSyncOfDataFilesBehindAFlush) {
+  EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "data/", .memory = true}), 0u);
 }
 TEST_F(StoreSim, SomeSeedNoticesALostSyncOfTheFenceLog) {
   EXPECT_NE(first_noticing_seed({.ignore_syncs_of = "drive.log"}), 0u);

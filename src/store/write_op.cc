@@ -60,6 +60,7 @@ StoreWriteState::StoreWriteState() {
   written_.bind<&StoreWriteState::on_written>(this);
   commit_.done.bind<&StoreWriteState::on_committed>(this);
   wiped_.bind<&StoreWriteState::on_wiped>(this);
+  retry_.bind<&StoreWriteState::on_retry>(this);
 }
 
 // --- reserve ---------------------------------------------------------------------------------
@@ -72,6 +73,8 @@ void StoreWriteState::reserve(StoreCore& core, WriteShared& shared, StoreWrite& 
   unit_ = nullptr;
   page_ = nullptr;
   version_ = 0;
+  write_back_ = 0;
+  commit_tries_ = 0;
   failure_ = merge_status_ = Status();
   head_.buffer.reset();
   tail_.buffer.reset();
@@ -440,6 +443,7 @@ void StoreWriteState::write_slot() {
                  .epoch = d.epoch};
   commit_.tag = {.tag = w.tag, .key = w.key, .version = version_};
   commit_.client_low = w.tag.low;
+  if (w.ack_from_memory) acknowledge();
 
   Transfer transfer;
   transfer.kind = DiskOp::Kind::write;
@@ -468,6 +472,7 @@ void StoreWriteState::on_committed(Completion& done) {
     publish();
     finish(Status());
   } else if (failure_.is(StatusCode::no_space)) {
+    if (try_commit_again()) return;
     // Whole on the drive, but not in the index: a rebuild must not find it.
     wipe_.start(*core_, *unit_, {slot_}, wiped_);
   } else {
@@ -507,7 +512,7 @@ void StoreWriteState::publish() {
                       .first_block = static_cast<uint16_t>(update_.first_block),
                       .blocks = static_cast<uint16_t>(update_.blocks)};
   core_->add_extent(w.key, w.chunk_log2, extent);
-  core_->slab.show(*page_, update_.first_block, update_.blocks);
+  if (write_back_ == 0) core_->slab.show(*page_, update_.first_block, update_.blocks);
   write_->version = version_;
   unit_ = nullptr;  // the slot is the extent's now
 }
@@ -526,13 +531,14 @@ void StoreWriteState::finish(const Status& status) {
   StoreWrite& write = *write_;
   if (unit_ != nullptr && unit_->drive.serving()) unit_->drive.slots.free(slot_);
   if (versioned_) core.versions.end(version_);
+  if (write_back_ != 0) end_write_back(status);
   if (page_ != nullptr) core.slab.unhold(*page_);  // a failed edge read may still hold it too
   core.slab.served(memory_);
   if (begun_) core.active.end(inode_update_);
   if (in_chunk_) core.active.leave(update_);
   write.buffer = {};
   of(write) = nullptr;
-  if (!aborted_) core.loop.complete(write.done, status);
+  if (!aborted_ && write_back_ == 0) core.loop.complete(write.done, status);
   std::vector<StoreWriteState*> waiting;
   if (has_tag_) waiting = shared.committing.leave(write.tag, write.key);
   shared.pool.put(this);

@@ -5,6 +5,10 @@
 //            what is there, sums up, writes descriptor and data in one transfer
 //            -> CommitGroups: synced, in the index -> shows, is answered
 //
+// Durability memory: between summing up and writing it shows and is answered already, its page
+// dirty (write_back.h); the rest happens as if it were not. What overlaps it waits for its turn, a
+// retry for its tag and a fence for its end, so the order of everything is the same as without.
+//
 // From its turn to its end it counts as a started update of its inode: a fence waits for it, so a
 // write is either wholly before a fence or stale. Thread rule: the store's loop.
 #pragma once
@@ -94,6 +98,9 @@ struct StoreWriteState {
   void edge_done(const Status& status);
   void write_slot();
   void on_written(Completion& done);
+  void acknowledge();
+  bool try_commit_again();
+  void on_retry(Completion&);
   void on_committed(Completion& done);
   void on_wiped(Completion& done);
   void outcome_unknown();
@@ -101,6 +108,7 @@ struct StoreWriteState {
 
   // Frees what is held and, but for an abort, answers. The op is back in its pool afterwards.
   void finish(const Status& status);
+  void end_write_back(const Status& status);
   void finish_replayed(uint64_t version);
 
   StoreCore* core_ = nullptr;
@@ -142,6 +150,13 @@ struct StoreWriteState {
   Wipe wipe_;
   Completion wiped_;
   Status failure_;
+
+  // Durability memory: once acknowledged, the caller's StoreWrite is not ours any more; write_ is
+  // this copy then, and the number says which write-back this is.
+  StoreWrite own_;
+  uint64_t write_back_ = 0;
+  uint32_t commit_tries_ = 0;
+  Timer retry_;
 };
 
 }  // namespace gd2fs

@@ -1,4 +1,4 @@
-"""The servers' memory: single flight across processes, warmup, pins."""
+"""The servers' memory: single flight across processes, warmup, pins, durability memory."""
 import os
 import pathlib
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from cold_reader import BLOCK, PIECE, pattern
 from deployment import free_port
-from library import Ctx
+from library import FSYNC, Ctx
 from test_metrics import get
 
 COLD_BYTES = int(os.environ.get("GD2FS_COLD_BYTES", 512 << 20))
@@ -109,3 +109,32 @@ def test_a_pin_is_kept_over_a_restart_and_refused_over_half_of_the_memory(deploy
     ctx.close()
     assert "more than half" in deployment.errors("cache", "pin", "/huge", code=6)
     assert not deployment.json("stat", "/huge")["pinned"]
+
+
+def test_with_durability_memory_a_kill_loses_only_what_was_not_flushed(deployment, seeded):
+    deployment.run("cluster", "set", deployment.cluster, "--durability", "memory")
+    assert deployment.json("cluster", "ls")[0]["durability"] == "memory"
+    flushed = seeded.randbytes(8 << 20)
+    for round_ in range(4):
+        ctx = connect(deployment)
+        for i in range(8):
+            ctx.write(f"/flushed{round_}", i << 20, flushed[i << 20:(i + 1) << 20])
+        ctx.call(FSYNC, f"/flushed{round_}")
+        late = seeded.randbytes(1 << 20)
+        for i in range(4):
+            ctx.write(f"/late{round_}", i << 20, late)
+        deployment.kill()
+        deployment.start()
+        ctx.close()
+        ctx = connect(deployment)
+        for known in range(round_ + 1):
+            assert ctx.read_all(f"/flushed{known}") == flushed, known
+        data = ctx.read_all(f"/late{round_}")
+        for i in range(4):
+            part = data[i << 20:(i + 1) << 20]
+            assert part in (late, bytes(len(part))), f"round {round_}, write {i}: torn or wrong"
+        ctx.close()
+    deployment.restart()
+    ctx = connect(deployment)
+    assert ctx.read_all("/flushed3") == flushed
+    ctx.close()
