@@ -417,7 +417,9 @@ size_t Loop::spin_for_fds(uint64_t window_ns) {
     if (ran == 0 && !called) sched_yield();
     now = now_ns();
   }
-  spin_.spun(ran > 0 || called, now - from_ns, window_ns);
+  // A timer that comes due within the window is what was looked for, too: its sleep would have been
+  // late by the kernel's timer slack, 50 us.
+  spin_.spun(ran > 0 || called || now >= next_timer_ns(), now - from_ns, window_ns);
   return ran;
 }
 
@@ -439,7 +441,10 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns) {
   size_t ran = run_fds(woken || has_mail() || !quiet ? 0 : timeout_ns);
   sleeping_.store(false, std::memory_order_relaxed);
   ran += run_pollers();
-  if (spin_ns > 0 && ran > 0 && timeout_ns > 0) spin_.slept(now_ns() - idle_from_ns, spin_ns);
+  const uint64_t now = now_ns();
+  if (spin_ns > 0 && timeout_ns > 0 && (ran > 0 || timer_ns <= now)) {
+    spin_.slept(now - idle_from_ns, spin_ns);
+  }
   return ran;
 }
 
