@@ -49,7 +49,7 @@ Pointer Bench::alloc(size_t length) {
   return pointer;
 }
 
-Status Bench::run(GpuCopy& copy) {
+Status Bench::run(GpuCopy& copy, bool busy) {
   struct Flag {
     bool ended = false;
     void on(Completion&) { ended = true; }
@@ -57,7 +57,7 @@ Status Bench::run(GpuCopy& copy) {
   copy.done.bind<&Flag::on>(&flag);
   gpu.copy(copy);
   Loop::Drive drive = loop.try_drive();
-  while (!flag.ended) loop.turn(UINT64_MAX, 50 * kUs);
+  while (!flag.ended) loop.turn(busy ? 0 : UINT64_MAX, busy ? 0 : 50 * kUs);
   return copy.done.status;
 }
 

@@ -81,7 +81,8 @@ struct Bench {
   std::byte* data(Pointer pointer) const {
     return reinterpret_cast<std::byte*>(pointer);  // NOLINT(performance-no-int-to-ptr)
   }
-  Status run(GpuCopy& copy);
+  // busy: the loop never sleeps.
+  Status run(GpuCopy& copy, bool busy = false);
 
   RealClock clock;
   Loop loop{clock, Loop::Waits::epoll};

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "bench/gpu_bench.h"
+#include "gpu/copy_kernel_ptx.h"
 
 namespace gd2fs::bench {
 namespace {
@@ -53,6 +54,42 @@ void check_neighbours(Bench& bench) {
   for (const Pointer pointer : all) (void)bench.extra().memory_free(pointer);
 }
 
+// What each thing that a target makes takes of the device's memory.
+void check_memory(Bench& bench) {
+  const auto free_bytes = [&] {
+    size_t free = 0, total = 0;
+    (void)bench.extra().memory_info(&free, &total);
+    return static_cast<double>(free);
+  };
+  const Driver& driver = *bench.driver;
+  double before = free_bytes();
+  Stream streams[6] = {};
+  cuda::Event events[64] = {};
+  Row row("vram_bytes");
+  for (int i = 0; i < 6; ++i) {
+    (void)driver.stream_create(&streams[i], cuda::kStreamNonBlocking);
+    row.put(("stream_" + std::to_string(i)).c_str(), before - free_bytes());
+  }
+  before = free_bytes();
+  for (cuda::Event& event : events) (void)driver.event_create(&event, cuda::kEventDisableTiming);
+  row.put("events_64", before - free_bytes());
+  before = free_bytes();
+  cuda::Module module = nullptr;
+  cuda::Function function = nullptr;
+  (void)driver.module_load_data(&module, cuda::kCopyKernelPtx);
+  (void)driver.module_get_function(&function, module, cuda::kCopyKernelName);
+  row.put("module", before - free_bytes());
+  before = free_bytes();
+  void* host = std::aligned_alloc(4096, 32 << 20);
+  (void)driver.host_register(host, 32 << 20, 3);
+  row.put("register_32_mib", before - free_bytes());
+  (void)driver.host_unregister(host);
+  std::free(host);
+  (void)driver.module_unload(module);
+  for (const Stream stream : streams) (void)driver.stream_destroy(stream);
+  for (const cuda::Event event : events) (void)driver.event_destroy(event);
+}
+
 }  // namespace
 
 void check_facts(Bench& bench) {
@@ -64,6 +101,7 @@ void check_facts(Bench& bench) {
     fact("a thread without a context finds device memory", found.has_value());
     if (!found.has_value()) std::printf("NOTE %s\n", found.error().to_string().c_str());
   }).join();
+  check_memory(bench);
   size_t before = 0, after = 0, total = 0;
   (void)bench.extra().memory_info(&before, &total);
   const uint64_t from_ns = now_ns();

@@ -337,7 +337,11 @@ typedef struct xfer_gd2fs_op {
   /* If not NULL, receives a number for xfer_gd2fs_cancel() before the operation starts. */
   uint64_t* request;
   const xfer_gd2fs_attr* attr; /* SETATTR */
-  uint64_t reserved[15];
+  /* READ, WRITE of GPU memory: a CUstream (1: the legacy default stream, 2: the per-thread one).
+   * What is queued on it at this call comes before the operation touches the memory. 0: nothing
+   * does. */
+  uint64_t gpu_stream;
+  uint64_t reserved[14];
 } xfer_gd2fs_op;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_op) == 216);
 

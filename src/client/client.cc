@@ -12,12 +12,13 @@
 
 namespace gd2fs::client {
 
-Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options)
+Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options, Gpu& gpu)
     : loop_(loop),
       fabric_(fabric),
       random_(random),
       options_(std::move(options)),
-      incarnation_(random_.next() | 1) {
+      incarnation_(random_.next() | 1),
+      rings_(loop, gpu, options_.gpu_ring_max_bytes) {
   controller_ = std::make_unique<Peer>(loop_, fabric_, random_.fork(),
                                        links("controller", options_.controllers, false),
                                        Sequences::kControllerOpenMax, this);

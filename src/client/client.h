@@ -22,6 +22,8 @@
 #include "client/peer.h"
 #include "client/resolver.h"
 #include "client/sizes.h"
+#include "client/staging.h"
+#include "gpu/no_gpu.h"
 
 namespace gd2fs::client {
 
@@ -29,7 +31,9 @@ class Client final : public Peer::Watcher {
  public:
   static constexpr uint64_t kMapPauseNs = 100 * kMs;
 
-  Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options);
+  // `gpu` outlives it too.
+  Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options,
+         Gpu& gpu = NoGpu::instance());
   ~Client() override;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -60,6 +64,7 @@ class Client final : public Peer::Watcher {
   LayoutCache& layouts() { return layouts_; }
   Resolver& resolver() { return *resolver_; }
   Sizes& sizes() { return *sizes_; }
+  GpuRings& rings() { return rings_; }
   uint64_t incarnation() const { return incarnation_; }
   void retire(Operation& operation);
 
@@ -83,6 +88,7 @@ class Client final : public Peer::Watcher {
   Random random_;
   ClientOptions options_;
   uint64_t incarnation_;
+  GpuRings rings_;
 
   LayoutCache layouts_;
   std::unique_ptr<Resolver> resolver_;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "client/op_check.h"
 #include "fabric/shm_fabric.h"
+#include "gpu/cuda_gpu.h"
 
 namespace gd2fs::client {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 // kept on purpose.
 struct Wreck {
   std::unique_ptr<LoopThread> thread;
+  std::unique_ptr<Gpu> gpu;
   std::unique_ptr<Fabric> fabric;
   std::unique_ptr<Client> client;
   Wreck* next = nullptr;
@@ -112,10 +114,11 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   Loop& loop = ctx->thread_->loop();
   ctx->default_queue_ = std::make_unique<Queue>(*ctx->thread_);
   ctx->resolver_ = std::make_unique<ThreadWorker>("gd2fs-resolve");
+  ctx->gpu_ = std::make_unique<CudaGpu>(loop);  // touches no driver before it must
   ctx->fabric_ = std::make_unique<ShmFabric>(loop, *ctx->resolver_, TcpOptions(),
                                              ctx->options_.memory_threads);
   ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
-                                          ctx->options_);
+                                          ctx->options_, *ctx->gpu_);
   const Status connected = ctx->connect();
   if (connected.ok()) return ctx;
   ctx->stop();
@@ -157,7 +160,11 @@ Result<uint64_t> Ctx::submit(QueueHandle queue_handle, const xfer_gd2fs_op& op) 
   if (queue.get() == nullptr) return fail(StatusCode::invalid, "no such completion queue", EINVAL);
   Slot* slot = slots_.get();
   if (slot == nullptr) return fail(StatusCode::busy, "requests_max are in flight", EAGAIN);
-  const Status taken = take_op(op, iomems_, slot);
+  Status taken = take_op(op, iomems_, slot);
+  if (taken.ok()) {
+    taken = take_fence(op.gpu_stream, slot);
+    if (!taken.ok()) unpin_all(iomems_, slot);
+  }
   if (!taken.ok()) {
     slots_.put(*slot);
     return fail(taken);
@@ -229,6 +236,7 @@ void Ctx::finish(Slot& slot, uint16_t status, uint64_t value) {
   if (!slot.in_flight.exchange(false)) return;
   slot.completion.status = status;
   slot.completion.value = status == 0 ? value : 0;
+  slot.fence.reset();
   // Before anybody can see the completion: its reaper may deregister at once.
   unpin_all(iomems_, &slot);
   Queue* queue = slot.queue;
@@ -341,6 +349,7 @@ void Ctx::stop() {
   // so it touches nothing.
   auto wreck = std::make_unique<Wreck>();
   wreck->thread = std::move(thread_);
+  wreck->gpu = std::move(gpu_);
   wreck->fabric = std::move(fabric_);
   wreck->client = std::move(client_);
   wreck->next = last_wreck.load();
@@ -392,7 +401,26 @@ Result<int> Ctx::queue_fd(QueueHandle handle) {
 // --- memory ---
 
 Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
-  return iomems_.add(address, length_bytes);
+  GD2FS_ASSIGN(const IomemHandle iomem, iomems_.add(address, length_bytes, *gpu_));
+  // Pinning takes milliseconds: begun here, off the way of the first request. A handle that its
+  // caller deregisters at once just leaves that undone.
+  if (iomems_.pin(iomem, address, length_bytes)) {
+    const GpuTarget target = iomems_.target_of(iomem);
+    iomems_.unpin(iomem);
+    if (target != kHostTarget &&
+        !thread_->submit([this, target] { client_->rings().of(target).warm(); })) {
+      return fail(cannot_run());
+    }
+  }
+  return iomem;
+}
+
+// The order after the caller's own work on the GPU, as the operation asks for it.
+Status Ctx::take_fence(uint64_t stream, Slot* slot) {
+  const GpuTarget target = slot->memory.first_target();
+  if (stream == 0 || target == kHostTarget) return {};
+  GD2FS_ASSIGN(slot->fence, gpu_->fence_after(stream, target));
+  return {};
 }
 
 Status Ctx::remove_iomem(IomemHandle iomem) {

@@ -16,6 +16,7 @@
 #include "client/handle_table.h"
 #include "client/iomem.h"
 #include "client/slot.h"
+#include "gpu/gpu.h"
 #include "loop/loop_thread.h"
 #include "loop/worker.h"
 
@@ -78,6 +79,7 @@ class Ctx {
   };
   Ctx();
   Status connect();
+  Status take_fence(uint64_t stream, Slot* slot);
   void poison();
   void finish(Slot& slot, uint16_t status, uint64_t value);
   // Posts to the loop: cancels every request in flight that `which` chooses.
@@ -105,6 +107,7 @@ class Ctx {
   ClientOptions options_;
   std::unique_ptr<LoopThread> thread_;
   std::unique_ptr<ThreadWorker> resolver_;  // looks host names up
+  std::unique_ptr<Gpu> gpu_;
   std::unique_ptr<Fabric> fabric_;
   std::unique_ptr<Client> client_;
 };

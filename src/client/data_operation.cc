@@ -27,7 +27,10 @@ Batch::Batch(DataOperation& owner, PlannedBatch planned, msg::Type message_type,
   memory.direction = type == msg::Type::write ? Window::Direction::source : Window::Direction::sink;
   if (list != nullptr) window = &memory;
   done.bind<&Batch::on_done>(this);
+  on_staging_.bind<&Batch::on_staged>(this);
+  on_landing_.bind<&Batch::on_landed>(this);
   map_memory(list);
+  if (!targets_.empty()) staging_ = std::make_unique<Staging>(owner.rings());
 }
 
 void Batch::map_memory(const MemoryList* list) {
@@ -38,6 +41,37 @@ void Batch::map_memory(const MemoryList* list) {
     plan.length_bytes += piece.length_bytes;
   }
   credit_bytes = list != nullptr ? plan.length_bytes : 0;
+  if (!needs_staging(memory.segments)) return;
+  targets_ = std::move(memory.segments);
+  memory.segments.clear();
+}
+
+void Batch::start(Peer& peer) {
+  sequences_of = &peer;
+  if (staging_ == nullptr) return peer.start(*this);
+  staging_->begin(targets_, memory.direction, on_staging_);
+}
+
+void Batch::send() {
+  memory.segments = staging_->window();
+  sequences_of->start(*this);
+}
+
+void Batch::land() {
+  staging_->land(on_landing_);
+}
+
+void Batch::give_up() {
+  if (staging_ != nullptr) staging_->cancel();
+  cancel();
+}
+
+void Batch::on_staged(Completion& staged) {
+  operation.on_batch_staged(*this, staged.status);
+}
+
+void Batch::on_landed(Completion& landed) {
+  operation.on_batch_landed(*this, landed.status);
 }
 
 bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& list) {
@@ -68,10 +102,19 @@ void Batch::on_done(Completion&) {
   operation.on_batch_done(*this);
 }
 
+void Batch::release_staging() {
+  if (staging_ != nullptr) staging_->release();
+}
+
 DataOperation::DataOperation(Client& client, Request& request, bool write)
     : Operation(client, request), write_(write) {
+  fence_passed_.bind<&DataOperation::on_fence>(this);
   wish_.done.bind<&DataOperation::on_resolved>(this);
   pause_.bind<&DataOperation::on_pause>(this);
+}
+
+GpuRings& DataOperation::rings() {
+  return client_.rings();
 }
 
 uint64_t DataOperation::progress() const {
@@ -90,19 +133,33 @@ Origin DataOperation::waits_for() const {
 }
 
 bool DataOperation::quiet() const {
-  return !resolving_ && in_flight_.empty() && quiet_own();
+  return !resolving_ && !fence_passed_.pending() && in_flight_.empty() && quiet_own();
 }
 
 void DataOperation::stop() {
   client_.loop().cancel(pause_);
+  if (fence_passed_.pending()) client_.rings().gpu().cancel(*request_.fence);
   if (resolving_) client_.resolver().cancel(wish_);
-  for (const auto& batch : in_flight_) batch->cancel();
+  for (const auto& batch : in_flight_) batch->give_up();
   stop_own();
 }
 
 // --- the path ---
 
 void DataOperation::start() {
+  // The caller's own work on the GPU comes first.
+  if (request_.fence == nullptr) return start_after_fence();
+  client_.rings().gpu().wait(*request_.fence, fence_passed_);
+}
+
+void DataOperation::on_fence(Completion& passed) {
+  if (ending()) return;
+  if (!passed.status.ok()) return fail(passed.status, Origin::request);
+  reached(1);
+  start_after_fence();
+}
+
+void DataOperation::start_after_fence() {
   born_ = client_.resolver().asked();
   layout_ = client_.layouts().find(request_.path, write_, client_.loop().now_ns());
   if (layout_ == nullptr) return resolve(false, born_);
@@ -218,18 +275,44 @@ void DataOperation::start_batch(std::unique_ptr<Batch> batch) {
     return fail(Status(StatusCode::unavailable, "the chunks have moved to another server"),
                 Origin::server);
   }
-  batch->sequences_of = peer;
   in_flight_.push_back(std::move(batch));
-  peer->start(*in_flight_.back());
+  in_flight_.back()->start(*peer);
+}
+
+std::unique_ptr<Batch> DataOperation::take(Batch& batch) {
+  const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                  [&](const auto& one) { return one.get() == &batch; });
+  CHECK(found != in_flight_.end());
+  std::unique_ptr<Batch> taken = std::move(*found);
+  std::swap(*found, in_flight_.back());
+  in_flight_.pop_back();
+  return taken;
+}
+
+void DataOperation::on_batch_staged(Batch& batch, const Status& status) {
+  if (!ending() && status.ok()) return batch.send();
+  const Status why = status;
+  const std::unique_ptr<Batch> taken = take(batch);
+  if (!ending()) fail(why, Origin::iomem);
+}
+
+void DataOperation::on_batch_landed(Batch& batch, const Status& status) {
+  const Status why = status;
+  const std::unique_ptr<Batch> taken = take(batch);
+  if (ending()) return;
+  if (!why.ok()) return fail(why, Origin::iomem);
+  done_bytes_ += taken->plan.length_bytes;
+  stale_rounds_ = 0;
+  pump();
 }
 
 void DataOperation::on_batch_done(Batch& ended) {
-  const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
-                                  [&](const auto& batch) { return batch.get() == &ended; });
-  CHECK(found != in_flight_.end());
-  std::unique_ptr<Batch> batch = std::move(*found);
-  std::swap(*found, in_flight_.back());
-  in_flight_.pop_back();
+  if (!write_ && ended.staged() && ended.outcome.ok() && !ending()) {
+    ended.outcome = on_batch_ok(ended);  // fills the holes, too
+    if (ended.outcome.ok()) return ended.land();
+  }
+  std::unique_ptr<Batch> batch = take(ended);
+  batch->release_staging();
   if (ending()) return;
   if (batch->outcome.is(StatusCode::stale)) {
     stale_ = true;

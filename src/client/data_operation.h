@@ -8,6 +8,7 @@
 #include "client/peer.h"
 #include "client/plan.h"
 #include "client/resolver.h"
+#include "client/staging.h"
 
 namespace gd2fs::client {
 
@@ -16,7 +17,9 @@ class DataOperation;
 // The handle of a file on this link, presenting its capability first if the server has not seen it.
 uint32_t use_handle(Link& link, const Layout& layout);
 
-// One message about pieces of a file: the pieces of a PlannedBatch and their memory.
+// One message about pieces of a file: the pieces of a PlannedBatch and their memory. GPU memory
+// goes by way of a Staging: a write's bytes are fetched before the message is sent, a read's are
+// taken on to the GPU after the answer.
 class Batch final : public Exchange {
  public:
   // memory nullptr: no bytes move.
@@ -26,6 +29,12 @@ class Batch final : public Exchange {
   // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
   // left. Only between two sends.
   bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);
+  void start(Peer& peer);
+  void send();     // staged
+  void land();     // a read that was answered and is not where it belongs yet
+  void give_up();  // what can be stopped is stopped; the operation hears of the end as ever
+  void release_staging();
+  bool staged() const { return staging_ != nullptr; }
 
   DataOperation& operation;
   PlannedBatch plan;
@@ -38,6 +47,13 @@ class Batch final : public Exchange {
  private:
   void map_memory(const MemoryList* list);
   void on_done(Completion&);
+  void on_staged(Completion&);
+  void on_landed(Completion&);
+
+  std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
+  std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
+  Completion on_staging_;
+  Completion on_landing_;
 };
 
 class DataOperation : public Operation {
@@ -47,6 +63,7 @@ class DataOperation : public Operation {
   DataOperation(Client& client, Request& request, bool write);
   void start() override;
   uint64_t progress() const override;
+  GpuRings& rings();
   Status trouble() const override;
   Origin waits_for() const override;
 
@@ -89,11 +106,17 @@ class DataOperation : public Operation {
 
  private:
   void begin_with_layout();
+  void start_after_fence();
+  void on_fence(Completion&);
+  std::unique_ptr<Batch> take(Batch& batch);
+  void on_batch_staged(Batch& batch, const Status& status);
+  void on_batch_landed(Batch& batch, const Status& status);
   void on_resolved(Completion&);
   void on_batch_done(Batch& batch);
   void on_pause(Completion&);
   bool next_batch(PlannedBatch* out);
 
+  Completion fence_passed_;
   Resolver::Wish wish_;
   bool resolving_ = false;
   Timer pause_;

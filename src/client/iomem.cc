@@ -21,7 +21,23 @@ bool is_host_memory(const void* address, size_t length_bytes) {
   return read == 2 || (read < 0 && errno != EFAULT);
 }
 
-Result<IomemHandle> IomemTable::add(void* address, size_t length_bytes) {
+namespace {
+
+Result<GpuTarget> target_of_memory(const void* address, size_t length_bytes, Gpu& gpu) {
+  if (is_host_memory(address, length_bytes)) return kHostTarget;
+  Result<GpuMemory> found = gpu.find(address, length_bytes);
+  if (found.has_value() && found->kind == MemoryKind::device) return found->target;
+  if (found.has_value()) {
+    return fail(StatusCode::unsupported, "neither the CPU nor a GPU can use all of this range");
+  }
+  if (!found.error().is(StatusCode::unsupported)) return fail(found.error());
+  return fail(
+      found.error().with("the CPU cannot read this address, so it is unmapped or GPU memory"));
+}
+
+}  // namespace
+
+Result<IomemHandle> IomemTable::add(void* address, size_t length_bytes, Gpu& gpu) {
   if (address == nullptr || length_bytes == 0) {
     return fail(StatusCode::invalid, "an iomem needs an address and a length");
   }
@@ -29,13 +45,9 @@ Result<IomemHandle> IomemTable::add(void* address, size_t length_bytes) {
   if (length_bytes > UINTPTR_MAX - start) {
     return fail(StatusCode::invalid, "the range wraps around the end of memory");
   }
-  if (!is_host_memory(address, length_bytes)) {
-    return fail(StatusCode::unsupported,
-                "the CPU cannot read this address: it is unmapped or GPU memory, and this version "
-                "moves host memory only");
-  }
+  GD2FS_ASSIGN(const GpuTarget target, target_of_memory(address, length_bytes, gpu));
   std::lock_guard lock(drain_mutex_);
-  const IomemHandle handle = table_.insert(Entry{start, length_bytes, nullptr});
+  const IomemHandle handle = table_.insert(Entry{start, length_bytes, target, nullptr});
   if (handle == 0) return fail(StatusCode::busy, "iomems_max registrations are in use", ENOMEM);
   return handle;
 }

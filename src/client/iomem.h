@@ -1,8 +1,10 @@
 // Iomem: the registry of the memory that a ctx's requests may use.
 //
-// Registering and deregistering take constant time on host memory over TCP. A request pins every
-// registration that its SGEs name, from submit until no peer can touch the memory; deregistering
-// keeps new pins out and then waits for the last one. Any thread.
+// Registering and deregistering take constant time. What the CPU can read is host memory (managed
+// and host-registered memory of CUDA too); of any other address the Gpu is asked, which is the
+// first time that this process touches a driver. A request pins every registration that its SGEs
+// name, from submit until no peer can touch the memory; deregistering keeps new pins out and then
+// waits for the last one. Any thread.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +13,7 @@
 
 #include "base/status.h"
 #include "client/handle_table.h"
+#include "gpu/no_gpu.h"
 
 namespace gd2fs::client {
 
@@ -33,13 +36,16 @@ class IomemTable {
 
   IomemTable() : table_(kIomemsMax) {}
 
-  // invalid: empty, overflowing, or not host memory; busy: kIomemsMax are registered.
-  Result<IomemHandle> add(void* address, size_t length_bytes);
+  // invalid: empty or overflowing; unsupported: an address that neither the CPU nor a GPU can use;
+  // busy: kIomemsMax are registered; io: the GPU's driver failed.
+  Result<IomemHandle> add(void* address, size_t length_bytes, Gpu& gpu = NoGpu::instance());
 
   // Pins the registration if [address, address + length) lies inside it; false otherwise.
   bool pin(IomemHandle handle, const void* address, uint64_t length_bytes);
   // Whether a further slice lies inside a registration that the caller has pinned.
   bool contains(IomemHandle handle, const void* address, uint64_t length_bytes);
+  // Of a registration that the caller has pinned: kHostTarget or the GPU's.
+  GpuTarget target_of(IomemHandle handle) { return table_.value_of(handle).target; }
   void unpin(IomemHandle handle);
 
   // Keeps new pins out; false if the handle is not registered.
@@ -54,6 +60,7 @@ class IomemTable {
   struct Entry {
     uintptr_t address = 0;
     uint64_t length_bytes = 0;
+    GpuTarget target = kHostTarget;
     Drain* drain = nullptr;
   };
   static bool inside(const Entry& entry, const void* address, uint64_t length_bytes);

@@ -12,17 +12,21 @@ void MemoryList::clear() {
   }
   segments_.clear();
   ends_.clear();
+  first_target_ = 0;
 }
 
-void MemoryList::add(std::byte* data, uint64_t length_bytes) {
+void MemoryList::add(std::byte* data, uint64_t length_bytes, uint32_t target, uint32_t region) {
   if (length_bytes == 0) return;
   const uint64_t before = this->length_bytes();
-  if (!segments_.empty() && segments_.back().data + segments_.back().length_bytes == data) {
-    segments_.back().length_bytes += length_bytes;
+  if (first_target_ == 0) first_target_ = target;
+  MemorySegment* last = segments_.empty() ? nullptr : &segments_.back();
+  if (last != nullptr && last->data + last->length_bytes == data && last->target == target &&
+      last->region == region) {
+    last->length_bytes += length_bytes;
     ends_.back() += length_bytes;
     return;
   }
-  segments_.push_back({data, length_bytes});
+  segments_.push_back({data, length_bytes, target, region});
   ends_.push_back(before + length_bytes);
 }
 
@@ -36,7 +40,7 @@ void MemoryList::slice(uint64_t offset, uint64_t length_bytes,
     const uint64_t start = ends_[at] - segment.length_bytes;
     const uint64_t skip = offset - start;
     const uint64_t take = std::min(length_bytes, segment.length_bytes - skip);
-    out->push_back({segment.data + skip, take});
+    out->push_back({segment.data + skip, take, segment.target, segment.region});
     offset += take;
     length_bytes -= take;
     ++at;

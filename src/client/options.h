@@ -31,6 +31,7 @@ struct ClientOptions {
   uint64_t timeout_ns = 0;
   LogLevel log_level = LogLevel::warn;
   bool shm = true;
+  uint64_t gpu_ring_max_bytes = 256 << 20;  // of pinned host memory, per GPU that is used
   Require require = Require::none;
 };
 

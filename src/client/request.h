@@ -7,6 +7,7 @@
 
 #include "client/completion_status.h"
 #include "client/memory_list.h"
+#include "gpu/gpu.h"
 #include "wire/ids.h"
 
 namespace gd2fs::client {
@@ -54,10 +55,12 @@ struct DirectoryEntry {
 
 struct Request {
   Op op = Op::read;
-  std::string path;          // checked
-  std::string other;         // rename: the new path, checked; readdir: the name to start after
-  uint64_t offset = 0;       // read, write, advise
-  MemoryList memory;         // read, write
+  std::string path;     // checked
+  std::string other;    // rename: the new path, checked; readdir: the name to start after
+  uint64_t offset = 0;  // read, write, advise
+  MemoryList memory;    // read, write
+  // read, write: what must have ended on the GPU before its memory is touched; nullptr: nothing
+  std::unique_ptr<GpuFence> fence;
   uint64_t size_bytes = 0;   // create, truncate
   uint32_t entries_max = 0;  // readdir
   bool pin = false;          // setattr

@@ -43,6 +43,7 @@ void SlotPool::put(Slot& slot) {
   slot.pins.clear();
   slot.memory.clear();
   slot.entries = {};
+  slot.fence.reset();
   std::lock_guard lock(mutex_);
   slot.number.store(0, std::memory_order_release);
   free_.push_back(&slot);

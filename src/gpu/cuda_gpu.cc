@@ -268,7 +268,7 @@ Result<GpuExport> CudaGpu::export_range(const void* address, uint64_t length_byt
 
 void CudaGpu::copy(GpuCopy& copy) {
   target(copy.target).copy(loop_, copy);
-  arm(true);
+  arm();
 }
 
 Result<std::unique_ptr<GpuFence>> CudaGpu::fence_after(uint64_t number, GpuTarget target_number) {
@@ -305,39 +305,49 @@ void CudaGpu::wait(GpuFence& fence, Completion& done) {
   CHECK(fence.waiter == nullptr);
   done.start();
   fence.waiter = &done;
+  if (fences_.empty()) fences_since_ns_ = loop_.now_ns();
   fences_.push_back(fence);
-  arm(true);
+  arm();
 }
 
-bool CudaGpu::look_at_fences() {
-  bool passed = false;
+void CudaGpu::cancel(GpuFence& fence) {
+  if (fence.waiter == nullptr) return;
+  fence.unlink();
+  loop_.complete(*std::exchange(fence.waiter, nullptr), Status(StatusCode::canceled));
+}
+
+void CudaGpu::look_at_fences() {
   for (GpuFence *fence = fences_.front(), *next; fence != nullptr; fence = next) {
     next = fences_.next(*fence);
     const Status status = static_cast<CudaFence*>(fence)->look();
     if (status.is(StatusCode::busy)) continue;
     fence->unlink();
     loop_.complete(*std::exchange(fence->waiter, nullptr), status);
-    passed = true;
   }
-  return passed;
 }
 
 void CudaGpu::on_timer(Completion&) {
-  bool landed = look_at_fences();
+  look_at_fences();
   const uint32_t count = target_count_.load(std::memory_order_acquire);
-  for (uint32_t i = 0; i < count; ++i) landed = targets_[i]->look(loop_) || landed;
-  arm(landed);
+  for (uint32_t i = 0; i < count; ++i) targets_[i]->look(loop_);
+  arm();
 }
 
-// The next look: when the first copy is due, or, if it is late already, in steps that grow.
-void CudaGpu::arm(bool landed) {
-  uint64_t due_ns = fences_.empty() ? UINT64_MAX : 0;
+void CudaGpu::arm() {
+  uint64_t due_ns = fences_.empty() ? UINT64_MAX : fences_since_ns_;
   const uint32_t count = target_count_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < count; ++i) due_ns = std::min(due_ns, targets_[i]->due_ns());
   if (due_ns == UINT64_MAX) return loop_.cancel(timer_);
   const uint64_t now_ns = loop_.now_ns();
-  step_ns_ = landed ? kLookMinNs : std::min(step_ns_ + step_ns_ / 4, kLookMaxNs);
-  loop_.start_at(timer_, std::max(due_ns, now_ns + step_ns_));
+  uint64_t next_ns = due_ns;
+  if (now_ns >= due_ns) {
+    next_ns = now_ns + std::clamp((now_ns - due_ns) / kLateShare, kLookMinNs, kLookMaxNs);
+  } else if (due_ns - now_ns > kWakeLeadNs) {
+    next_ns = due_ns - kWakeLeadNs;
+  } else {
+    next_ns = std::min(due_ns, now_ns + kSpinStepNs);
+  }
+  loop_.start_at(timer_, next_ns);
 }
 
 }  // namespace gd2fs

@@ -6,9 +6,10 @@
 // primary context. That one is retained, never made where it does not exist with others; a context
 // of the application's own is used as it is.
 //
-// Looking: a timer of the loop that is due when the first copy can have ended at best, then again
-// in steps from 4 to 100 us. No thread of ours or of the driver's takes part, and nothing runs
-// while no copy is in flight. docs/decisions/020-gpu-copies.md has the reasons.
+// Looking: by a timer of the loop, first when the copy can have ended at best, then again in steps
+// that grow with the time that it is late. A sleep ends up to 60 us late, so the loop is woken that
+// much early and spins the rest. No thread of ours or of the driver's takes part, and nothing runs
+// while no copy is in flight. docs/decisions/020-gpu-copies.md has the reasons and the figures.
 #pragma once
 
 #include <array>
@@ -24,8 +25,11 @@ namespace gd2fs {
 class CudaGpu final : public Gpu {
  public:
   static constexpr uint32_t kTargetsMax = 256;  // contexts, the lost ones too
-  static constexpr uint64_t kLookMinNs = 4 * kUs;
+  static constexpr uint64_t kLookMinNs = kUs;   // a look costs 0.3 us
   static constexpr uint64_t kLookMaxNs = 100 * kUs;
+  static constexpr uint64_t kLateShare = 16;         // a step is a 16th of the time it is late
+  static constexpr uint64_t kWakeLeadNs = 60 * kUs;  // the kernel's timer slack and the wake-up
+  static constexpr uint64_t kSpinStepNs = 25 * kUs;  // short enough for the loop to spin
 
   explicit CudaGpu(Loop& loop);
   ~CudaGpu() override;
@@ -36,6 +40,7 @@ class CudaGpu final : public Gpu {
   void copy(GpuCopy& copy) override;
   Result<std::unique_ptr<GpuFence>> fence_after(uint64_t stream, GpuTarget target) override;
   void wait(GpuFence& fence, Completion& done) override;
+  void cancel(GpuFence& fence) override;
   Result<GpuExport> export_range(const void* address, uint64_t length_bytes) override;
   std::string description() override;
 
@@ -48,13 +53,13 @@ class CudaGpu final : public Gpu {
   cuda::CudaTarget& target(GpuTarget number) const;
 
   void on_timer(Completion&);
-  bool look_at_fences();
-  void arm(bool landed);
+  void look_at_fences();
+  void arm();
 
   Loop& loop_;
   Timer timer_;
-  uint64_t step_ns_ = kLookMinNs;
   List<GpuFence> fences_;
+  uint64_t fences_since_ns_ = 0;
 
   std::mutex opening_;
   std::atomic<uint32_t> target_count_{0};

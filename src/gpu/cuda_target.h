@@ -35,7 +35,7 @@ class CudaTarget {
   static constexpr size_t kListTiles = 4096;  // tiles of one launch: 64 MiB at most
   static constexpr size_t kListsMax = 8;      // launches in flight
   static constexpr unsigned kBlocks = 16;     // few, so that a running model keeps its processors
-  static constexpr unsigned kThreads = 256;
+  static constexpr unsigned kThreads = 512;
 
   // Makes streams and loads the kernel in a context that exists. `primary`: a reference of the
   // device's primary context, which this gives back.

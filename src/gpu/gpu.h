@@ -110,6 +110,8 @@ class Gpu {
   virtual Result<std::unique_ptr<GpuFence>> fence_after(uint64_t stream, GpuTarget target) = 0;
   // Completes when the fence is passed; io when its context failed. The fence stays the caller's.
   virtual void wait(GpuFence& fence, Completion& done) = 0;
+  // Ends a wait early, with canceled.
+  virtual void cancel(GpuFence& fence) = 0;
 
   // A dmabuf of a range of device memory, for a NIC. unsupported: driver or kernel have none.
   virtual Result<GpuExport> export_range(const void* address, uint64_t length_bytes) = 0;

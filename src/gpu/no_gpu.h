@@ -19,6 +19,7 @@ class NoGpu final : public Gpu {
   void copy(GpuCopy&) override { CHECK(false); }  // nobody has a target
   Result<std::unique_ptr<GpuFence>> fence_after(uint64_t, GpuTarget) override { return fail(no()); }
   void wait(GpuFence&, Completion&) override { CHECK(false); }
+  void cancel(GpuFence&) override { CHECK(false); }
   Result<GpuExport> export_range(const void*, uint64_t) override { return fail(no()); }
   std::string description() override { return "none"; }
 

@@ -1,0 +1,131 @@
+#include "client/staging.h"
+
+#include <algorithm>
+
+namespace gd2fs::client {
+
+bool needs_staging(const std::vector<MemorySegment>& segments) {
+  return std::ranges::any_of(segments, [](const auto& one) { return one.target != kHostTarget; });
+}
+
+// --- the rings ---
+
+GpuRings::~GpuRings() {
+  worker_.reset();  // ends what it pins
+}
+
+GpuRing& GpuRings::of(GpuTarget target) {
+  auto& ring = rings_[target];
+  if (ring == nullptr) {
+    if (worker_ == nullptr) worker_ = std::make_unique<ThreadWorker>("gd2fs-pin");
+    ring = std::make_unique<GpuRing>(loop_, gpu_, *worker_, target, ring_max_bytes_);
+  }
+  return *ring;
+}
+
+uint64_t GpuRings::pinned_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [target, ring] : rings_) bytes += ring->pinned_bytes();
+  return bytes;
+}
+
+// --- one batch ---
+
+Staging::Staging(GpuRings& rings) : rings_(rings) {
+  wish_.done.bind<&Staging::on_slots>(this);
+}
+
+uint64_t Staging::place(uint64_t ring_offset, const MemorySegment& segment) {
+  constexpr uint64_t kWord = 16;
+  const auto gpu = reinterpret_cast<uint64_t>(segment.data);
+  return ring_offset + ((gpu - ring_offset) & (kWord - 1));
+}
+
+void Staging::begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
+                    Completion& ready) {
+  CHECK(ready_ == nullptr && wish_.slots.empty());
+  ready.start();
+  ready_ = &ready;
+  segments_ = segments;
+  direction_ = direction;
+  uint64_t bytes = 0;
+  ring_ = nullptr;
+  for (const MemorySegment& segment : segments_) {
+    if (segment.target == kHostTarget) continue;
+    if (ring_ == nullptr) ring_ = &rings_.of(segment.target);
+    bytes = place(bytes, segment) + segment.length_bytes;
+  }
+  wish_.slot_count = (bytes + GpuRing::kSlotBytes - 1) / GpuRing::kSlotBytes;
+  ring_->take(wish_);
+}
+
+void Staging::on_slots(Completion& done) {
+  Completion& ready = *std::exchange(ready_, nullptr);
+  if (!done.status.ok()) return rings_.loop().complete(ready, done.status);
+  lay_out();
+  if (direction_ == Window::Direction::source) {
+    return copy_all(GpuCopy::Direction::from_gpu, ready);
+  }
+  rings_.loop().complete(ready, Status());
+}
+
+// The window as the network sees it, and for each GPU the list of copies.
+void Staging::lay_out() {
+  window_.clear();
+  copies_.clear();
+  uint64_t at = 0;
+  for (const MemorySegment& segment : segments_) {
+    if (segment.target == kHostTarget) {
+      window_.push_back(segment);
+      continue;
+    }
+    at = place(at, segment);
+    for (uint64_t done = 0; done < segment.length_bytes;) {
+      const GpuRing::Slot& slot = wish_.slots[at / GpuRing::kSlotBytes];
+      const uint64_t within = at % GpuRing::kSlotBytes;
+      const uint64_t take = std::min(segment.length_bytes - done, GpuRing::kSlotBytes - within);
+      std::byte* host = slot.data + within;
+      copies_[segment.target].pieces.push_back(
+          {host, segment.data + done, take, slot.mapping, segment.region});
+      MemorySegment* last = window_.empty() ? nullptr : &window_.back();
+      if (last != nullptr && last->target == kHostTarget &&
+          last->data + last->length_bytes == host) {
+        last->length_bytes += take;
+      } else {
+        window_.push_back({host, take});
+      }
+      done += take;
+      at += take;
+    }
+  }
+}
+
+void Staging::copy_all(GpuCopy::Direction direction, Completion& done) {
+  join_.reset(done);
+  join_.add(static_cast<uint32_t>(copies_.size()));
+  for (auto& [target, copy] : copies_) {
+    copy.direction = direction;
+    copy.target = target;
+    copy.done.bind<&Staging::on_copied>(this);
+    rings_.gpu().copy(copy);
+  }
+}
+
+void Staging::on_copied(Completion& done) {
+  join_.done(rings_.loop(), done.status);
+}
+
+void Staging::land(Completion& landed) {
+  landed.start();
+  copy_all(GpuCopy::Direction::to_gpu, landed);
+}
+
+void Staging::cancel() {
+  if (ring_ != nullptr) ring_->cancel(wish_);
+}
+
+void Staging::release() {
+  if (ring_ != nullptr) ring_->put(&wish_.slots);
+}
+
+}  // namespace gd2fs::client

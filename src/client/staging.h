@@ -1,0 +1,83 @@
+// Staging: the way of one batch's bytes between GPU memory and the network, through slots of pinned
+// host memory. Host memory in the same batch stays where it is.
+//
+//   begin(): takes slots, of a write also copies the GPU's bytes into them; window() is ready when
+//            `ready` completes
+//   land():  of a read, copies what has arrived to the GPU
+//   release(): gives the slots back; no peer and no copy may use them any more
+//
+// GpuRings has the rings, one per GPU target, and the thread that pins. A batch for several GPUs
+// uses the ring of the first: pinned memory is known to all of them. Belongs to the client's loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "client/gpu_ring.h"
+#include "fabric/fabric.h"
+
+namespace gd2fs::client {
+
+class GpuRings {
+ public:
+  GpuRings(Loop& loop, Gpu& gpu, uint64_t ring_max_bytes)
+      : loop_(loop), gpu_(gpu), ring_max_bytes_(ring_max_bytes) {}
+  ~GpuRings();
+  GpuRings(const GpuRings&) = delete;
+  GpuRings& operator=(const GpuRings&) = delete;
+  GpuRing& of(GpuTarget target);
+  Loop& loop() { return loop_; }
+  Gpu& gpu() { return gpu_; }
+  uint64_t pinned_bytes() const;
+
+ private:
+  Loop& loop_;
+  Gpu& gpu_;
+  const uint64_t ring_max_bytes_;
+  std::unique_ptr<ThreadWorker> worker_;  // from the first ring on
+  std::map<GpuTarget, std::unique_ptr<GpuRing>> rings_;
+};
+
+class Staging {
+ public:
+  explicit Staging(GpuRings& rings);
+  ~Staging() { release(); }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  // `segments`: where the bytes go or come from, in the order of the window.
+  void begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
+             Completion& ready);
+  const std::vector<MemorySegment>& window() const { return window_; }
+  void land(Completion& landed);
+  // Ends a wait for slots early. Copies cannot be stopped: they end in their time.
+  void cancel();
+  void release();
+
+ private:
+  // Where in the ring a segment begins: at the same place within 16 bytes as in GPU memory, so that
+  // the copy kernel moves words.
+  static uint64_t place(uint64_t ring_offset, const MemorySegment& segment);
+  void lay_out();
+  void copy_all(GpuCopy::Direction direction, Completion& done);
+  void on_slots(Completion& done);
+  void on_copied(Completion& done);
+
+  GpuRings& rings_;
+  GpuRing* ring_ = nullptr;
+  std::vector<MemorySegment> segments_;
+  std::vector<MemorySegment> window_;
+  Window::Direction direction_ = Window::Direction::sink;
+  GpuRing::Wish wish_;
+  Completion* ready_ = nullptr;
+  // One list per GPU.
+  struct Copy : GpuCopy {};
+  std::map<GpuTarget, Copy> copies_;
+  Join join_;
+};
+
+// Whether any of it is GPU memory.
+bool needs_staging(const std::vector<MemorySegment>& segments);
+
+}  // namespace gd2fs::client
