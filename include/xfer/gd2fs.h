@@ -147,11 +147,11 @@ typedef struct xfer_gd2fs_iomem_options {
 } xfer_gd2fs_iomem_options;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_iomem_options) == 136);
 
-/* Registers [addr, addr + length) for use in SGEs, any number of slices of it. Takes constant time.
- * The memory must stay mapped until dereg. NULL on failure: an empty or overflowing range, unknown
- * flags, or an address that the CPU of this process cannot read. GPU memory is such an address:
- * this version moves host memory only, and says so in xfer_gd2fs_last_error(). `options` may be
- * NULL. */
+/* Registers [addr, addr + length) for use in SGEs, any number of slices of it: host memory, or
+ * memory of one GPU (cudaMalloc, CUDA's virtual memory management, PyTorch tensors). Takes constant
+ * time but for the first of a GPU's, which makes streams in its context. The memory must stay
+ * mapped until dereg. NULL on failure: an empty or overflowing range, unknown flags, or a range
+ * that neither the CPU nor one GPU can use as a whole. `options` may be NULL. */
 XFER_GD2FS_API xfer_gd2fs_iomem* xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx* ctx, void* addr,
                                                       size_t length,
                                                       const xfer_gd2fs_iomem_options* options);
@@ -161,7 +161,17 @@ XFER_GD2FS_API xfer_gd2fs_iomem* xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx* ctx, void*
  * none does. 0, or -EINVAL when it is not registered. */
 XFER_GD2FS_API int xfer_gd2fs_dereg_iomem(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem);
 
-/* A slice of registered memory, of any length (0 too) and alignment. */
+/* What the registration names: *device becomes the ordinal of the GPU (as the CUDA driver counts
+ * them in this process), or -1 for memory that the CPU can use: host memory, also pinned, and
+ * managed. 0, or -EINVAL when it is not registered. */
+XFER_GD2FS_API int xfer_gd2fs_iomem_device(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem,
+                                           int32_t* device);
+
+/* A slice of registered memory, of any length (0 too) and alignment. One request may mix slices of
+ * host memory and of several GPUs. GPU memory must be idle at submit, unless
+ * xfer_gd2fs_op.gpu_stream says what comes first; work that is launched after the completion sees
+ * the bytes. A copy to or from a GPU that fails (its context was destroyed, the device was reset)
+ * is class CLIENT, EIO, detail IOMEM. */
 typedef struct xfer_gd2fs_sge {
   void* addr;
   uint64_t len;
@@ -337,9 +347,8 @@ typedef struct xfer_gd2fs_op {
   /* If not NULL, receives a number for xfer_gd2fs_cancel() before the operation starts. */
   uint64_t* request;
   const xfer_gd2fs_attr* attr; /* SETATTR */
-  /* READ, WRITE of GPU memory: a CUstream (1: the legacy default stream, 2: the per-thread one).
-   * What is queued on it at this call comes before the operation touches the memory. 0: nothing
-   * does. */
+  /* READ, WRITE: a CUstream (1: the legacy default stream, 2: the per-thread one). What is queued
+   * on it at this call comes before the operation touches the memory. 0: nothing does. */
   uint64_t gpu_stream;
   uint64_t reserved[14];
 } xfer_gd2fs_op;

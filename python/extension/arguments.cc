@@ -91,6 +91,27 @@ uint16_t to_flags(py::handle value) {
   return static_cast<uint16_t>(flags);
 }
 
+uint64_t to_stream(const py::object& stream, int32_t device) {
+  constexpr uint64_t kLegacyStream = 1;
+  py::object number = stream;
+  if (stream.is_none()) {
+    if (device < 0) return 0;
+    const py::dict modules = py::module_::import("sys").attr("modules");
+    if (!modules.contains("torch")) return 0;
+    const py::object cuda = py::object(modules["torch"]).attr("cuda");
+    if (!cuda.attr("is_initialized")().cast<bool>()) return 0;
+    number = cuda.attr("current_stream")(device).attr("cuda_stream");
+  } else if (py::hasattr(stream, "cuda_stream")) {  // torch
+    number = stream.attr("cuda_stream");
+  } else if (py::hasattr(stream, "__cuda_stream__")) {
+    number = py::object(stream.attr("__cuda_stream__")())[py::int_(1)];
+  } else if (py::hasattr(stream, "ptr")) {  // cupy
+    number = stream.attr("ptr");
+  }
+  const uint64_t value = to_u64(number, "stream");
+  return value == 0 ? kLegacyStream : value;
+}
+
 int to_timeout_ms(py::handle value) {
   const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
   if (!number) throw py::error_already_set();
@@ -180,6 +201,7 @@ Slices slices_of(const Context& context, const py::object& sges) {
     slices.sges.push_back(
         {reinterpret_cast<void*>(sge.address), sge.length, iomem_handle(context, sge.iomem)});
     slices.length += sge.length;
+    if (slices.device < 0) slices.device = sge.iomem.cast<const Iomem&>().device();
   }
   return slices;
 }

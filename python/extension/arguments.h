@@ -27,6 +27,10 @@ std::string to_path(py::handle value);
 uint64_t to_u64(py::handle value, const char* what);
 uint16_t to_flags(py::handle value);
 int to_timeout_ms(py::handle value);
+// What comes first on the GPU, for xfer_gd2fs_op.gpu_stream: an int (0 and 1: the default stream),
+// a torch or cupy stream, anything with __cuda_stream__. None: with memory of GPU `device` torch's
+// current stream there, if torch is loaded and uses CUDA; else nothing.
+uint64_t to_stream(const py::object& stream, int32_t device);
 
 // An array of numbers: a one-dimensional buffer of integers (numpy, array.array, ...), a sequence
 // of ints, or one int that stands for all.
@@ -50,6 +54,7 @@ struct Slices {
   std::vector<xfer_gd2fs_sge> sges;
   py::object kept;
   uint64_t length = 0;  // of all; what overflows is the library's to refuse
+  int32_t device = -1;  // of the first GPU memory; -1: there is none
 
   uint16_t count() const { return static_cast<uint16_t>(sges.size()); }
 };

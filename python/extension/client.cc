@@ -72,10 +72,13 @@ py::object prepare_transfer(const Slices& slices, const py::object& filepath,
   return object;
 }
 
-// The iomems of `count` rows: one for all, or one each.
+// The iomems of `count` rows: one for all, or one each. The first GPU among them in *device.
 std::vector<xfer_gd2fs_iomem*> iomem_handles(const Context& context, const py::object& iomem,
-                                             size_t count) {
-  if (py::isinstance<Iomem>(iomem)) return {iomem_handle(context, iomem)};
+                                             size_t count, int32_t* device) {
+  if (py::isinstance<Iomem>(iomem)) {
+    *device = iomem.cast<const Iomem&>().device();
+    return {iomem_handle(context, iomem)};
+  }
   if (PySequence_Check(iomem.ptr()) == 0) {
     raise(PyExc_TypeError, "iomem must be an IOMEM or a sequence of them");
   }
@@ -85,6 +88,7 @@ std::vector<xfer_gd2fs_iomem*> iomem_handles(const Context& context, const py::o
       raise(PyExc_TypeError, "iomem must be an IOMEM or a sequence of them");
     }
     handles.push_back(iomem_handle(context, item));
+    if (*device < 0) *device = item.cast<const Iomem&>().device();
   }
   if (handles.size() != count) raise(PyExc_ValueError, "iomem and addresses differ in length");
   return handles;
@@ -106,7 +110,7 @@ Slices slices_of_arrays(const Context& context, const py::object& addresses,
   check_rows(length, count, "lengths");
   Slices slices;
   slices.kept = py::isinstance<Iomem>(iomem) ? iomem : py::object(py::tuple(iomem));
-  const auto handles = iomem_handles(context, slices.kept, count);
+  const auto handles = iomem_handles(context, slices.kept, count, &slices.device);
   slices.sges.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     slices.sges.push_back(
@@ -171,7 +175,8 @@ Client::~Client() {
 
 std::unique_ptr<Iomem> Client::reg_iomem(uint64_t address, uint64_t length, py::object owner) {
   xfer_gd2fs_iomem* iomem = context_->reg_iomem(address, length);
-  return std::make_unique<Iomem>(context_, iomem, address, length, std::move(owner));
+  return std::make_unique<Iomem>(context_, iomem, address, length, context_->iomem_device(iomem),
+                                 std::move(owner));
 }
 
 void Client::dereg_iomem(Iomem& iomem) {
@@ -186,11 +191,13 @@ void Client::dereg_iomem(Iomem& iomem) {
 
 py::object Client::transfer(const Queue* queue, uint16_t opcode, const py::object& filepath,
                             const py::object& offset, const py::object& sges,
-                            const py::object& flags, const py::object& desc) {
+                            const py::object& flags, const py::object& desc,
+                            const py::object& stream) {
   const Slices slices = slices_of(*context_, sges);
   const std::string path = to_path(filepath);
   xfer_gd2fs_op op{};
   op.opcode = opcode;
+  op.gpu_stream = to_stream(stream, slices.device);
   py::object request = prepare_transfer(slices, filepath, offset, flags, desc, path, op);
   context_->submit(handle_of(queue), request, op);
   return request;
@@ -199,7 +206,8 @@ py::object Client::transfer(const Queue* queue, uint16_t opcode, const py::objec
 py::object Client::transfer_arrays(const Queue* queue, uint16_t opcode, const py::object& filepath,
                                    const py::object& offset, const py::object& addresses,
                                    const py::object& lengths, const py::object& iomem,
-                                   const py::object& flags, const py::object& desc) {
+                                   const py::object& flags, const py::object& desc,
+                                   const py::object& stream) {
   const Slices slices = slices_of_arrays(*context_, addresses, lengths, iomem);
   if (slices.sges.size() > kSgesMax) {
     raise(PyExc_ValueError,
@@ -208,6 +216,7 @@ py::object Client::transfer_arrays(const Queue* queue, uint16_t opcode, const py
   const std::string path = to_path(filepath);
   xfer_gd2fs_op op{};
   op.opcode = opcode;
+  op.gpu_stream = to_stream(stream, slices.device);
   py::object request = prepare_transfer(slices, filepath, offset, flags, desc, path, op);
   context_->submit(handle_of(queue), request, op);
   return request;
@@ -216,13 +225,15 @@ py::object Client::transfer_arrays(const Queue* queue, uint16_t opcode, const py
 size_t Client::transfer_batch(const Queue* queue, uint16_t opcode, const py::object& filepaths,
                               const py::object& offsets, const py::object& addresses,
                               const py::object& lengths, const py::object& iomem,
-                              const py::object& flags, const py::object& desc, py::list into) {
+                              const py::object& flags, const py::object& desc, py::list into,
+                              const py::object& stream) {
   const Slices slices = slices_of_arrays(*context_, addresses, lengths, iomem);
   const size_t count = slices.sges.size();
   const Numbers offset(offsets, "offsets");
   check_rows(offset, count, "offsets");
   const Paths paths(filepaths, count);
   const uint16_t flag_bits = to_flags(flags);
+  const uint64_t stream_number = to_stream(stream, slices.device);
   const size_t begin = py::len(into);
   std::vector<py::object> requests;
   std::vector<xfer_gd2fs_op> ops;
@@ -233,6 +244,7 @@ size_t Client::transfer_batch(const Queue* queue, uint16_t opcode, const py::obj
     xfer_gd2fs_op op{};
     op.opcode = opcode;
     op.flags = flag_bits;
+    op.gpu_stream = stream_number;
     op.filepath = paths.bytes(i);
     op.off = offset[i];
     op.sges = &slices.sges[i];
@@ -252,11 +264,13 @@ size_t Client::transfer_batch(const Queue* queue, uint16_t opcode, const py::obj
 }
 
 py::object Client::call_transfer(uint16_t opcode, const py::object& filepath,
-                                 const py::object& offset, const py::object& sges) {
+                                 const py::object& offset, const py::object& sges,
+                                 const py::object& stream) {
   const Slices slices = slices_of(*context_, sges);
   const std::string path = to_path(filepath);
   xfer_gd2fs_op op{};
   op.opcode = opcode;
+  op.gpu_stream = to_stream(stream, slices.device);
   py::object request =
       prepare_transfer(slices, filepath, offset, py::int_(0), py::str(""), path, op);
   context_->call(request, op);

@@ -53,24 +53,25 @@ class Client {
   std::unique_ptr<Iomem> reg_iomem(uint64_t address, uint64_t length, py::object owner);
   void dereg_iomem(Iomem& iomem);
 
-  // Bytes: one request. A null queue is the default one.
+  // Bytes: one request. A null queue is the default one. `stream` as in to_stream().
   py::object transfer(const Queue* queue, uint16_t opcode, const py::object& filepath,
                       const py::object& offset, const py::object& sges, const py::object& flags,
-                      const py::object& desc);
+                      const py::object& desc, const py::object& stream);
   // The same with the SGEs as arrays over one iomem or a sequence of them.
   py::object transfer_arrays(const Queue* queue, uint16_t opcode, const py::object& filepath,
                              const py::object& offset, const py::object& addresses,
                              const py::object& lengths, const py::object& iomem,
-                             const py::object& flags, const py::object& desc);
+                             const py::object& flags, const py::object& desc,
+                             const py::object& stream);
   // One request per row; those accepted are appended to `into`, whose length is also the row to
   // begin at. Returns the number of rows. OSError when one is refused.
   size_t transfer_batch(const Queue* queue, uint16_t opcode, const py::object& filepaths,
                         const py::object& offsets, const py::object& addresses,
                         const py::object& lengths, const py::object& iomem, const py::object& flags,
-                        const py::object& desc, py::list into);
+                        const py::object& desc, py::list into, const py::object& stream);
   // Submits and waits.
   py::object call_transfer(uint16_t opcode, const py::object& filepath, const py::object& offset,
-                           const py::object& sges);
+                           const py::object& sges, const py::object& stream);
 
   // Names. `other` and `size` are those of xfer_gd2fs_op; None and 0 where not used.
   py::object name(const Queue* queue, uint16_t opcode, const py::object& path,

@@ -79,6 +79,13 @@ xfer_gd2fs_iomem* Context::reg_iomem(uint64_t address, uint64_t length) {
   return iomem;
 }
 
+int32_t Context::iomem_device(xfer_gd2fs_iomem* iomem) {
+  int32_t device = -1;
+  // A registration of our own that is open: the call has nothing to refuse but a closed ctx.
+  if (xfer_gd2fs_iomem_device(ctx_, iomem, &device) != 0) return -1;
+  return device;
+}
+
 void Context::dereg_iomem(xfer_gd2fs_iomem* iomem) {
   std::string reason;
   const int result = without_gil([&] {

@@ -12,9 +12,19 @@ struct Device {
   int32_t id;
 };
 
-// 1 is the CPU; 3 and 11 are host memory that CUDA or ROCm has pinned.
-inline bool is_host(const Device& device) {
-  return device.type == 1 || device.type == 3 || device.type == 11;
+// 1 is the CPU; 3 and 11 are host memory that CUDA or ROCm has pinned; 2 is memory of a CUDA GPU,
+// 13 CUDA managed memory.
+inline bool is_usable(const Device& device) {
+  switch (device.type) {
+    case 1:
+    case 2:
+    case 3:
+    case 11:
+    case 13:
+      return true;
+    default:
+      return false;
+  }
 }
 
 struct Type {

@@ -68,8 +68,8 @@ std::unique_ptr<Hold> Hold::from_dlpack(const py::object& capsule, bool writable
   } else {
     raise(PyExc_TypeError, "__dlpack__ did not return a DLPack capsule");
   }
-  if (!dlpack::is_host(tensor->device)) {
-    raise_os_error(ENOTSUP, "host memory only in this version: the tensor is on a device");
+  if (!dlpack::is_usable(tensor->device)) {
+    raise_os_error(ENOTSUP, "the tensor is on a device that is not CUDA's");
   }
   if (!is_contiguous(*tensor)) raise(PyExc_ValueError, "the memory is not C-contiguous");
   if (writable && (flags & dlpack::kReadOnly) != 0) {
@@ -103,9 +103,10 @@ Iomem::~Iomem() {
 
 std::string Iomem::words() const {
   char text[96];
-  std::snprintf(text, sizeof text, "<IOMEM address=0x%llx length=%llu%s>",
+  const std::string where = device_ < 0 ? "" : " cuda:" + std::to_string(device_);
+  std::snprintf(text, sizeof text, "<IOMEM address=0x%llx length=%llu%s%s>",
                 static_cast<unsigned long long>(address_), static_cast<unsigned long long>(length_),
-                iomem_ != nullptr ? "" : " (deregistered)");
+                where.c_str(), iomem_ != nullptr ? "" : " (deregistered)");
   return text;
 }
 

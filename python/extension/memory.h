@@ -23,8 +23,8 @@ class Hold {
   // From the buffer protocol. ValueError: not C-contiguous, read-only though `writable` is asked
   // for, or elements that are Python objects. TypeError: no such protocol.
   static std::unique_ptr<Hold> from_buffer(const py::object& object, bool writable);
-  // From the capsule that __dlpack__() returned. `ours` tells the reasons for a refusal as above;
-  // memory that is not the host's is ENOTSUP.
+  // From the capsule that __dlpack__() returned. Refused for the reasons above; memory that is
+  // neither the host's nor CUDA's is ENOTSUP.
   static std::unique_ptr<Hold> from_dlpack(const py::object& capsule, bool writable);
   // From an address whose owner is kept alive.
   static std::unique_ptr<Hold> from_address(uint64_t address, uint64_t length, py::object owner);
@@ -48,9 +48,10 @@ class Hold {
 class Iomem {
  public:
   Iomem(std::shared_ptr<Context> context, xfer_gd2fs_iomem* iomem, uint64_t address,
-        uint64_t length, py::object owner)
+        uint64_t length, int32_t device, py::object owner)
       : context_(std::move(context)),
         iomem_(iomem),
+        device_(device),
         address_(address),
         length_(length),
         owner_(std::move(owner)) {}
@@ -59,6 +60,7 @@ class Iomem {
 
   uint64_t address() const { return address_; }
   uint64_t length() const { return length_; }
+  int32_t device() const { return device_; }  // of a GPU; -1: host memory
   bool registered() const { return iomem_ != nullptr; }
   std::string words() const;
 
@@ -72,6 +74,7 @@ class Iomem {
  private:
   const std::shared_ptr<Context> context_;
   xfer_gd2fs_iomem* iomem_;
+  const int32_t device_;
   const uint64_t address_;
   const uint64_t length_;
   py::object owner_;

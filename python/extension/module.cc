@@ -12,18 +12,11 @@
 namespace pygd2fs {
 namespace {
 
-void refuse_stream(const py::object& stream) {
-  if (!stream.is_none()) {
-    raise_os_error(ENOTSUP, "stream= belongs to GPU memory; host memory only in this version");
-  }
-}
-
 template <uint16_t opcode>
 py::object transfer(Client& client, const py::object& filepath, const py::object& offset,
                     const py::object& sges, const py::object& flags, const py::str& desc,
                     const py::object& stream) {
-  refuse_stream(stream);
-  return client.transfer(nullptr, opcode, filepath, offset, sges, flags, desc);
+  return client.transfer(nullptr, opcode, filepath, offset, sges, flags, desc, stream);
 }
 
 template <uint16_t opcode>
@@ -31,9 +24,8 @@ py::object transfer_arrays(Client& client, const py::object& filepath, const py:
                            const py::object& addresses, const py::object& lengths,
                            const py::object& iomem, const py::object& flags, const py::str& desc,
                            const py::object& stream) {
-  refuse_stream(stream);
   return client.transfer_arrays(nullptr, opcode, filepath, offset, addresses, lengths, iomem, flags,
-                                desc);
+                                desc, stream);
 }
 
 py::tuple inspect_status(const py::object& value) {
@@ -57,6 +49,7 @@ void bind_memory(py::module_& module) {
                     "Memory that is registered with a Client, made by Client.RegIOMEM.")
       .def_property_readonly("address", &Iomem::address)
       .def_property_readonly("length", &Iomem::length)
+      .def_property_readonly("device", &Iomem::device, "The GPU's ordinal; -1 for host memory.")
       .def_property_readonly("registered", &Iomem::registered)
       .def("__repr__", &Iomem::words);
 
@@ -117,12 +110,13 @@ void bind_transfers(py::class_<Client>& client) {
            stream)
       .def("_transfer", &Client::transfer, py::arg("queue").none(true), py::arg("opcode"),
            py::arg("filepath"), py::arg("offset"), py::arg("sges"), py::arg("flags"),
-           py::arg("desc"))
+           py::arg("desc"), stream)
       .def("_transfer_batch", &Client::transfer_batch, py::arg("queue").none(true),
            py::arg("opcode"), py::arg("filepaths"), py::arg("offsets"), py::arg("addresses"),
-           py::arg("lengths"), py::arg("iomem"), py::arg("flags"), py::arg("desc"), py::arg("into"))
+           py::arg("lengths"), py::arg("iomem"), py::arg("flags"), py::arg("desc"), py::arg("into"),
+           stream)
       .def("_call_transfer", &Client::call_transfer, py::arg("opcode"), py::arg("filepath"),
-           py::arg("offset"), py::arg("sges"))
+           py::arg("offset"), py::arg("sges"), stream)
       .def("_name", &Client::name, py::arg("queue").none(true), py::arg("opcode"), py::arg("path"),
            py::arg("other"), py::arg("size"), py::arg("entries"))
       .def("_call_name", &Client::call_name, py::arg("opcode"), py::arg("path"), py::arg("other"),

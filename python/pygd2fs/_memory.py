@@ -12,21 +12,13 @@ if TYPE_CHECKING:
     import numpy
     import torch
 
-_HOST_ONLY = "host memory only in this version"
-
-
-def refuse_stream(stream: object) -> None:
-    """Only GPU memory needs a stream."""
-    if stream is not None:
-        raise OSError(errno.ENOTSUP, f"stream= belongs to GPU memory; {_HOST_ONLY}")
-
-
 def hold(target: object, *, writable: bool) -> _Hold:
-    """The memory of a torch CPU tensor, a numpy array, an object with the buffer protocol or with
-    DLPack, kept where it is as long as the result lives. Nothing is copied.
+    """The memory of a torch tensor (of the CPU or a CUDA GPU), a numpy array, an object with the buffer
+    protocol, with __cuda_array_interface__ or with DLPack, kept where it is as long as the result lives.
+    Nothing is copied.
 
     ValueError: not C-contiguous, read-only though it is to be written, or no plain bytes. OSError with
-    ENOTSUP: memory of a GPU. TypeError: none of these."""
+    ENOTSUP: memory of another kind of device. TypeError: none of these."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(target, torch.Tensor):
         return _hold_tensor(target)
@@ -34,7 +26,7 @@ def hold(target: object, *, writable: bool) -> _Hold:
     if numpy is not None and isinstance(target, numpy.ndarray):
         return _hold_array(target, writable)
     if hasattr(target, "__cuda_array_interface__"):
-        raise OSError(errno.ENOTSUP, f"{_HOST_ONLY}: this is an array of a GPU")
+        return _hold_cuda_array(target, writable)
     try:
         memoryview(target)  # type: ignore[arg-type]
     except TypeError:
@@ -45,15 +37,15 @@ def hold(target: object, *, writable: bool) -> _Hold:
         return _hold_dlpack(target, writable)
     raise TypeError(
         f"{type(target).__name__} has neither the buffer protocol nor DLPack; give a bytearray, "
-        "a memoryview, a numpy array or a torch CPU tensor"
+        "a memoryview, a numpy array or a torch tensor"
     )
 
 
 def _hold_tensor(tensor: torch.Tensor) -> _Hold:
     import torch
 
-    if tensor.device.type != "cpu":
-        raise OSError(errno.ENOTSUP, f"{_HOST_ONLY}: the tensor is on {tensor.device}")
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise OSError(errno.ENOTSUP, f"neither host memory nor CUDA's: the tensor is on {tensor.device}")
     if tensor.layout != torch.strided or not tensor.is_contiguous():
         raise ValueError("the tensor is not contiguous")
     if tensor.is_conj() or tensor.is_neg():
@@ -70,12 +62,38 @@ def _hold_array(array: numpy.ndarray[Any, Any], writable: bool) -> _Hold:
     return _Hold.from_buffer(array.reshape(-1).view("u1"), writable)
 
 
+def _hold_cuda_array(target: Any, writable: bool) -> _Hold:
+    interface = target.__cuda_array_interface__
+    address, read_only = interface["data"]
+    item_bytes = int(interface["typestr"][2:])
+    if interface["typestr"][1] == "O":
+        raise ValueError("the elements are Python objects, not bytes")
+    if interface.get("mask") is not None:
+        raise ValueError("the array has a mask")
+    length, contiguous = item_bytes, True
+    strides = interface.get("strides")
+    for dimension in range(len(interface["shape"]) - 1, -1, -1):
+        size = interface["shape"][dimension]
+        if strides is not None and size > 1 and strides[dimension] != length:
+            contiguous = False
+        length *= size
+    if length and not contiguous:
+        raise ValueError("the memory is not C-contiguous")
+    if writable and read_only:
+        raise ValueError("the memory is read-only")
+    return _Hold.from_address(address or 0, length, target)
+
+
 def _hold_dlpack(target: Any, writable: bool) -> _Hold:
     device, number = target.__dlpack_device__()
-    if int(device) not in (1, 3, 11):  # the CPU, host memory that CUDA or ROCm has pinned
-        raise OSError(errno.ENOTSUP, f"{_HOST_ONLY}: the tensor is on device {int(device)}:{number}")
+    kind = int(device)
+    # The CPU, CUDA, host memory that CUDA or ROCm has pinned, CUDA's managed memory.
+    if kind not in (1, 2, 3, 11, 13):
+        raise OSError(errno.ENOTSUP, f"neither host memory nor CUDA's: the tensor is on device {kind}:{number}")
+    # -1: the producer shall not make anybody wait; `stream=` does that.
+    stream = {"stream": -1} if kind in (2, 13) else {}
     try:
-        capsule = target.__dlpack__(max_version=(1, 0))
+        capsule = target.__dlpack__(max_version=(1, 0), **stream)
     except TypeError:  # an exporter from before DLPack 1.0
-        capsule = target.__dlpack__()
+        capsule = target.__dlpack__(**stream)
     return _Hold.from_dlpack(capsule, writable)

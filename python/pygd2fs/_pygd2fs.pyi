@@ -40,6 +40,9 @@ class IOMEM:
     @property
     def length(self) -> int: ...
     @property
+    def device(self) -> int:
+        """The GPU's ordinal; -1 for host memory."""
+    @property
     def registered(self) -> bool: ...
 
 class SGE:
@@ -155,6 +158,7 @@ class _Client:
         sges: Iterable[SGE],
         flags: int,
         desc: str,
+        stream: object = None,
     ) -> Request: ...
     def _transfer_batch(
         self,
@@ -168,9 +172,15 @@ class _Client:
         flags: int,
         desc: str,
         into: list[Request],
+        stream: object = None,
     ) -> int: ...
     def _call_transfer(
-        self, opcode: int, filepath: _Path, offset: int, sges: Iterable[SGE]
+        self,
+        opcode: int,
+        filepath: _Path,
+        offset: int,
+        sges: Iterable[SGE],
+        stream: object = None,
     ) -> Request: ...
     def _name(
         self,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import _names
 from ._loop_queue import LoopQueues
-from ._memory import hold, refuse_stream
+from ._memory import hold
 from ._names import ENTRIES_PER_REQUEST, DirEntry, FileStat
 from ._pygd2fs import IOMEM, SGE, Request, _Client, _Queue
 
@@ -38,6 +38,8 @@ class Client(_Client):
 
     Addresses and the cluster's name default to GD2FS_CPADDR, GD2FS_DPADDR and GD2FS_CLUSTER, then to a
     `gd2fs up` on this machine. The counts are floors: the library opens more where it is faster.
+    `stream=` of a call orders it after what is queued on that CUDA stream now (an int, a torch or cupy
+    stream); for GPU memory torch's current stream is the default, if torch is loaded.
     `timeout` is in milliseconds without progress; log_level is "info", "warn" or "error".
     ConnectionError if the cluster cannot be reached or refuses."""
 
@@ -117,24 +119,24 @@ class Client(_Client):
     def read_into(
         self, path: Path, target: object, offset: int = 0, *, stream: object = None
     ) -> int:
-        """Fills an object's memory from a file, from `offset` on: a torch CPU tensor, a numpy array, or
-        anything with the buffer protocol or DLPack. Returns the bytes read, fewer than asked only at
+        """Fills an object's memory from a file, from `offset` on: a torch tensor of the CPU or of a CUDA GPU,
+        a numpy array, or anything with the buffer protocol, DLPack or __cuda_array_interface__. Returns the bytes read, fewer than asked only at
         the end of the file."""
-        refuse_stream(stream)
-        return self._move(_names.OP_READ, path, target, offset)
+        return self._move(_names.OP_READ, path, target, offset, stream)
 
     def write_from(
         self, path: Path, source: object, offset: int = 0, *, stream: object = None
     ) -> int:
         """Writes an object's memory into a file, which is created if it is not there. Returns the bytes
         written: all of them."""
-        refuse_stream(stream)
-        return self._move(_names.OP_WRITE, path, source, offset)
+        return self._move(_names.OP_WRITE, path, source, offset, stream)
 
-    def _move(self, opcode: int, path: Path, target: object, offset: int) -> int:
+    def _move(
+        self, opcode: int, path: Path, target: object, offset: int, stream: object
+    ) -> int:
         iomem, sge = self._whole(target, writable=opcode == _names.OP_READ)
         try:
-            return self._call_transfer(opcode, path, offset, [sge]).Check()
+            return self._call_transfer(opcode, path, offset, [sge], stream).Check()
         finally:
             self.DeregIOMEM(iomem)
 
@@ -142,20 +144,22 @@ class Client(_Client):
         self, path: Path, target: object, offset: int = 0, *, stream: object = None
     ) -> int:
         """read_into for asyncio."""
-        refuse_stream(stream)
-        return await self._move_async(_names.OP_READ, path, target, offset)
+        return await self._move_async(_names.OP_READ, path, target, offset, stream)
 
     async def write_from_async(
         self, path: Path, source: object, offset: int = 0, *, stream: object = None
     ) -> int:
         """write_from for asyncio."""
-        refuse_stream(stream)
-        return await self._move_async(_names.OP_WRITE, path, source, offset)
+        return await self._move_async(_names.OP_WRITE, path, source, offset, stream)
 
-    async def _move_async(self, opcode: int, path: Path, target: object, offset: int) -> int:
+    async def _move_async(
+        self, opcode: int, path: Path, target: object, offset: int, stream: object
+    ) -> int:
         iomem, sge = self._whole(target, writable=opcode == _names.OP_READ)
         try:
-            return (await self._transfer_async(opcode, path, offset, [sge], 0, "")).Check()
+            return (
+                await self._transfer_async(opcode, path, offset, [sge], 0, "", stream)
+            ).Check()
         finally:
             self.DeregIOMEM(iomem)
 
@@ -182,9 +186,8 @@ class Client(_Client):
         """One read per row: row i reads lengths[i] bytes at offsets[i] of its file to addresses[i].
         Arrays are numpy arrays or sequences of ints; a single path, offset, length or iomem stands for
         all rows. The requests are handed out by Wait. BatchError if the library refuses one."""
-        refuse_stream(stream)
         return self._batch(
-            _names.OP_READ, filepath, offsets, addresses, lengths, iomem, flags, desc
+            _names.OP_READ, filepath, offsets, addresses, lengths, iomem, flags, desc, stream
         )
 
     def WriteBatch(
@@ -200,9 +203,8 @@ class Client(_Client):
         stream: object = None,
     ) -> list[Request]:
         """One write per row; arguments as for ReadBatch."""
-        refuse_stream(stream)
         return self._batch(
-            _names.OP_WRITE, filepath, offsets, addresses, lengths, iomem, flags, desc
+            _names.OP_WRITE, filepath, offsets, addresses, lengths, iomem, flags, desc, stream
         )
 
     def _batch(
@@ -215,11 +217,22 @@ class Client(_Client):
         iomem: IOMEM | Sequence[IOMEM],
         flags: int,
         desc: str,
+        stream: object,
     ) -> list[Request]:
         requests: list[Request] = []
         try:
             self._transfer_batch(
-                None, opcode, filepath, offsets, addresses, lengths, iomem, flags, desc, requests
+                None,
+                opcode,
+                filepath,
+                offsets,
+                addresses,
+                lengths,
+                iomem,
+                flags,
+                desc,
+                requests,
+                stream,
             )
         except OSError as error:
             raise BatchError(error, requests) from None
@@ -238,10 +251,10 @@ class Client(_Client):
         stream: object = None,
     ) -> list[Request]:
         """ReadBatch for asyncio: returns when all have completed."""
-        refuse_stream(stream)
         return await self._run(
             lambda queue, requests: self._transfer_batch(
-                queue, _names.OP_READ, filepath, offsets, addresses, lengths, iomem, flags, desc, requests
+                queue, _names.OP_READ, filepath, offsets, addresses, lengths, iomem, flags, desc, requests,
+                stream,
             )
         )  # fmt: skip
 
@@ -258,10 +271,10 @@ class Client(_Client):
         stream: object = None,
     ) -> list[Request]:
         """WriteBatch for asyncio: returns when all have completed."""
-        refuse_stream(stream)
         return await self._run(
             lambda queue, requests: self._transfer_batch(
-                queue, _names.OP_WRITE, filepath, offsets, addresses, lengths, iomem, flags, desc, requests
+                queue, _names.OP_WRITE, filepath, offsets, addresses, lengths, iomem, flags, desc, requests,
+                stream,
             )
         )  # fmt: skip
 
@@ -281,8 +294,9 @@ class Client(_Client):
         its status. When more are started than the library takes they wait for their turn.
 
         Cancelled, it raises when no peer can touch its memory any more."""
-        refuse_stream(stream)
-        return await self._transfer_async(_names.OP_READ, filepath, offset, sges, flags, desc)
+        return await self._transfer_async(
+            _names.OP_READ, filepath, offset, sges, flags, desc, stream
+        )
 
     async def WriteAsync(
         self,
@@ -295,15 +309,23 @@ class Client(_Client):
         stream: object = None,
     ) -> Request:
         """A write that this event loop waits for; as ReadAsync."""
-        refuse_stream(stream)
-        return await self._transfer_async(_names.OP_WRITE, filepath, offset, sges, flags, desc)
+        return await self._transfer_async(
+            _names.OP_WRITE, filepath, offset, sges, flags, desc, stream
+        )
 
     async def _transfer_async(
-        self, opcode: int, filepath: Path, offset: int, sges: Iterable[SGE], flags: int, desc: str
+        self,
+        opcode: int,
+        filepath: Path,
+        offset: int,
+        sges: Iterable[SGE],
+        flags: int,
+        desc: str,
+        stream: object,
     ) -> Request:
         requests = await self._run(
             lambda queue, requests: requests.append(
-                self._transfer(queue, opcode, filepath, offset, sges, flags, desc)
+                self._transfer(queue, opcode, filepath, offset, sges, flags, desc, stream)
             )
         )
         return requests[0]

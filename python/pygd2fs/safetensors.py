@@ -63,17 +63,28 @@ def _address(memory: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
+def _tensor_memory(length_bytes: int, device: torch.device) -> tuple[torch.Tensor, int]:
+    """A flat tensor of bytes on the device, and its address."""
+    import torch
+
+    if device.type == "cpu":
+        memory = _memory(length_bytes)
+        return torch.frombuffer(memory, dtype=torch.uint8), _address(memory)
+    flat = torch.empty(max(length_bytes, 1), dtype=torch.uint8, device=device)
+    return flat, flat.data_ptr()
+
+
 def _read_ranges(
     client: Client,
     path: str,
     ranges: list[tuple[int, int, int]],
-    memory: mmap.mmap,
+    address: int,
+    size: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Reads each (file offset, length, offset in memory) and waits for all of them, on a completion
-    queue of its own: what others of the program wait for stays theirs."""
-    address = _address(memory)
-    iomem = client.RegIOMEM(address, len(memory))
+    """Reads each (file offset, length, offset in memory) into [address, address + size) and waits for
+    all of them, on a completion queue of its own: what others of the program wait for stays theirs."""
+    iomem = client.RegIOMEM(address, size)
     queue = _Queue(client)
     try:
         expected = {}
@@ -100,7 +111,7 @@ def _read_ranges(
 def read_bytes(client: Client, path: str, offset: int, length: int) -> bytes:
     """`length` bytes of a file."""
     memory = _memory(length)
-    _read_ranges(client, path, [(offset, length, 0)], memory)
+    _read_ranges(client, path, [(offset, length, 0)], _address(memory), len(memory))
     return memory[:length]
 
 
@@ -141,9 +152,13 @@ def load_file(
     path: str,
     names: set[str] | None = None,
     progress: Callable[[int], None] | None = None,
+    device: str | int | torch.device = "cpu",
 ) -> dict[str, torch.Tensor]:
-    """Tensors of one safetensors file by name; all of them, or those in `names`."""
+    """Tensors of one safetensors file by name; all of them, or those in `names`. `device`: "cpu", or a
+    CUDA GPU, whose memory the bytes go to straight away."""
     import torch
+
+    target = torch.device(device)
 
     header, data_begin = read_header(client, path)
     wanted = [
@@ -158,9 +173,9 @@ def load_file(
             places[name] = (total + tensor_begin - begin, tensor_end - tensor_begin)
         # Tensors keep their alignment in the file relative to a fresh 4 KiB boundary per run.
         total += (end - begin + 4095) // 4096 * 4096
-    memory = _memory(total)
+    memory, address = _tensor_memory(total, target)
     if runs:
-        _read_ranges(client, path, runs, memory, progress)
+        _read_ranges(client, path, runs, address, memory.numel(), progress)
     tensors = {}
     for name, (offset, length) in places.items():
         entry = header[name]
@@ -168,9 +183,9 @@ def load_file(
             raise CheckpointError(f"{path}: tensor {name} has the unknown dtype {entry['dtype']}")
         dtype = getattr(torch, _DTYPES[entry["dtype"]])
         if length == 0:
-            tensors[name] = torch.empty(entry["shape"], dtype=dtype)
+            tensors[name] = torch.empty(entry["shape"], dtype=dtype, device=target)
             continue
-        flat = torch.frombuffer(memory, dtype=torch.uint8, count=length, offset=offset)
+        flat = memory[offset : offset + length]
         if offset % dtype.itemsize:
             flat = flat.clone()  # a writer that did not align its data
         tensors[name] = flat.view(dtype).reshape(entry["shape"])
@@ -182,9 +197,11 @@ def load_checkpoint(
     folder: str,
     names: set[str] | None = None,
     progress: Callable[[int], None] | None = None,
+    device: str | int | torch.device = "cpu",
 ) -> dict[str, torch.Tensor]:
     """All tensors (or those in `names`) of a Hugging Face repository's folder: of its
-    model.safetensors, or of every shard that model.safetensors.index.json lists."""
+    model.safetensors, or of every shard that model.safetensors.index.json lists. `device` as for
+    load_file."""
     files = {entry.name for entry in client.Readdir(folder)}
     if "model.safetensors.index.json" in files:
         index_path = f"{folder}/model.safetensors.index.json"
@@ -202,5 +219,7 @@ def load_checkpoint(
         raise CheckpointError(f"{folder}: neither model.safetensors nor its index is there")
     tensors: dict[str, torch.Tensor] = {}
     for shard in sorted(shards):
-        tensors.update(load_file(client, f"{folder}/{shard}", shards[shard] or None, progress))
+        tensors.update(
+            load_file(client, f"{folder}/{shard}", shards[shard] or None, progress, device)
+        )
     return tensors

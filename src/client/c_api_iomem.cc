@@ -38,4 +38,11 @@ int xfer_gd2fs_dereg_iomem(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem) {
       with_ctx(ctx, [&](Ctx& open) { return open.remove_iomem(number_of(iomem)); }));
 }
 
+int xfer_gd2fs_iomem_device(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem, int32_t* device) {
+  return static_cast<int>(with_ctx(ctx, [&](Ctx& open) -> Status {
+    if (device == nullptr) return {StatusCode::invalid, "no place for the answer", EINVAL};
+    return open.iomem_device(number_of(iomem), device);
+  }));
+}
+
 }  // extern "C"

@@ -402,24 +402,26 @@ Result<int> Ctx::queue_fd(QueueHandle handle) {
 
 Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
   GD2FS_ASSIGN(const IomemHandle iomem, iomems_.add(address, length_bytes, *gpu_));
-  // Pinning takes milliseconds: begun here, off the way of the first request. A handle that its
-  // caller deregisters at once just leaves that undone.
-  if (iomems_.pin(iomem, address, length_bytes)) {
-    const GpuTarget target = iomems_.target_of(iomem);
-    iomems_.unpin(iomem);
-    if (target != kHostTarget &&
-        !thread_->submit([this, target] { client_->rings().of(target).warm(); })) {
-      return fail(cannot_run());
-    }
+  // Pinning takes milliseconds: begun here, off the way of the first request.
+  if (!iomems_.pin(iomem, address, length_bytes)) return iomem;
+  const GpuTarget target = iomems_.target_of(iomem);
+  iomems_.unpin(iomem);
+  if (target == kHostTarget) return iomem;
+  if (!thread_->submit([this, target] { client_->rings().of(target).warm(); })) {
+    return fail(cannot_run());
   }
   return iomem;
 }
 
+Status Ctx::iomem_device(IomemHandle iomem, int32_t* device) {
+  if (iomems_.device_of(iomem, device)) return {};
+  return {StatusCode::invalid, "the iomem is not registered", EINVAL};
+}
+
 // The order after the caller's own work on the GPU, as the operation asks for it.
 Status Ctx::take_fence(uint64_t stream, Slot* slot) {
-  const GpuTarget target = slot->memory.first_target();
-  if (stream == 0 || target == kHostTarget) return {};
-  GD2FS_ASSIGN(slot->fence, gpu_->fence_after(stream, target));
+  if (stream == 0) return {};
+  GD2FS_ASSIGN(slot->fence, gpu_->fence_after(stream, slot->memory.first_target()));
   return {};
 }
 

@@ -23,14 +23,14 @@ bool is_host_memory(const void* address, size_t length_bytes) {
 
 namespace {
 
-Result<GpuTarget> target_of_memory(const void* address, size_t length_bytes, Gpu& gpu) {
-  if (is_host_memory(address, length_bytes)) return kHostTarget;
+Result<GpuMemory> find_memory(const void* address, size_t length_bytes, Gpu& gpu) {
+  if (is_host_memory(address, length_bytes)) return GpuMemory{};
   Result<GpuMemory> found = gpu.find(address, length_bytes);
-  if (found.has_value() && found->kind == MemoryKind::device) return found->target;
+  if (found.has_value() && found->kind == MemoryKind::device) return found;
   if (found.has_value()) {
     return fail(StatusCode::unsupported, "neither the CPU nor a GPU can use all of this range");
   }
-  if (!found.error().is(StatusCode::unsupported)) return fail(found.error());
+  if (!found.error().is(StatusCode::unsupported)) return found;
   return fail(
       found.error().with("the CPU cannot read this address, so it is unmapped or GPU memory"));
 }
@@ -45,9 +45,9 @@ Result<IomemHandle> IomemTable::add(void* address, size_t length_bytes, Gpu& gpu
   if (length_bytes > UINTPTR_MAX - start) {
     return fail(StatusCode::invalid, "the range wraps around the end of memory");
   }
-  GD2FS_ASSIGN(const GpuTarget target, target_of_memory(address, length_bytes, gpu));
+  GD2FS_ASSIGN(const GpuMemory memory, find_memory(address, length_bytes, gpu));
   std::lock_guard lock(drain_mutex_);
-  const IomemHandle handle = table_.insert(Entry{start, length_bytes, target, nullptr});
+  const IomemHandle handle = table_.insert(Entry{start, length_bytes, memory, nullptr});
   if (handle == 0) return fail(StatusCode::busy, "iomems_max registrations are in use", ENOMEM);
   return handle;
 }
@@ -64,6 +64,14 @@ bool IomemTable::pin(IomemHandle handle, const void* address, uint64_t length_by
   if (inside(*entry, address, length_bytes)) return true;
   unpin(handle);
   return false;
+}
+
+bool IomemTable::device_of(IomemHandle handle, int32_t* device) {
+  const Entry* entry = table_.pin(handle);
+  if (entry == nullptr) return false;
+  *device = entry->memory.device;
+  unpin(handle);
+  return true;
 }
 
 bool IomemTable::contains(IomemHandle handle, const void* address, uint64_t length_bytes) {

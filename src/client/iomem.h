@@ -45,7 +45,9 @@ class IomemTable {
   // Whether a further slice lies inside a registration that the caller has pinned.
   bool contains(IomemHandle handle, const void* address, uint64_t length_bytes);
   // Of a registration that the caller has pinned: kHostTarget or the GPU's.
-  GpuTarget target_of(IomemHandle handle) { return table_.value_of(handle).target; }
+  GpuTarget target_of(IomemHandle handle) { return table_.value_of(handle).memory.target; }
+  // The GPU's ordinal, -1 for host memory; false if the handle is not registered.
+  bool device_of(IomemHandle handle, int32_t* device);
   void unpin(IomemHandle handle);
 
   // Keeps new pins out; false if the handle is not registered.
@@ -60,7 +62,7 @@ class IomemTable {
   struct Entry {
     uintptr_t address = 0;
     uint64_t length_bytes = 0;
-    GpuTarget target = kHostTarget;
+    GpuMemory memory;
     Drain* drain = nullptr;
   };
   static bool inside(const Entry& entry, const void* address, uint64_t length_bytes);

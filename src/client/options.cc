@@ -10,6 +10,7 @@ namespace gd2fs::client {
 namespace {
 
 constexpr uint32_t kThreadsMax = 1024;
+constexpr uint32_t kGpuRingMaxMib = 16 << 10;
 
 std::optional<std::string> text_option(const char* given, const char* variable,
                                        const ClientEnvironment& environment) {
@@ -133,6 +134,9 @@ Result<ClientOptions> parse_options(const RawOptions& raw, const ClientEnvironme
   GD2FS_ASSIGN(const uint32_t streams,
                count_option(raw.conn_stream_count, "GD2FS_STREAMS", kLanesMax, environment));
   out.lanes = std::max(streams, kLanesDefault);
+  GD2FS_ASSIGN(const uint32_t ring_mib,
+               count_option(0, "GD2FS_GPU_RING_MIB", kGpuRingMaxMib, environment));
+  if (ring_mib != 0) out.gpu_ring_max_bytes = uint64_t{ring_mib} << 20;
   const uint32_t timeout_ms = raw.timeout_ms != 0 ? raw.timeout_ms : kTimeoutDefaultMs;
   out.timeout_ns = std::max(timeout_ms, kTimeoutMinMs) * kMs;
   if (raw.log_level != nullptr && !parse_log_level(raw.log_level, &out.log_level)) {

@@ -272,21 +272,27 @@ void CudaGpu::copy(GpuCopy& copy) {
 }
 
 Result<std::unique_ptr<GpuFence>> CudaGpu::fence_after(uint64_t number, GpuTarget target_number) {
-  const CudaTarget& at = target(target_number);
-  const Driver& driver = at.driver();
+  GD2FS_ASSIGN(const Driver* loaded, Driver::get());
+  const Driver& driver = *loaded;
   const Stream stream = stream_of(number);
-  Context context = at.context();
+  Context context = nullptr;
+  Error error = cuda::kSuccess;
   if (number == 0) return fail(StatusCode::invalid, "no stream (the default stream is 1)");
   if (number != kStreamLegacy && number != kStreamPerThread) {
-    const Error error = driver.stream_get_context(stream, &context);
-    if (error != cuda::kSuccess) return fail(StatusCode::invalid, "not a CUDA stream");
+    error = driver.stream_get_context(stream, &context);
+  } else if (target_number != kHostTarget) {
+    context = target(target_number).context();
+  } else {
+    error = driver.context_get_current(&context);
   }
+  if (error != cuda::kSuccess) return fail(StatusCode::invalid, "not a CUDA stream");
+  if (context == nullptr) return fail(StatusCode::invalid, "the thread has no CUDA context");
   const Current current(driver, context);
   if (current.error() != cuda::kSuccess) {
     return fail(driver.failure(current.error(), "cuCtxPushCurrent"));
   }
   int capturing = 0;
-  Error error = driver.stream_is_capturing(stream, &capturing);
+  error = driver.stream_is_capturing(stream, &capturing);
   if (error == cuda::kSuccess && capturing != 0) {
     return fail(StatusCode::invalid, "the stream is being captured into a graph");
   }

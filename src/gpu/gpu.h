@@ -106,7 +106,8 @@ class Gpu {
   virtual void copy(GpuCopy& copy) = 0;
 
   // Marks the end of what is queued on a CUstream (1: the legacy default stream, 2: the per-thread
-  // one) now. nullptr: nothing is. invalid: not a stream, or one that is being captured.
+  // one, of the target's context or, for kHostTarget, of the calling thread's) now. nullptr:
+  // nothing is. invalid: not a stream, or one that is being captured.
   virtual Result<std::unique_ptr<GpuFence>> fence_after(uint64_t stream, GpuTarget target) = 0;
   // Completes when the fence is passed; io when its context failed. The fence stays the caller's.
   virtual void wait(GpuFence& fence, Completion& done) = 0;

@@ -115,6 +115,7 @@ int64_t check_op(const Ctx& ctx, const xfer_gd2fs_op& op) {
     return fail(EINVAL, "an unknown opcode");
   }
   if (op.flags != 0) return fail(EINVAL, "unknown flags");
+  if (op.gpu_stream != 0) return fail(ENOTSUP, "there is no GPU here");
   if (const int error = check_path(op.filepath, is_folder_op(op.opcode))) return error;
   if (op.opcode == XFER_GD2FS_OP_RENAME) {
     if (const int error = check_path(op.other, false)) return error;
@@ -217,6 +218,16 @@ xfer_gd2fs_iomem* xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx* handle, void* addr, size_
   const uint64_t iomem = call.engine().new_handle();
   call.ctx().iomems[iomem] = {address, length};
   return reinterpret_cast<xfer_gd2fs_iomem*>(iomem);
+}
+
+int xfer_gd2fs_iomem_device(xfer_gd2fs_ctx* handle, xfer_gd2fs_iomem* iomem, int32_t* device) {
+  Call call(handle);
+  if (!call) return call.error();
+  if (!call.ctx().iomems.contains(reinterpret_cast<uint64_t>(iomem))) {
+    return fail(EINVAL, "not a registration");
+  }
+  *device = -1;
+  return 0;
 }
 
 int xfer_gd2fs_dereg_iomem(xfer_gd2fs_ctx* handle, xfer_gd2fs_iomem* iomem) {

@@ -24,6 +24,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GD2FS_BUILD", ROOT / "build")).resolve()
 TEST_SECONDS = 120
+# GPU memory is that of a fake driver, unless the machine's own is asked for.
+if os.environ.get("GD2FS_TEST_REAL_GPU") != "1":
+    os.environ.setdefault("GD2FS_CUDA_LIBRARY", str(BUILD / "lib" / "fake_cuda" / "libcuda.so.1"))
 sys.path.insert(0, str(BUILD / "python-fake"))
 if str(BUILD / "python") not in sys.path:
     sys.path.insert(0, str(BUILD / "python"))

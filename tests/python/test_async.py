@@ -54,7 +54,7 @@ def test_a_failed_request_is_returned_and_a_refused_one_raises(gd2fs, client, fo
             await client.ReadAsync("/x", 0, [memory.sge(0, 1)] * 65536, 0)
         with pytest.raises(OSError) as refused:
             await client.WriteAsync("/x", 0, [memory.sge()], 0, stream=1)
-        assert refused.value.errno == errno.ENOTSUP
+        assert refused.value.errno in (errno.ENOTSUP, errno.EINVAL)  # without, with a driver
 
     asyncio.run(main())
 

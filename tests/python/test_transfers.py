@@ -270,7 +270,7 @@ def test_a_read_or_write_of_a_folder_is_eisdir(gd2fs, client, folder, memory):
         assert gd2fs.InspectStatus(request.Status())[1::2] == (gd2fs.STATUS_CLASS_SERVER, errno.EISDIR)
 
 
-def test_stream_is_refused_until_there_is_gpu_memory(client, memory):
+def test_a_stream_that_is_none_is_refused(client, memory):
     for call in (
         lambda: client.Read("/x", 0, [memory.sge()], 0, "", stream=7),
         lambda: client.ReadV("/x", 0, [memory.iomem.address], 1, memory.iomem, stream=7),
@@ -280,7 +280,7 @@ def test_stream_is_refused_until_there_is_gpu_memory(client, memory):
     ):
         with pytest.raises(OSError) as failure:
             call()
-        assert failure.value.errno == errno.ENOTSUP
+        assert failure.value.errno in (errno.ENOTSUP, errno.EINVAL)  # without, with a driver
     assert client.InFlight() == 0
 
 

@@ -1,0 +1,242 @@
+"""GPU memory, on the fake driver (tests/fake_cuda) or, with GD2FS_TEST_REAL_GPU=1, on the machine's own.
+
+torch here may have no CUDA, so the arrays are of our own making: device memory from the driver with the
+interfaces that array libraries give it.
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import time
+
+import numpy
+import pytest
+from conftest import pattern, wait_for
+
+REAL = os.environ.get("GD2FS_TEST_REAL_GPU") == "1"
+needs_fake = pytest.mark.skipif(REAL, reason="needs the fake driver's controls")
+
+
+class Cuda:
+    """The driver, as an application that holds the primary context of device 0."""
+
+    def __init__(self):
+        self.driver = ctypes.CDLL(os.environ.get("GD2FS_CUDA_LIBRARY", "libcuda.so.1"))
+        self.call("cuInit", 0)
+        self.context = ctypes.c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self.context), 0)
+        self.call("cuCtxPushCurrent_v2", self.context)
+
+    def call(self, name, *arguments):
+        error = getattr(self.driver, name)(*arguments)
+        assert error == 0, f"{name}: CUDA error {error}"
+
+    def alloc(self, length):
+        pointer = ctypes.c_uint64()
+        self.call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(length))
+        return pointer.value
+
+    def free(self, pointer):
+        self.call("cuMemFree_v2", ctypes.c_uint64(pointer))
+
+    def stream(self):
+        stream = ctypes.c_void_p()
+        self.call("cuStreamCreate", ctypes.byref(stream), 1)
+        return stream
+
+
+class GpuArray:
+    """Bytes on the GPU, as cupy or numba would hold them."""
+
+    def __init__(self, cuda, length, **interface):
+        self.cuda, self.length = cuda, length
+        self.pointer = cuda.alloc(length)
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": (length,),
+            "typestr": "|u1",
+            "data": (self.pointer, False),
+            "strides": None,
+        } | interface
+
+    def __del__(self):
+        self.cuda.free(self.pointer)
+
+    def set(self, array):
+        data = numpy.ascontiguousarray(array)
+        self.cuda.call(
+            "cuMemcpyHtoD_v2",
+            ctypes.c_uint64(self.pointer),
+            ctypes.c_void_p(data.ctypes.data),
+            ctypes.c_size_t(data.nbytes),
+        )
+
+    def get(self):
+        data = numpy.empty(self.length, numpy.uint8)
+        self.cuda.call(
+            "cuMemcpyDtoH_v2",
+            ctypes.c_void_p(data.ctypes.data),
+            ctypes.c_uint64(self.pointer),
+            ctypes.c_size_t(self.length),
+        )
+        return data
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    return Cuda()
+
+
+@pytest.fixture
+def client(real_stack, cuda):
+    with real_stack.connect() as client:
+        yield client
+
+
+@pytest.fixture
+def gd2fs(real_stack):
+    return real_stack.gd2fs
+
+
+def test_an_array_on_the_gpu_is_a_target_and_a_source(client, folder, cuda):
+    source, target = GpuArray(cuda, 5_000_000), GpuArray(cuda, 5_000_000)
+    data = pattern(5_000_000)
+    source.set(data)
+    assert client.write_from(f"{folder}/file", source) == 5_000_000
+    assert client.read_into(f"{folder}/file", target) == 5_000_000
+    assert (target.get() == data).all()
+    host = numpy.zeros(5_000_000, numpy.uint8)
+    client.read_into(f"{folder}/file", host)
+    assert (host == data).all()
+    assert asyncio.run(client.read_into_async(f"{folder}/file", target, 1_000_000)) == 4_000_000
+    assert (target.get()[:4_000_000] == data[1_000_000:]).all()
+
+
+def test_shapes_and_strides_of_an_array_are_looked_at(client, cuda):
+    good = {"shape": (10, 25, 2), "typestr": "<f4", "strides": (200, 8, 4)}
+    with pytest.raises(FileNotFoundError):
+        client.read_into("/no-such-file", GpuArray(cuda, 2000, **good))
+    for wrong, match in (
+        ({"shape": (10, 25), "typestr": "<f4", "strides": (4, 40)}, "contiguous"),
+        ({"shape": (10,), "typestr": "|O8"}, "objects"),
+        ({"data": (1, True)}, "read-only"),
+        ({"mask": object()}, "mask"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            client.read_into("/no-such-file", GpuArray(cuda, 2000, **wrong))
+    assert client.InFlight() == 0
+
+
+def test_an_address_of_the_gpu_is_as_good_as_one_of_the_host(gd2fs, client, folder, cuda):
+    array, data = GpuArray(cuda, 1 << 20), pattern(1 << 20)
+    array.set(data)
+    host = numpy.zeros(1 << 20, numpy.uint8)
+    on_gpu = client.RegIOMEM(array.pointer, 1 << 20)
+    on_host = client.RegIOMEM(host.ctypes.data, 1 << 20)
+    assert on_gpu.device == 0 and "cuda:0" in repr(on_gpu)
+    assert on_host.device == -1
+    sges = [
+        gd2fs.SGE(array.pointer + 100, 3000, on_gpu),
+        gd2fs.SGE(host.ctypes.data, 500, on_host),
+        gd2fs.SGE(array.pointer + 50_000, 70_001, on_gpu),
+    ]
+    write = client.Write(f"{folder}/file", 0, sges, 0, "")
+    wait_for(client, write)
+    assert write.Check() == 73_501
+    array.set(numpy.zeros(1 << 20, numpy.uint8))
+    read = client.Read(f"{folder}/file", 0, sges, 0, "")
+    wait_for(client, read)
+    got = array.get()
+    assert (got[100:3100] == data[100:3100]).all()
+    assert (got[50_000:120_001] == data[50_000:120_001]).all()
+    assert not got[3100:50_000].any()
+
+
+def test_ten_thousand_pieces_go_as_arrays(client, folder, cuda):
+    count, piece = 10_000, 1024
+    array, data = GpuArray(cuda, 2 * count * piece), pattern(count * piece)
+    client.write_from(f"{folder}/kv", data)
+    iomem = client.RegIOMEM(array.pointer, 2 * count * piece)
+    order = numpy.random.default_rng(3).permutation(count)
+    addresses = array.pointer + 2 * piece * order.astype(numpy.uint64)
+    lengths = numpy.full(count, piece, numpy.uint64)
+    request = client.ReadV(f"{folder}/kv", 0, addresses, lengths, iomem)
+    wait_for(client, request)
+    assert request.Check() == count * piece
+    got = array.get().reshape(count, 2, piece)[order, 0]
+    assert (got.reshape(-1) == data).all()
+
+
+class Stream:
+    def __init__(self, handle):
+        self.cuda_stream = handle
+
+
+@needs_fake
+def test_a_stream_is_waited_for(gd2fs, client, folder, cuda):
+    array, data = GpuArray(cuda, 1 << 20), pattern(1 << 20)
+    array.set(numpy.zeros(1 << 20, numpy.uint8))
+    iomem = client.RegIOMEM(array.pointer, 1 << 20)
+    stream = cuda.stream()
+    cuda.call("cuMemHostRegister_v2", ctypes.c_void_p(data.ctypes.data), ctypes.c_size_t(1 << 20), 0)
+    cuda.driver.fake_cuda_hold(1)
+    try:
+        cuda.call(
+            "cuMemcpyHtoDAsync_v2",
+            ctypes.c_uint64(array.pointer),
+            ctypes.c_void_p(data.ctypes.data),
+            ctypes.c_size_t(1 << 20),
+            stream,
+        )
+        request = client.Write(
+            f"{folder}/file", 0, [gd2fs.SGE(array.pointer, 1 << 20, iomem)], 0, "", stream=Stream(stream.value)
+        )
+        assert client.Wait(50) == []
+    finally:
+        cuda.driver.fake_cuda_hold(0)
+    wait_for(client, request)
+    cuda.call("cuMemHostUnregister", ctypes.c_void_p(data.ctypes.data))
+    host = numpy.zeros(1 << 20, numpy.uint8)
+    client.read_into(f"{folder}/file", host, stream=stream.value)
+    assert (host == data).all()
+    cuda.call("cuStreamDestroy_v2", stream)
+
+
+@needs_fake
+def test_dereg_in_a_finally_waits_for_the_copy(gd2fs, client, folder, cuda):
+    array = GpuArray(cuda, 1 << 20)
+    client.write_from(f"{folder}/file", pattern(1 << 20))
+    cuda.driver.fake_cuda_set_delay_ns(ctypes.c_uint64(30_000_000))
+    try:
+
+        async def main():
+            iomem = client.RegIOMEM(array.pointer, 1 << 20)
+            sge = gd2fs.SGE(array.pointer, 1 << 20, iomem)
+            tasks = [asyncio.ensure_future(client.ReadAsync(f"{folder}/file", 0, [sge], 0)) for _ in range(5)]
+            await asyncio.sleep(0.02)
+            try:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                client.DeregIOMEM(iomem)
+
+        asyncio.run(main())
+        canary = numpy.full(1 << 20, 0xC5, numpy.uint8)
+        array.set(canary)
+        time.sleep(0.1)
+        assert (array.get() == canary).all()
+    finally:
+        cuda.driver.fake_cuda_set_delay_ns(ctypes.c_uint64(0))
+
+
+@needs_fake
+def test_a_copy_that_fails_is_an_error_of_the_client_and_nothing_else(gd2fs, client, folder, cuda):
+    array = GpuArray(cuda, 1 << 20)
+    client.write_from(f"{folder}/file", pattern(1 << 20))
+    cuda.driver.fake_cuda_refuse_copies(1, 1)
+    with pytest.raises(OSError) as failure:
+        client.read_into(f"{folder}/file", array)
+    assert failure.value.errno == errno.EIO
+    assert client.read_into(f"{folder}/file", array) == 1 << 20
