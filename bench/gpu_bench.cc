@@ -26,12 +26,8 @@ Extra::Extra(const Driver&) {
     *out = reinterpret_cast<std::remove_pointer_t<decltype(out)>>(dlsym(library, name));
     must(*out != nullptr, name);
   };
-  find("cuMemAlloc_v2", &memory_alloc);
-  find("cuMemFree_v2", &memory_free);
   find("cuMemGetInfo_v2", &memory_info);
-  find("cuStreamSynchronize", &stream_synchronize);
   find("cuLaunchHostFunc", &launch_host_function);
-  find("cuMemcpyDtoH_v2", &copy_to_host_now);
 }
 
 Bench::Bench() {
@@ -45,7 +41,7 @@ Bench::Bench() {
 
 Pointer Bench::alloc(size_t length) {
   Pointer pointer = 0;
-  must(extra().memory_alloc(&pointer, length) == 0, "cuMemAlloc");
+  must(driver->memory_alloc(&pointer, length) == 0, "cuMemAlloc");
   return pointer;
 }
 

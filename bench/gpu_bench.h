@@ -32,12 +32,8 @@ void must(const Status& status, const char* what);
 
 struct Extra {
   explicit Extra(const Driver& driver);
-  Error (*memory_alloc)(Pointer* pointer, size_t length) = nullptr;
-  Error (*memory_free)(Pointer pointer) = nullptr;
   Error (*memory_info)(size_t* free, size_t* total) = nullptr;
-  Error (*stream_synchronize)(Stream stream) = nullptr;
   Error (*launch_host_function)(Stream stream, void (*function)(void*), void* argument) = nullptr;
-  Error (*copy_to_host_now)(void* to, Pointer from, size_t length) = nullptr;
 };
 
 // A row: {"row": NAME, "KEY": number, ...}.

@@ -47,11 +47,11 @@ void check_neighbours(Bench& bench) {
     must(bench.driver->host_register(host, kLength, 3) == 0, "cuMemHostRegister");
     const Error error = bench.driver->copy_to_device(*pair + kLength / 2, host, kLength, nullptr);
     std::printf("NOTE a copy over two neighbouring allocations answers %d\n", error);
-    (void)bench.extra().stream_synchronize(nullptr);
+    (void)bench.driver->stream_synchronize(nullptr);
     (void)bench.driver->host_unregister(host);
     std::free(host);
   }
-  for (const Pointer pointer : all) (void)bench.extra().memory_free(pointer);
+  for (const Pointer pointer : all) (void)bench.driver->memory_free(pointer);
 }
 
 // What each thing that a target makes takes of the device's memory.
@@ -119,7 +119,7 @@ void check_facts(Bench& bench) {
               exported.has_value() ? "works" : exported.error().to_string().c_str());
   if (exported.has_value()) close(exported->fd);
   check_neighbours(bench);
-  (void)bench.extra().memory_free(pointer);
+  (void)bench.driver->memory_free(pointer);
 }
 
 void measure_calls(Bench& bench) {
@@ -142,7 +142,7 @@ void measure_calls(Bench& bench) {
       .put("stream_query", nanoseconds_of([&] { (void)driver.stream_query(stream); }));
   (void)driver.stream_destroy(stream);
   (void)driver.event_destroy(event);
-  (void)bench.extra().memory_free(pointer);
+  (void)bench.driver->memory_free(pointer);
 }
 
 // --- how to learn that a copy has ended ---
@@ -189,7 +189,7 @@ void measure_latency(Bench& bench) {
       uint64_t from_ns = now_ns();
       must(driver.copy_to_device(pointer, slab.data, length, stream) == 0, "copy");
       issue.push_back(since(from_ns));
-      (void)bench.extra().stream_synchronize(stream);
+      (void)bench.driver->stream_synchronize(stream);
       synchronized.push_back(since(from_ns));
 
       from_ns = now_ns();
@@ -231,7 +231,7 @@ void measure_latency(Bench& bench) {
   close(end.fd);
   (void)driver.stream_destroy(stream);
   (void)driver.event_destroy(event);
-  (void)bench.extra().memory_free(pointer);
+  (void)bench.driver->memory_free(pointer);
 }
 
 // --- registration ---

@@ -30,7 +30,7 @@ struct Ways {
                  : bench.driver->copy_to_host(piece.host, gpu, piece.length_bytes, stream);
       must(error == 0, "cuMemcpyAsync");
     }
-    must(bench.extra().stream_synchronize(stream) == 0, "synchronize");
+    must(bench.driver->stream_synchronize(stream) == 0, "synchronize");
     return static_cast<double>(now_ns() - from_ns);
   }
 
@@ -55,7 +55,7 @@ struct Ways {
     must(bench.driver->launch_kernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream, parameters,
                                      nullptr) == 0,
          "cuLaunchKernel");
-    must(bench.extra().stream_synchronize(stream) == 0, "synchronize");
+    must(bench.driver->stream_synchronize(stream) == 0, "synchronize");
     return static_cast<double>(now_ns() - from_ns);
   }
 
@@ -138,7 +138,7 @@ void measure_border(Bench& bench) {
                bytes / best_of(5, [&] { return ways.by_kernel(pieces, to_gpu, tiles, 16, 512); }));
     }
   }
-  (void)bench.extra().memory_free(pointer);
+  (void)bench.driver->memory_free(pointer);
 }
 
 void measure_bulk(Bench& bench) {
@@ -190,10 +190,10 @@ void measure_bulk(Bench& bench) {
     }
   }
   std::vector<std::byte> seen(64 << 20);
-  must(bench.extra().copy_to_host_now(seen.data(), pointer, seen.size()) == 0, "copy back");
+  must(bench.driver->copy_to_host_now(seen.data(), pointer, seen.size()) == 0, "copy back");
   std::printf("%s the bytes are those of the slab\n",
               std::memcmp(seen.data(), slab.writable, seen.size()) == 0 ? "PASS" : "FAIL");
-  (void)bench.extra().memory_free(pointer);
+  (void)bench.driver->memory_free(pointer);
 }
 
 }  // namespace gd2fs::bench

@@ -3,6 +3,16 @@
 #include "cli/command.h"
 
 namespace gd2fs::cli {
+namespace {
+
+// A CLI::Validator's function: the reason for a refusal, or "".
+std::string is_device(std::string& name) {
+  const bool number = name.size() > 5 && name.size() < 9 && name.starts_with("cuda:") &&
+                      name.find_first_not_of("0123456789", 5) == std::string::npos;
+  return name == "cpu" || number ? "" : "a device is cpu or cuda:N, not " + name;
+}
+
+}  // namespace
 
 void add_bench(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<BenchOptions>();
@@ -20,11 +30,16 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   verb->add_option("--rows", options->rows, "Only these rows: write, miss, hit, small, kv, create")
       ->delimiter(',')
       ->check(CLI::IsMember({"write", "miss", "hit", "small", "kv", "create"}));
+  verb->add_option("--device", options->device_name, "Memory to read into and write from")
+      ->check(CLI::Validator(is_device, "cpu|cuda:N"))
+      ->capture_default_str();
   verb->add_flag("--quick", options->quick, "Small sizes and few samples, to see that all works");
   verb->add_flag("--json", options->json, "A list of rows on standard output, nothing else");
   verb->callback([&chosen, options] {
     chosen.run = [options](const Invocation& invocation) -> int {
       options->program = invocation.program;
+      if (options->device_name != "cpu")
+        options->device = std::stoi(options->device_name.substr(5));
       options->slab_bytes = invocation.config.slab_bytes;
       options->json = options->json || invocation.output == OutputFormat::json;
       return run_bench(*options);

@@ -246,6 +246,8 @@ void Ctx::finish(Slot& slot, uint16_t status, uint64_t value) {
 }
 
 void Ctx::poison() {
+  // The GPU does not stop with us: what is on its way must be there before anybody hears of an end.
+  if (gpu_ != nullptr) gpu_->drain();
   const uint16_t broken = completion_status(Status(StatusCode::io, "", EIO), Origin::ctx);
   slots_.for_each([&](Slot& slot) {
     if (slot.in_flight.load()) finish(slot, broken, 0);

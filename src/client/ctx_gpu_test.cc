@@ -343,6 +343,37 @@ TEST_F(CtxGpuTest, a_request_whose_time_is_up_completes_only_after_its_copies) {
   EXPECT_EQ(XFER_GD2FS_STATUS_CODE(status), unsigned{ETIMEDOUT});
 }
 
+TEST_F(CtxGpuTest, a_write_whose_bytes_do_not_leave_the_gpu_in_time_ends_after_their_copy) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  close();
+  open(500 * kMs);
+  cuda().hold(1);
+  ASSERT_TRUE(submit(kWrite, whole(0, 1 << 20)).has_value());
+  wait_until_queued(2);
+  EXPECT_TRUE(nothing_for(1000));
+  cuda().hold(0);
+  EXPECT_EQ(XFER_GD2FS_STATUS_CODE(reap().status), unsigned{ETIMEDOUT});
+}
+
+TEST_F(CtxGpuTest, a_ctx_that_breaks_completes_its_requests_after_their_copies) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  EXPECT_EQ(run(kWrite, whole(0)).status, 0);
+  set_check_handler(check_throw);
+  cuda().hold(1);
+  ASSERT_TRUE(submit(kRead, whole(0)).has_value());
+  wait_until_queued(2);
+  std::thread breaker([&] { (void)ctx_->thread().submit([] { CHECK(1 + 1 == 3); }); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  cuda().hold(0);
+  breaker.join();
+  EXPECT_EQ(XFER_GD2FS_STATUS_CODE(reap().status), unsigned{EIO});
+  const std::vector<std::byte> canary(kGpuBytes, std::byte{0xc5});
+  gpus_[0]->set(canary);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_TRUE(gpus_[0]->get() == canary);
+  set_check_handler(check_abort);
+}
+
 TEST_F(CtxGpuTest, requests_that_wait_for_the_ring_are_canceled_at_once) {
   GD2FS_NEEDS_FAKE_CUDA();
   EXPECT_EQ(run(kWrite, whole(0)).status, 0);

@@ -125,6 +125,7 @@ uint64_t DataOperation::progress() const {
 
 Status DataOperation::trouble() const {
   const Peer* peer = in_flight_.empty() ? &client_.controller() : in_flight_.front()->peer();
+  if (peer == nullptr) return {};  // what keeps it is a GPU: nothing was sent yet
   return peer->reachable() ? Status() : peer->last_failure();
 }
 

@@ -44,6 +44,7 @@ Status Driver::find_functions(void* library) {
   need("cuStreamCreate", &stream_create);
   need("cuStreamDestroy_v2", &stream_destroy);
   need("cuStreamQuery", &stream_query);
+  need("cuStreamSynchronize", &stream_synchronize);
   need("cuStreamIsCapturing", &stream_is_capturing);
   need("cuStreamGetCtx", &stream_get_context);
   need("cuEventCreate", &event_create);
@@ -52,6 +53,10 @@ Status Driver::find_functions(void* library) {
   need("cuEventQuery", &event_query);
   need("cuMemcpyHtoDAsync_v2", &copy_to_device);
   need("cuMemcpyDtoHAsync_v2", &copy_to_host);
+  need("cuMemcpyHtoD_v2", &copy_to_device_now);
+  need("cuMemcpyDtoH_v2", &copy_to_host_now);
+  need("cuMemAlloc_v2", &memory_alloc);
+  need("cuMemFree_v2", &memory_free);
   need("cuMemHostRegister_v2", &host_register);
   need("cuMemHostUnregister", &host_unregister);
   need("cuMemHostGetDevicePointer_v2", &host_get_device_pointer);

@@ -73,6 +73,7 @@ class Driver {
   Error (*stream_create)(Stream* stream, unsigned flags) = nullptr;
   Error (*stream_destroy)(Stream stream) = nullptr;
   Error (*stream_query)(Stream stream) = nullptr;
+  Error (*stream_synchronize)(Stream stream) = nullptr;
   Error (*stream_is_capturing)(Stream stream, int* status) = nullptr;
   Error (*stream_get_context)(Stream stream, Context* context) = nullptr;
   Error (*event_create)(Event* event, unsigned flags) = nullptr;
@@ -82,6 +83,11 @@ class Driver {
   Error (*copy_to_device)(Pointer to, const void* from, size_t length_bytes,
                           Stream stream) = nullptr;
   Error (*copy_to_host)(void* to, Pointer from, size_t length_bytes, Stream stream) = nullptr;
+  // These wait for their end: for benches and tests.
+  Error (*copy_to_device_now)(Pointer to, const void* from, size_t length_bytes) = nullptr;
+  Error (*copy_to_host_now)(void* to, Pointer from, size_t length_bytes) = nullptr;
+  Error (*memory_alloc)(Pointer* pointer, size_t length_bytes) = nullptr;
+  Error (*memory_free)(Pointer pointer) = nullptr;
   Error (*host_register)(void* address, size_t length_bytes, unsigned flags) = nullptr;
   Error (*host_unregister)(void* address) = nullptr;
   Error (*host_get_device_pointer)(Pointer* pointer, void* address, unsigned flags) = nullptr;

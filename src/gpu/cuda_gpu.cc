@@ -316,6 +316,11 @@ void CudaGpu::wait(GpuFence& fence, Completion& done) {
   arm();
 }
 
+void CudaGpu::drain() {
+  const uint32_t count = target_count_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) targets_[i]->drain();
+}
+
 void CudaGpu::cancel(GpuFence& fence) {
   if (fence.waiter == nullptr) return;
   fence.unlink();

@@ -41,6 +41,7 @@ class CudaGpu final : public Gpu {
   Result<std::unique_ptr<GpuFence>> fence_after(uint64_t stream, GpuTarget target) override;
   void wait(GpuFence& fence, Completion& done) override;
   void cancel(GpuFence& fence) override;
+  void drain() override;
   Result<GpuExport> export_range(const void* address, uint64_t length_bytes) override;
   std::string description() override;
 

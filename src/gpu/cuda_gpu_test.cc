@@ -48,7 +48,7 @@ TEST_F(CudaGpuTest, managed_memory_is_told_apart_and_the_cpu_can_use_it) {
   EXPECT_EQ(gpu_.find(bytes, 1 << 20)->kind, MemoryKind::managed);
   bytes[5] = std::byte{7};
   EXPECT_EQ(bytes[5], std::byte{7});
-  (void)cuda().memory_free(pointer);
+  (void)cuda().driver->memory_free(pointer);
 }
 
 // Any number of pieces of any length and alignment, both ways, beside canaries.

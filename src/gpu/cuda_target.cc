@@ -95,6 +95,14 @@ bool CudaTarget::alive() {
   return driver_.primary_context_get_state(device_, &flags, &active) == kSuccess && active != 0;
 }
 
+void CudaTarget::drain() {
+  if (failed() || !alive()) return;
+  const Current current(driver_, context_);
+  if (current.error() != kSuccess) return;
+  // An error means that the context is gone, and its copies with it.
+  for (const OurStream& stream : streams_) (void)driver_.stream_synchronize(stream.stream);
+}
+
 // --- issuing ---
 
 void CudaTarget::copy(Loop& loop, GpuCopy& copy) {

@@ -54,6 +54,8 @@ class CudaTarget {
   void copy(Loop& loop, GpuCopy& copy);
   // Ends what has ended; true if anything has.
   bool look(Loop& loop);
+  // Waits for everything that was issued. Any thread.
+  void drain();
   // When the first end is due by what the link can do; UINT64_MAX: nothing is in flight.
   uint64_t due_ns() const;
 

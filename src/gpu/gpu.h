@@ -114,6 +114,9 @@ class Gpu {
   // Ends a wait early, with canceled.
   virtual void cancel(GpuFence& fence) = 0;
 
+  // Waits until no copy is under way; for the end of a loop that is never turned again. Any thread.
+  virtual void drain() = 0;
+
   // A dmabuf of a range of device memory, for a NIC. unsupported: driver or kernel have none.
   virtual Result<GpuExport> export_range(const void* address, uint64_t length_bytes) = 0;
 

@@ -20,6 +20,7 @@ class NoGpu final : public Gpu {
   Result<std::unique_ptr<GpuFence>> fence_after(uint64_t, GpuTarget) override { return fail(no()); }
   void wait(GpuFence&, Completion&) override { CHECK(false); }
   void cancel(GpuFence&) override { CHECK(false); }
+  void drain() override {}
   Result<GpuExport> export_range(const void*, uint64_t) override { return fail(no()); }
   std::string description() override { return "none"; }
 

@@ -45,12 +45,8 @@ class TestCuda {
   Error (*context_create)(Context* context, unsigned flags, Device device) = nullptr;
   Error (*context_destroy)(Context context) = nullptr;
   Error (*primary_context_reset)(Device device) = nullptr;
-  Error (*memory_alloc)(Pointer* pointer, size_t length) = nullptr;
   Error (*memory_alloc_managed)(Pointer* pointer, size_t length, unsigned flags) = nullptr;
-  Error (*memory_free)(Pointer pointer) = nullptr;
   Error (*memory_info)(size_t* free, size_t* total) = nullptr;
-  Error (*copy_to_device_now)(Pointer to, const void* from, size_t length) = nullptr;
-  Error (*copy_to_host_now)(void* to, Pointer from, size_t length) = nullptr;
   Error (*stream_begin_capture)(Stream stream, int mode) = nullptr;
   Error (*stream_end_capture)(Stream stream, void** graph) = nullptr;
   Error (*address_reserve)(Pointer* pointer, size_t length, size_t alignment, Pointer hint,
@@ -90,12 +86,8 @@ class TestCuda {
     find("cuCtxCreate_v2", &context_create);
     find("cuCtxDestroy_v2", &context_destroy);
     find("cuDevicePrimaryCtxReset_v2", &primary_context_reset);
-    find("cuMemAlloc_v2", &memory_alloc);
     find("cuMemAllocManaged", &memory_alloc_managed);
-    find("cuMemFree_v2", &memory_free);
     find("cuMemGetInfo_v2", &memory_info);
-    find("cuMemcpyHtoD_v2", &copy_to_device_now);
-    find("cuMemcpyDtoH_v2", &copy_to_host_now);
     find("cuStreamBeginCapture_v2", &stream_begin_capture);
     find("cuStreamEndCapture", &stream_end_capture);
     find("cuMemAddressReserve", &address_reserve);
@@ -136,11 +128,11 @@ class TestMemory {
  public:
   TestMemory(Context context, size_t length) : context_(context), length_(length) {
     const Current current(*cuda().driver, context);
-    EXPECT_EQ(cuda().memory_alloc(&pointer_, length), kSuccess);
+    EXPECT_EQ(cuda().driver->memory_alloc(&pointer_, length), kSuccess);
   }
   ~TestMemory() {
     const Current current(*cuda().driver, context_);
-    if (current.error() == kSuccess) (void)cuda().memory_free(pointer_);
+    if (current.error() == kSuccess) (void)cuda().driver->memory_free(pointer_);
   }
   TestMemory(const TestMemory&) = delete;
   TestMemory& operator=(const TestMemory&) = delete;
@@ -154,13 +146,14 @@ class TestMemory {
 
   void set(std::byte* at, const std::vector<std::byte>& bytes) const {
     const Current current(*cuda().driver, context_);
-    EXPECT_EQ(cuda().copy_to_device_now(reinterpret_cast<Pointer>(at), bytes.data(), bytes.size()),
+    EXPECT_EQ(cuda().driver->copy_to_device_now(reinterpret_cast<Pointer>(at), bytes.data(),
+                                                bytes.size()),
               kSuccess);
   }
   std::vector<std::byte> get(std::byte* at, size_t length) const {
     std::vector<std::byte> bytes(length);
     const Current current(*cuda().driver, context_);
-    EXPECT_EQ(cuda().copy_to_host_now(bytes.data(), reinterpret_cast<Pointer>(at), length),
+    EXPECT_EQ(cuda().driver->copy_to_host_now(bytes.data(), reinterpret_cast<Pointer>(at), length),
               kSuccess);
     return bytes;
   }

@@ -27,9 +27,11 @@ struct BenchOptions {
   // Which rows: of "write", "miss" and "hit" (which read the files of "write", so that those rows
   // come too), "small", "kv", "create"; empty: all.
   std::vector<std::string> rows;
-  bool quick = false;  // small sizes and few samples, to see that all works
-  bool json = false;   // a list of rows on stdout, nothing else
-  uint64_t seed = 0;   // of the data; 0: from the kernel
+  std::string device_name = "cpu";  // where the application's memory lies: "cpu", "cuda:0", ...
+  int device = -1;                  // the same as a number; -1: host memory
+  bool quick = false;               // small sizes and few samples, to see that all works
+  bool json = false;                // a list of rows on stdout, nothing else
+  uint64_t seed = 0;                // of the data; 0: from the kernel
 };
 
 struct BenchRow {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "gpu/device_memory.h"
 
 namespace gd2fs {
 
@@ -35,6 +37,9 @@ class BenchClient {
   BenchClient& operator=(BenchClient&&) = delete;
   ~BenchClient();
 
+  // From now on the bytes lie in a GPU's memory: a buffer stands for device memory of its length,
+  // which is given its bytes before a run and gives them back after it, outside of the time taken.
+  void use_device(int device) { device_ = device; }
   Status use(Bytes buffer);  // registers it; all transfers lie inside
   struct Transfer {
     bool write = false;
@@ -52,9 +57,14 @@ class BenchClient {
  private:
   BenchClient() = default;
   Status submit(const Transfer& transfer, void* id);
+  Status fill_device(const std::vector<Transfer>& transfers);
+  Status read_device(const std::vector<Transfer>& transfers);
   Status finish_name_op(int accepted, const std::string& what);
   xfer_gd2fs_ctx* ctx_ = nullptr;
   xfer_gd2fs_iomem* iomem_ = nullptr;
+  int device_ = -1;
+  std::unique_ptr<DeviceMemory> device_memory_;
+  Bytes buffer_;  // what the device's memory stands for
 };
 
 }  // namespace gd2fs

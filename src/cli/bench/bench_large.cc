@@ -64,6 +64,7 @@ std::string bench_file(uint64_t size_bytes, uint32_t number) {
 Result<BenchClient> Bench::connect(Bytes registered) {
   GD2FS_ASSIGN(BenchClient client,
                BenchClient::connect(server.address(), BenchServer::kCluster, options.lanes));
+  client.use_device(options.device);
   GD2FS_TRY(client.use(registered));
   return client;
 }

@@ -29,6 +29,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
   const auto keep = [&](Result<BenchRow> row) -> Status {
     if (!row) return row.error();
     row->path = bench.options.path;
+    if (bench.options.device >= 0) row->path += " " + bench.options.device_name;
     rows->push_back(*row);
     if (show) {
       const std::string table = bench_rows_table({*row});
