@@ -82,6 +82,8 @@ class Steps {
       case Op::readdir:
         if (!open) add_listing(record, std::move(step));
         return;
+      case Op::setattr:
+      case Op::advise:
       case Op::fsync:
         return;
     }

@@ -17,6 +17,11 @@ class PassingStore : public Store {
   void fence(const StoreFence& fence, Completion& done) override { inner_.fence(fence, done); }
   void flush(Completion& done) override { inner_.flush(done); }
   void evict(uint64_t inode) override { inner_.evict(inode); }
+  Status pin(const StorePin& pin) override { return inner_.pin(pin); }
+  StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
+                           uint32_t length_bytes) const override {
+    return inner_.residency(key, offset_bytes, length_bytes);
+  }
   Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) override {
     return inner_.scrub(rate_bytes_per_s);
   }
