@@ -2,6 +2,7 @@
 # Sets up, builds and runs all tests; the second of the README's two commands. As root on Debian 12.
 #   ./test.sh              everything (CI runs this)
 #   ./test.sh quick        release build, unit, ABI and Python tests only
+#   ./test.sh full         and the second compiler, sanitizers, tidy and fuzzers
 #   ./test.sh STEP...      the named steps; ./test.sh list prints them
 # Each step's output goes to build/test-logs/STEP.log. GD2FS_SIM_SEEDS, GD2FS_KILL_ROUNDS and GD2FS_FUZZ_SECONDS widen
 # the randomised parts.
@@ -15,7 +16,9 @@ export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
 export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 
-all_steps=(setup format layers build unit sim abi python processes model clang tidy tsan fuzz)
+all_steps=(setup format layers build unit sim abi python processes model)
+# Not part of the default run yet: docs/roadmap.md says what each of them still lacks.
+later_steps=(clang tidy tsan fuzz)
 quick_steps=(setup format layers build unit abi python)
 
 configure() {  # configure FOLDER CMAKE_ARGS...
@@ -74,7 +77,8 @@ step_fuzz() {
 case "${1:-all}" in
   all) steps=("${all_steps[@]}") ;;
   quick) steps=("${quick_steps[@]}") ;;
-  list) printf '%s\n' "${all_steps[@]}"; exit 0 ;;
+  full) steps=("${all_steps[@]}" "${later_steps[@]}") ;;
+  list) printf '%s\n' "${all_steps[@]}" "${later_steps[@]}"; exit 0 ;;
   *) steps=("$@") ;;
 esac
 

@@ -227,8 +227,9 @@ TEST_F(ControllerTest, clusters_are_made_rotated_and_removed_and_servers_know_be
 }
 
 TEST_F(ControllerTest, a_pin_is_kept_told_to_the_servers_and_refused_where_they_have_no_room) {
-  make_cluster("kv");
   TestServer& server = start_server();
+  make_cluster("kv");
+  ASSERT_TRUE(until([&] { return server.keys_messages > 0; }));  // with the key of capabilities
   TestPeer& peer = client("kv");
   ASSERT_EQ(create(peer, "/a"), Status());
   msg::SetattrT setattr;

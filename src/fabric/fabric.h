@@ -48,8 +48,8 @@ struct Message {
 struct MemorySegment {
   std::byte* data = nullptr;
   uint64_t length_bytes = 0;
-  // GPU memory: its GpuTarget (gpu/gpu.h) and what tells registrations apart. In a window only for a
-  // session that reaches GPUs by itself; the others are given host memory in its place.
+  // GPU memory: its GpuTarget (gpu/gpu.h) and what tells registrations apart. In a window only for
+  // a session that reaches GPUs by itself; the others are given host memory in its place.
   uint32_t target = 0;  // 0: host memory
   uint32_t region = 0;
 };
