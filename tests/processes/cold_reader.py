@@ -21,7 +21,7 @@ def main():
     address, token, path, size = sys.argv[1:]
     ctx = Ctx(address, "gd2fs-cluster0", token, buffer_bytes=PIECE)
     ctypes.memset(ctx.buffer, 1, PIECE)  # a fresh page costs more than the copy of its bytes
-    view = memoryview(ctx.buffer)
+    view = memoryview(ctx.buffer).cast("B")  # as bytes are compared: by number
     print("ready", flush=True)
     sys.stdin.readline()
     begin = time.monotonic()

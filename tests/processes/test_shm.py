@@ -222,7 +222,8 @@ def test_an_arena_that_went_to_another_cluster_shows_a_stopped_client_nothing_of
 
     theirs_stored = lambda: store_theirs()
     wait_for(theirs_stored, 20, "the arena is never given away")
-    assert theirs.read("/s", 0, len(secret)) == secret
+    # Large enough for a grant: what is small comes through the ring, and no arena is mapped for it.
+    assert theirs.read("/s", 0, shm_reader.PIECE).startswith(secret)
     theirs_maps = memory_holds(os.getpid(), secret)
     assert theirs_maps, "the test looks at the wrong memory"
     assert not memory_holds(pid, secret)

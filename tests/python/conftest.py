@@ -24,6 +24,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GD2FS_BUILD", ROOT / "build")).resolve()
 TEST_SECONDS = 120
+# A shell that starts a command in the background lets it ignore Ctrl-C, and Python then leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # GPU memory is that of a fake driver, unless the machine's own is asked for.
 if os.environ.get("GD2FS_TEST_REAL_GPU") != "1":
     os.environ.setdefault("GD2FS_CUDA_LIBRARY", str(BUILD / "lib" / "fake_cuda" / "libcuda.so.1"))
