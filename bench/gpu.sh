@@ -44,7 +44,7 @@ out=${OUT:-/tmp}
 rows=$out/gpu.jsonl log=$out/gpu.log
 : >"$rows"
 : >"$log"
-export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} GD2FS_TEST_REAL_GPU=${GD2FS_TEST_REAL_GPU:-1}
+export GD2FS_TEST_REAL_GPU=${GD2FS_TEST_REAL_GPU:-1}
 failed=()
 
 machine() {

@@ -30,7 +30,7 @@ class Op(ctypes.Structure):
         ("id", ctypes.c_void_p), ("filepath", ctypes.c_char_p), ("other", ctypes.c_char_p), ("off", ctypes.c_uint64),
         ("size", ctypes.c_uint64), ("sges", ctypes.c_void_p), ("stat", ctypes.c_void_p), ("entries", ctypes.c_void_p),
         ("nentries", ctypes.c_uint32), ("reserved1", ctypes.c_uint32), ("request", ctypes.c_void_p),
-        ("gpu_stream", ctypes.c_uint64), ("reserved", ctypes.c_uint64 * 15),
+        ("attr", ctypes.c_void_p), ("gpu_stream", ctypes.c_uint64), ("reserved", ctypes.c_uint64 * 14),
     ]  # fmt: skip
 
 
@@ -50,7 +50,11 @@ class Options(ctypes.Structure):
     ]  # fmt: skip
 
 
-lib = ctypes.CDLL(str(BUILD / "lib" / "libgd2fs.so.1"))
+try:
+    lib = ctypes.CDLL(str(BUILD / "lib" / "libgd2fs.so.1"))
+except OSError:  # no OpenSSL 3 here: take the packed one
+    ctypes.CDLL(str(BUILD / "lib" / "libcrypto.so.3"), ctypes.RTLD_GLOBAL)
+    lib = ctypes.CDLL(str(BUILD / "lib" / "libgd2fs.so.1"))
 for name, result in (("connect", ctypes.c_void_p), ("reg_iomem", ctypes.c_void_p), ("submit", ctypes.c_ssize_t), ("last_error", ctypes.c_char_p)):
     getattr(lib, "xfer_gd2fs_" + name).restype = result
 READ, WRITE = 1, 2
@@ -73,7 +77,7 @@ class Server:
         self.folder = tempfile.mkdtemp(prefix="gd2fs-gpu-", dir=os.environ.get("GD2FS_BENCH_DIR"))
         self.process = subprocess.Popen(
             [BUILD / "bin" / "gd2fs", "up", "--data", self.folder + "/data", "--listen", "127.0.0.1:0", "--cluster", "bench", "--slab", slab],
-            stdout=subprocess.PIPE, stderr=open(self.folder + "/log", "wb"), env=dict(os.environ, HOME=self.folder),
+            stdout=subprocess.PIPE, stderr=open(self.folder + "/log", "wb"), env=dict(os.environ, HOME=self.folder, LD_LIBRARY_PATH=str(BUILD / "lib")),  # not for Python itself
         )  # fmt: skip
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready "):
@@ -296,6 +300,11 @@ def main():
         small(client, "tcp")
         scattered(client, "tcp")
         large(client, "tcp")
+        client.close()
+        client = Client(server, shm=True)
+        small(client, "shm")
+        scattered(client, "shm")
+        large(client, "shm")
         client.close()
         leaks(server, 200)
         expandable = subprocess.run(
