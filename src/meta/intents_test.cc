@@ -158,6 +158,7 @@ TEST_P(Holds, a_renamed_files_both_names_are_held) {
 TEST_P(Holds, a_replaced_name_is_held_until_both_intents_are_settled) {
   ASSERT_EQ(create("/a", 1), 0);
   ASSERT_EQ(create("/b", 2), 0);
+  int busy = 0;
   for (int first = 0; first < 2; ++first) {
     const uint64_t b = lookup("/b")->inode;
     auto moved = wait(names().rename(cluster_, "/a", "/b", tag())).value();
@@ -169,11 +170,21 @@ TEST_P(Holds, a_replaced_name_is_held_until_both_intents_are_settled) {
     const auto one = static_cast<size_t>(first);
     ASSERT_TRUE(wait(names().finish_intents({moved.intents[one]})).ok());
     expect_held("/b");
+    // The name is listed as it was, or, once the replaced file is gone for good, nothing is.
+    const auto between = wait(names().readdir(cluster_, "/", "", 10));
+    if (between.has_value()) {
+      ASSERT_EQ(between->entries.size(), 2u);
+      EXPECT_EQ(between->entries[1].inode, b);
+    } else {
+      EXPECT_TRUE(between.error().is(StatusCode::busy)) << between.error().to_string();
+      ++busy;
+    }
     ASSERT_TRUE(wait(names().finish_intents({moved.intents[1 - one]})).ok());
     EXPECT_EQ(lookup("/b")->inode, moved.info.inode);
     EXPECT_EQ(list("/"), "b ");
     ASSERT_EQ(create("/a", 1), 0);
   }
+  EXPECT_EQ(busy, 1);
 }
 
 TEST_P(Holds, a_directory_that_another_one_replaces_is_listed_all_the_time) {

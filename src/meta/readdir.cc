@@ -19,7 +19,7 @@ constexpr int kLooksMax = 4;
 
 struct Names {
   DirectoryPage page;
-  std::vector<bool> held;
+  std::vector<bool> held;  // and was there before
 };
 
 Task<Result<Names>> read_names(MetaTransaction& tx, uint16_t cluster, const Path& path,
@@ -46,7 +46,7 @@ Task<Result<Names>> read_names(MetaTransaction& tx, uint16_t cluster, const Path
     page.entries.push_back({.name = std::move(key.name),
                             .type = held ? record.was_type : record.type,
                             .inode = held ? record.was_inode : record.inode});
-    names.held.push_back(held);
+    names.held.push_back(held && record.was_type != FileType::none);
   }
   co_return names;
 }
@@ -86,9 +86,16 @@ Task<Result<DirectoryPage>> read_page(MetaStore* store, uint16_t cluster, const 
           *store, [&](MetaTransaction& tx) { return read_sizes(tx, &names, at, end); }));
     }
     const auto gone = [](const DirectoryEntry& entry) { return entry.inode == 0; };
-    if (look == kLooksMax || std::ranges::none_of(names.page.entries, gone)) {
-      co_return std::move(names.page);
+    if (std::ranges::none_of(names.page.entries, gone)) co_return std::move(names.page);
+    if (look < kLooksMax) continue;
+    // A file that another one replaces may be gone for good before its name is free. What it was
+    // cannot be told any more, and what it will be not yet: the caller waits.
+    for (size_t i = 0; i < count; ++i) {
+      if (gone(names.page.entries[i]) && names.held[i]) {
+        co_return fail(path_error(StatusCode::busy, EAGAIN, path));
+      }
     }
+    co_return std::move(names.page);
   }
 }
 

@@ -56,11 +56,12 @@ class Rename final : public Mutation {
     if (replaced) {
       GD2FS_CO_TRY(co_await replace(tx, moved->type, *replaced));
     }
-    // Held by the moved one's intent, the new name also by that of a file it replaces.
-    const bool replaces_file = replaced && replaced->type == FileType::file;
-    put_dentry(tx, from_parent_, from_.last(), held_dentry({}, *moved, 1));
+    // Both names are held by the moved one's intent and by that of a file it replaces: they are
+    // told of together.
+    const uint8_t holds = replaced && replaced->type == FileType::file ? 2 : 1;
+    put_dentry(tx, from_parent_, from_.last(), held_dentry({}, *moved, holds));
     put_dentry(tx, to_parent_, to_.last(),
-               held_dentry(*moved, replaced.value_or(DentryRecord()), replaces_file ? 2 : 1));
+               held_dentry(*moved, replaced.value_or(DentryRecord()), holds));
     std::vector<HeldName> held = {{from_parent_, std::string(from_.last())},
                                   {to_parent_, std::string(to_.last())}};
     record.parent = to_parent_;
@@ -97,7 +98,8 @@ class Rename final : public Mutation {
                     .size_bytes = -static_cast<int64_t>(record.size_bytes),
                     .reserved_bytes = -static_cast<int64_t>(record.reserved_bytes)};
     GD2FS_CO_TRY(check_not_held(record, to_));
-    std::vector<HeldName> held = {{to_parent_, std::string(to_.last())}};
+    std::vector<HeldName> held = {{from_parent_, std::string(from_.last())},
+                                  {to_parent_, std::string(to_.last())}};
     put_intent(tx, raise_tombstone(replaced.inode, record, now_us()), std::move(held));
     put_inode(tx, replaced.inode, record);
     co_return co_await charge(tx, file);
