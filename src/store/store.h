@@ -3,7 +3,7 @@
 // A chunk is a fixed-size piece of a file (power of two, 64 KiB..64 MiB) made of 64 KiB blocks, the
 // unit of checksum and of copy-on-write. A read answers slices of immutable, verified slab pages. A
 // write is reserved first (extent and page allocated: no_space comes before any byte moves), filled
-// by the caller, then committed: data and descriptor durable, index written, acknowledged. One
+// by the caller, then committed: data and descriptor durable, index durable, acknowledged. One
 // write to one chunk is atomic: it becomes one extent with one self-checked descriptor.
 // docs/on_disk.md has the format.
 //
