@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/stranded_cut.h"
 
 namespace gd2fs {
 
@@ -117,6 +118,13 @@ void FenceOp::on_logged(Completion&) {
 }
 
 void FenceOp::carry_out() {
+  if (core_.write_back.stranded_bytes() != 0) {
+    const Status status = cut_stranded(core_.slab, record_);
+    if (!status.ok()) {
+      finish(status);
+      return;
+    }
+  }
   if (record_.keep_bytes != UINT64_MAX) core_.index.chunks_of(record_.inode, &chunks_);
   std::sort(chunks_.begin(), chunks_.end());
   drop_some();
@@ -192,7 +200,7 @@ void FenceOp::on_rewritten(Completion& done) {
   } else if (done.status.is(StatusCode::unavailable)) {
     // Recorded, and nobody can read it meanwhile. Carried out when the drive is opened again.
     parts_out_of_reach_ = true;
-    core_.slab.hide(cut_, 0, kChunkBlocksMax);
+    hide_but_stranded(core_.slab, cut_, 0);
   } else {
     GD2FS_LOG_WARN("fence of inode {}: chunk {} could not be cut: {}", cut_.inode, cut_.chunk,
                    done.status.to_string());
@@ -203,7 +211,7 @@ void FenceOp::on_rewritten(Completion& done) {
 
 // What those that straddle show below the cut is in the rewritten one.
 void FenceOp::drop_what_was_cut() {
-  core_.slab.hide(cut_, cut_from_block_, kChunkBlocksMax);
+  hide_but_stranded(core_.slab, cut_, cut_from_block_);
   core_.drop_extents(cut_, cut_extents_);
 }
 

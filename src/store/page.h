@@ -34,6 +34,7 @@ class SlabPage : public ListNode<> {
   // May not be evicted: somebody uses it, or it is all there is of its bytes.
   bool held() const { return holds_ != 0 || dirty_; }
   bool pinned() const { return pinned_; }
+  bool dirty() const { return dirty_; }
   Slab& slab() { return *slab_; }
 
  private:

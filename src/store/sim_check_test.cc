@@ -8,6 +8,12 @@ namespace gd2fs {
 
 // --- what an error may be ----------------------------------------------------------------------
 
+bool SimRun::fenced(const StoreWrite& write) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const auto& file) {
+    return file->inode == write.key.inode && write.generation < file->fence_generation;
+  });
+}
+
 bool SimRun::trouble_allows(const Status& status) const {
   if (status.is(StatusCode::busy)) return true;  // a small slab, and clients who hold on to pages
   switch (trouble_) {

@@ -94,6 +94,7 @@ class SimRun {
   bool crashed();
   bool allowed(const ModelFile& file, uint32_t chunk, uint32_t block, const Status& status) const;
   bool trouble_allows(const Status& status) const;
+  bool fenced(const StoreWrite& write) const;  // its generation is older than a fence of its inode
   template <class Visit>
   void each_chunk(Visit visit) {
     for (const auto& file : files_) {

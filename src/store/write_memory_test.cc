@@ -159,5 +159,72 @@ TEST_F(WriteMemory, WhatADriveRefusesStaysReadableAndEveryFlushSaysSo) {
   resume();
 }
 
+// One of two drives fails with bytes that only memory has now; the other one records fences.
+struct WriteMemoryStranded : testing::Test {
+  static constexpr uint32_t kChunks = 8;
+  WriteMemoryStranded() : t(22, 2) {
+    t.options.drive_deadline_ns = 1 * kSecond;
+    EXPECT_TRUE(t.open().ok());
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {  // room on both
+      EXPECT_TRUE(write({8, chunk}, pattern(kBytes, 99)).ok());
+    }
+    Completion done;
+    t.arm(done);
+    t.store->flush(done);
+    EXPECT_TRUE(t.finish(done).ok());
+    t.drives[0]->hang();
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+      const Status status = write({1, chunk}, pattern(kBytes, chunk));
+      EXPECT_TRUE(status.ok()) << status.to_string();
+    }
+    t.world.run_for_ns(3 * kSecond);
+    EXPECT_EQ(t.store->stats().drives_set_aside, 1u);
+    EXPECT_GT(t.store->stats().slab_stranded_bytes, 0u);
+  }
+  ~WriteMemoryStranded() override { t.drives[0]->resume(); }
+  Status write(ChunkKey key, const std::string& data) {
+    StoreWrite w;
+    w.key = key;
+    w.ack_from_memory = true;
+    return t.write(w, as_bytes(data.data(), data.size()));
+  }
+  // Zeros, or nobody knows while the drive that may have more of the chunk is away.
+  bool is_gone(ChunkKey key, uint64_t offset_bytes, uint64_t length_bytes) {
+    const std::string seen = t.read(key, offset_bytes, length_bytes, kChunks);
+    return seen == std::string(length_bytes, '\0') || seen.starts_with("unavailable");
+  }
+  static constexpr uint64_t kBytes = 200'000;
+  TestStore t;
+};
+
+TEST_F(WriteMemoryStranded, ATruncateCutsWhatOnlyMemoryHas) {
+  const uint64_t chunk_bytes = uint64_t{1} << StoreWrite().chunk_log2;
+  // Each cut in the middle of another chunk, whichever of them are the stranded ones.
+  for (uint32_t chunk = kChunks; chunk-- > 0;) {
+    const uint64_t keep = 100'000 + chunk;
+    const Status status = t.fence(
+        {.inode = 1, .generation = kChunks - chunk, .keep_bytes = chunk * chunk_bytes + keep});
+    ASSERT_TRUE(status.ok()) << status.to_string();
+    const uint64_t cut_end = 2 * kBlockBytes;  // of the block that is cut in the middle
+    const std::string expected =
+        pattern(kBytes, chunk).substr(0, keep) + std::string(cut_end - keep, '\0');
+    EXPECT_TRUE(t.read({1, chunk}, 0, cut_end, kChunks) == expected) << chunk;
+    EXPECT_TRUE(is_gone({1, chunk}, cut_end, kBytes - cut_end)) << chunk;
+    if (chunk + 1 < kChunks) {
+      EXPECT_TRUE(is_gone({1, chunk + 1}, 0, kBytes)) << chunk;
+    }
+    for (uint32_t below = 0; below < chunk; ++below) {
+      EXPECT_TRUE(t.read({1, below}, 0, kBytes, kChunks) == pattern(kBytes, below)) << below;
+    }
+  }
+}
+
+TEST_F(WriteMemoryStranded, AnUnlinkGivesTheMemoryBack) {
+  ASSERT_TRUE(t.fence({.inode = 1, .generation = 1, .keep_bytes = 0, .unlinked = true}).ok());
+  t.drives[0]->resume();  // which ends the transfers that held the pages
+  t.world.run_for_ns(1 * kSecond);
+  EXPECT_EQ(t.store->stats().slab_stranded_bytes, 0u);
+}
+
 }  // namespace
 }  // namespace gd2fs
