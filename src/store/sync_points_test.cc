@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "base/log.h"
+#include "store/fences.h"
 #include "store/format.h"
 #include "store/sim_run.h"
 
@@ -276,6 +277,88 @@ TEST_F(SyncPointsOfStarts, no_pair_of_deaths_loses_anything) {
 
 INSTANTIATE_TEST_SUITE_P(Store, SyncPointsOfStarts, testing::ValuesIn(kPointsOfStarts),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// --- by what is long forgotten -----------------------------------------------------------------
+// A fence's record goes when nothing that it cut can be found on the drive any more. What makes
+// that true must be durable by then, or a later loss of power brings back what was unlinked.
+
+class SyncPointsOfForgotten : public SyncPoints {
+ protected:
+  static constexpr uint64_t kSeeds = 30;
+  static constexpr uint64_t kInode = 1;
+  static constexpr uint32_t kChunks = 40;
+  static constexpr uint64_t kFencesToGrow = 15'000;
+
+  // What comes back; empty: nothing. `asked` counts the syncs of the kind.
+  using History = std::string (*)(TestStore& t);
+  static std::string run(uint64_t seed, bool lie, bool (*is)(const SimSync&), History history,
+                         int* asked) {
+    TestStore t(seed, 1, {.capacity_bytes = 16 * kMiB});
+    t.drives[0]->ignore_syncs([=](const SimSync& sync) {
+      if (!is(sync)) return false;
+      ++*asked;
+      return lie;
+    });
+    EXPECT_TRUE(t.open().ok());
+    const std::string failed = history(t);
+    if (!failed.empty()) return failed;
+    t.world.run_for_ns(FenceTable::kRetentionNs + 120 * kSecond);
+    // The drive log forgets when it is made anew, which is when it has grown.
+    for (uint64_t generation = 1; generation <= kFencesToGrow; ++generation) {
+      const Status status = t.fence({.inode = kInode + 2, .generation = generation});
+      if (!status.ok()) return "fence: " + status.to_string();
+    }
+    t.world.run_for_ns(60 * kSecond);
+    EXPECT_TRUE(t.crash_and_open().ok());
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+      const std::string seen = t.read({kInode, chunk}, 0, kBlockBytes);
+      if (seen != std::string(kBlockBytes, '\0')) {
+        return "chunk " + std::to_string(chunk) + " reads " + seen.substr(0, 60);
+      }
+    }
+    return "";
+  }
+  static std::string write_and_unlink(TestStore& t) {
+    for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+      const Status status = t.write({kInode, chunk}, 0, std::string(kBlockBytes, 'x'));
+      if (!status.ok()) return "write: " + status.to_string();
+    }
+    const Status status =
+        t.fence({.inode = kInode, .generation = 1, .keep_bytes = 0, .unlinked = true});
+    return status.ok() ? "" : "fence: " + status.to_string();
+  }
+  // The room of the small slots is wanted for large ones, before they are wiped in idle time.
+  static std::string write_and_unlink_and_fill(TestStore& t) {
+    std::string failed = write_and_unlink(t);
+    for (uint32_t chunk = 0; failed.empty() && chunk < 16; ++chunk) {
+      const Status status = t.write({kInode + 1, chunk}, 0, std::string(kMiB, 'y'));
+      if (!status.ok() && !status.is(StatusCode::no_space)) failed = "fill: " + status.to_string();
+    }
+    t.drives[0]->set_capacity_bytes(kGiB);  // for the drive log, which is to grow
+    return failed;
+  }
+
+  static void expect_noticed(bool (*is)(const SimSync&), History history) {
+    int asked = 0;
+    for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+      ASSERT_EQ(run(seed, false, is, history, &asked), "") << seed << ", without the mutation";
+      ASSERT_GT(asked, 0) << "the history does not go there";
+      if (!run(seed, true, is, history, &asked).empty()) return;
+    }
+    FAIL() << "no seed up to " << kSeeds << " notices";
+  }
+};
+
+// wipe.cc: that a slot's content is gone.
+TEST_F(SyncPointsOfForgotten, some_seed_notices_that_a_wipe_is_not_durable) {
+  expect_noticed(of_a_wipe, write_and_unlink);
+}
+
+// drive_files.cc: that a data file is gone.
+TEST_F(SyncPointsOfForgotten, some_seed_notices_that_a_removal_is_not_durable) {
+  expect_noticed([](const SimSync& sync) { return of_folder(sync, "data", "remove"); },
+                 write_and_unlink_and_fill);
+}
 
 }  // namespace
 }  // namespace gd2fs
