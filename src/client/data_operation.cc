@@ -54,6 +54,7 @@ void Batch::start(Peer& peer) {
 
 void Batch::send() {
   memory.segments = staging_->window();
+  if (memory.direction == Window::Direction::sink) memory.straight = staging_.get();
   sequences_of->start(*this);
 }
 
@@ -95,6 +96,7 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
+  if (staging_ != nullptr) staging_->begin_sending();
   return operation.compose(*this, link, builder);
 }
 

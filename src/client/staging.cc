@@ -24,14 +24,14 @@ GpuRing& GpuRings::of(GpuTarget target) {
 }
 
 uint64_t GpuRings::pinned_bytes() const {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;  // the ring's; what is shared is the server's
   for (const auto& [target, ring] : rings_) bytes += ring->pinned_bytes();
   return bytes;
 }
 
 // --- one batch ---
 
-Staging::Staging(GpuRings& rings) : rings_(rings) {
+Staging::Staging(GpuRings& rings) : rings_(rings), straight_(rings.straight()) {
   wish_.done.bind<&Staging::on_slots>(this);
 }
 
@@ -55,6 +55,9 @@ void Staging::begin(const std::vector<MemorySegment>& segments, Window::Directio
     if (ring_ == nullptr) ring_ = &rings_.of(segment.target);
     bytes = place(bytes, segment) + segment.length_bytes;
   }
+  arrived_.clear();
+  straight_.begin(segments_, direction == Window::Direction::sink ? GpuCopy::Direction::to_gpu
+                                                                  : GpuCopy::Direction::from_gpu);
   wish_.slot_count = (bytes + GpuRing::kSlotBytes - 1) / GpuRing::kSlotBytes;
   ring_->take(wish_);
 }
@@ -74,9 +77,11 @@ void Staging::lay_out() {
   window_.clear();
   copies_.clear();
   uint64_t at = 0;
+  uint64_t window_offset = 0;
   for (const MemorySegment& segment : segments_) {
     if (segment.target == kHostTarget) {
       window_.push_back(segment);
+      window_offset += segment.length_bytes;
       continue;
     }
     at = place(at, segment);
@@ -85,8 +90,10 @@ void Staging::lay_out() {
       const uint64_t within = at % GpuRing::kSlotBytes;
       const uint64_t take = std::min(segment.length_bytes - done, GpuRing::kSlotBytes - within);
       std::byte* host = slot.data + within;
-      copies_[segment.target].pieces.push_back(
-          {host, segment.data + done, take, slot.mapping, segment.region});
+      Copy& copy = copies_[segment.target];
+      copy.pieces.push_back({host, segment.data + done, take, slot.mapping, segment.region});
+      copy.window_offsets.push_back(window_offset);
+      window_offset += take;
       MemorySegment* last = window_.empty() ? nullptr : &window_.back();
       if (last != nullptr && last->target == kHostTarget &&
           last->data + last->length_bytes == host) {
@@ -115,8 +122,45 @@ void Staging::on_copied(Completion& done) {
   join_.done(rings_.loop(), done.status);
 }
 
+void Staging::begin_sending() {
+  arrived_.clear();
+  straight_.begin_sending();
+}
+
+void Staging::arrived(uint64_t offset, uint64_t length_bytes) {
+  arrived_.push_back({offset, length_bytes});
+}
+
+// Takes out of the last step what has arrived by itself: those parts of the ring were never filled.
+void Staging::skip_arrived() {
+  std::ranges::sort(arrived_, {}, &Range::offset);
+  for (auto& [target, copy] : copies_) {
+    std::vector<GpuPiece> left;
+    auto range = arrived_.begin();  // both go up
+    for (size_t i = 0; i < copy.pieces.size(); ++i) {
+      const GpuPiece& piece = copy.pieces[i];
+      const uint64_t begin = copy.window_offsets[i];
+      const uint64_t end = begin + piece.length_bytes;
+      const auto keep = [&](uint64_t from, uint64_t to) {
+        if (from >= to) return;
+        left.push_back({piece.host + (from - begin), piece.gpu + (from - begin), to - from,
+                        piece.mapping, piece.region});
+      };
+      while (range != arrived_.end() && range->offset + range->length_bytes <= begin) ++range;
+      uint64_t at = begin;
+      for (auto next = range; next != arrived_.end() && next->offset < end; ++next) {
+        keep(at, next->offset);
+        at = std::max(at, next->offset + next->length_bytes);
+      }
+      keep(at, end);
+    }
+    copy.pieces = std::move(left);
+  }
+}
+
 void Staging::land(Completion& landed) {
   landed.start();
+  if (!arrived_.empty()) skip_arrived();
   copy_all(GpuCopy::Direction::to_gpu, landed);
 }
 

@@ -7,7 +7,10 @@
 //   release(): gives the slots back; no peer and no copy may use them any more
 //
 // GpuRings has the rings, one per GPU target, and the thread that pins. A batch for several GPUs
-// uses the ring of the first: pinned memory is known to all of them. Belongs to the client's loop.
+// uses the ring of the first: pinned memory is known to all of them. On the server's host most
+// bytes of a read go straight from the server's memory to the GPU (gpu_straight.h); the ring's
+// slots are for what does not: misses, holes, memory that is not pinned yet. Belongs to the
+// client's loop.
 #pragma once
 
 #include <map>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "client/gpu_ring.h"
+#include "client/gpu_straight.h"
 #include "fabric/fabric.h"
 
 namespace gd2fs::client {
@@ -22,11 +26,12 @@ namespace gd2fs::client {
 class GpuRings {
  public:
   GpuRings(Loop& loop, Gpu& gpu, uint64_t ring_max_bytes)
-      : loop_(loop), gpu_(gpu), ring_max_bytes_(ring_max_bytes) {}
+      : loop_(loop), gpu_(gpu), ring_max_bytes_(ring_max_bytes), straight_(loop, gpu) {}
   ~GpuRings();
   GpuRings(const GpuRings&) = delete;
   GpuRings& operator=(const GpuRings&) = delete;
   GpuRing& of(GpuTarget target);
+  GpuStraight& straight() { return straight_; }
   Loop& loop() { return loop_; }
   Gpu& gpu() { return gpu_; }
   uint64_t pinned_bytes() const;
@@ -37,12 +42,13 @@ class GpuRings {
   const uint64_t ring_max_bytes_;
   std::unique_ptr<ThreadWorker> worker_;  // from the first ring on
   std::map<GpuTarget, std::unique_ptr<GpuRing>> rings_;
+  GpuStraight straight_;
 };
 
-class Staging {
+class Staging final : public StraightPath {
  public:
   explicit Staging(GpuRings& rings);
-  ~Staging() { release(); }
+  ~Staging() override { release(); }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
@@ -50,7 +56,13 @@ class Staging {
   void begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
              Completion& ready);
   const std::vector<MemorySegment>& window() const { return window_; }
+  // The window goes out, perhaps again: what an earlier answer brought counts no more, since the
+  // file may have changed.
+  void begin_sending();
   void land(Completion& landed);
+  bool take(StraightPart& part) override { return straight_.take(part); }
+  bool take_back(StraightPart& part) override { return straight_.take_back(part); }
+  void arrived(uint64_t offset, uint64_t length_bytes) override;
   // Ends a wait for slots early. Copies cannot be stopped: they end in their time.
   void cancel();
   void release();
@@ -60,6 +72,7 @@ class Staging {
   // the copy kernel moves words.
   static uint64_t place(uint64_t ring_offset, const MemorySegment& segment);
   void lay_out();
+  void skip_arrived();
   void copy_all(GpuCopy::Direction direction, Completion& done);
   void on_slots(Completion& done);
   void on_copied(Completion& done);
@@ -68,11 +81,19 @@ class Staging {
   GpuRing* ring_ = nullptr;
   std::vector<MemorySegment> segments_;
   std::vector<MemorySegment> window_;
+  struct Range {
+    uint64_t offset = 0;
+    uint64_t length_bytes = 0;
+  };
+  std::vector<Range> arrived_;  // straight
+  StraightBatch straight_;
   Window::Direction direction_ = Window::Direction::sink;
   GpuRing::Wish wish_;
   Completion* ready_ = nullptr;
-  // One list per GPU.
-  struct Copy : GpuCopy {};
+  // One list per GPU; window_offsets[i] is where piece i begins in the window.
+  struct Copy : GpuCopy {
+    std::vector<uint64_t> window_offsets;
+  };
   std::map<GpuTarget, Copy> copies_;
   Join join_;
 };

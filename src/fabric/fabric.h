@@ -54,12 +54,41 @@ struct MemorySegment {
   uint32_t region = 0;
 };
 
+// A range of a window whose bytes lie, or have to get, into memory that the peer shares with us.
+// The session's own; out of its hands from take() until done, or until take_back() says true.
+struct StraightPart : ListNode<> {
+  uint64_t offset = 0;                // in the window
+  Bytes bytes;                        // of a sink's they are only read
+  Bytes mapping;                      // the whole memory that they lie in
+  std::shared_ptr<const void> keeps;  // that memory where it is
+  Completion done;                    // nothing touches the bytes any more
+  // StraightPath's own.
+  uint32_t target = 0;
+  uint32_t mapping_number = 0;
+  bool begun = false;
+};
+
+// The way past a window's own memory, between a GPU and memory that is shared with the peer. The
+// window's owner has one where the bytes go on to a GPU, or come from it; a session that shares
+// memory with its peer offers the parts, and moves through the window what is not taken.
+class StraightPath {
+ public:
+  virtual ~StraightPath() = default;
+  // False: not now, or not all of it belongs to one GPU.
+  virtual bool take(StraightPart& part) = 0;
+  // True: it was not begun, and done will not complete.
+  virtual bool take_back(StraightPart& part) = 0;
+  // Sink: these were the right bytes, so that they need not come through the window any more.
+  virtual void arrived(uint64_t offset, uint64_t length_bytes) = 0;
+};
+
 // The requester's memory for one request; owned by the requester until withdrawn.
 struct Window : ListNode<> {
   enum class Direction : uint8_t { sink, source };
   uint64_t request_id = 0;
   Direction direction = Direction::sink;
   std::vector<MemorySegment> segments;  // offset 0 is the first byte of the first segment
+  StraightPath* straight = nullptr;     // null: there is none
   uint64_t moved_bytes = 0;             // landed in (sink) or handed over (source); for progress
   uint64_t length_bytes() const;        // sums the segments
   // The fabric's own, from expose() on.

@@ -21,6 +21,7 @@ ShmClientSession::ShmClientSession(Loop& loop, const TcpOptions& options, CopyPo
 
 ShmClientSession::~ShmClientSession() {
   while (Copy* copy = in_flight_.front()) {
+    CHECK(!copy->straight);  // its window is withdrawn before its session goes, which waits for it
     copies_.wait(*copy);
     Withdrawal* const waiting = copy->waiting;
     end_copy(*copy);
@@ -119,22 +120,32 @@ Status ShmClientSession::take_grant(const InFrame& frame) {
   if (grant.arena_offset > arena_bytes || header.length > arena_bytes - grant.arena_offset) {
     return violation("the peer granted bytes outside of an arena");
   }
-  const std::byte* from = arena->memory.data() + grant.arena_offset;
-  if (header.length <= kCopyNowBytes) {
-    copy_into(window, header.offset, {from, header.length});
-    const bool taken = still_there(arena->unit_at(grant.arena_offset), grant.generation);
-    send_granted(grant, header.request_id, taken);
-    return taken ? landed(header.request_id, window, header.length) : Status();
-  }
+  const bool is_short = header.length <= kCopyNowBytes;
+  if (is_short && window.straight == nullptr) return copy_now(header, grant, *arena, window);
   Copy* copy = copy_pool_.get();
   if (copy == nullptr) return violation("the peer grants more than kCopiesMax pieces");
   copy->frame = header;
   copy->grant = grant;
-  copy->arena = std::move(arena);
-  start_copy(*copy, window, [&](std::byte* in_window, uint64_t at, size_t length) {
-    return CopyJob::Part{in_window, from + at, length};
-  });
+  copy->arena = arena;
+  std::byte* const memory = arena->memory.data();
+  if (start_straight(*copy, window, {memory + grant.arena_offset, header.length},
+                     {memory, arena_bytes})) {
+    return {};
+  }
+  if (is_short) {
+    end_copy(*copy);
+    return copy_now(header, grant, *arena, window);
+  }
+  copy_granted(*copy, window);
   return {};
+}
+
+Status ShmClientSession::copy_now(const FrameHeader& frame, const GrantBody& grant,
+                                  const Arena& arena, Window& window) {
+  copy_into(window, frame.offset, {arena.memory.data() + grant.arena_offset, frame.length});
+  const bool taken = still_there(arena.unit_at(grant.arena_offset), grant.generation);
+  send_granted(grant, frame.request_id, taken);
+  return taken ? landed(frame.request_id, window, frame.length) : Status();
 }
 
 Status ShmClientSession::take_stage(const FrameHeader& header) {
@@ -220,8 +231,41 @@ void ShmClientSession::start_copy(Copy& copy, Window& window, MakePart make_part
   copies_.submit(copy);
 }
 
-void ShmClientSession::on_copied(CopyJob& job) {
-  Copy& copy = static_cast<Copy&>(job);
+// Out of the arena into the window.
+void ShmClientSession::copy_granted(Copy& copy, Window& window) {
+  const std::byte* from = copy.arena->memory.data() + copy.grant.arena_offset;
+  start_copy(copy, window, [&](std::byte* in_window, uint64_t at, size_t length) {
+    return CopyJob::Part{in_window, from + at, length};
+  });
+}
+
+// By DMA, or the GPU's copy kernel: no CPU touches the bytes.
+bool ShmClientSession::start_straight(Copy& copy, Window& window, Bytes bytes, Bytes mapping) {
+  if (window.straight == nullptr) return false;
+  copy.part.offset = copy.frame.offset;
+  copy.part.bytes = bytes;
+  copy.part.mapping = mapping;
+  copy.part.keeps = copy.arena;
+  copy.part.done.bind<&Copy::on_part_done>(&copy);
+  if (!window.straight->take(copy.part)) return false;
+  copy.session = this;
+  copy.straight = true;
+  copy.window = &window;
+  copy.waiting = nullptr;
+  in_flight_.push_back(copy);
+  return true;
+}
+
+void ShmClientSession::on_straight(Copy& copy, const Status& status) {
+  if (status.ok() || copy.window == nullptr || closing_) return on_ended(copy);
+  // What ails the GPU is told to the request by the GPU itself, on the way through the window.
+  copy.ListNode<CopyTag>::unlink();
+  copy.straight = false;
+  copy_granted(copy, *copy.window);
+}
+
+// The copy went well; whether it was of the right bytes is seen here.
+void ShmClientSession::on_ended(Copy& copy) {
   const FrameHeader frame = copy.frame;
   const GrantBody grant = copy.grant;
   const bool sink = frame.kind == FrameKind::grant;
@@ -229,6 +273,9 @@ void ShmClientSession::on_copied(CopyJob& job) {
       !sink || still_there(copy.arena->unit_at(grant.arena_offset), grant.generation);
   Window* const window = copy.window;
   Withdrawal* const waiting = copy.waiting;
+  if (copy.straight && taken && window != nullptr && !closing_) {
+    window->straight->arrived(frame.offset, frame.length);
+  }
   end_copy(copy);
   if (waiting != nullptr && --waiting->copies == 0) {
     loop_.complete(*waiting->done, Status());
@@ -254,6 +301,8 @@ void ShmClientSession::on_copied(CopyJob& job) {
 void ShmClientSession::end_copy(Copy& copy) {
   copy.ListNode<CopyTag>::unlink();
   copy.arena.reset();
+  copy.straight = false;
+  copy.part.keeps.reset();
   copy.window = nullptr;
   copy_pool_.put(&copy);
 }
@@ -279,6 +328,11 @@ void ShmClientSession::send_staged(const FrameHeader& stage) {
 
 // --- the end ---
 
+bool ShmClientSession::take_back(Copy& copy) {
+  if (!copy.straight) return copies_.take_back(copy);
+  return copy.window != nullptr && copy.window->straight->take_back(copy.part);
+}
+
 void ShmClientSession::withdraw(Window& window, Completion& done) {
   done.start();
   lost_.erase(window.request_id);
@@ -286,7 +340,7 @@ void ShmClientSession::withdraw(Window& window, Completion& done) {
   for (Copy* copy = in_flight_.front(); copy != nullptr;) {
     Copy* const next = in_flight_.next(*copy);
     if (copy->window == &window) {
-      const bool never_began = copies_.take_back(*copy);
+      const bool never_began = take_back(*copy);
       if (never_began && !closing_) give_back(*copy);
       if (never_began) {
         end_copy(*copy);
@@ -317,7 +371,7 @@ void ShmClientSession::end_close() {
   lost_.clear();
   for (Copy* copy = in_flight_.front(); copy != nullptr;) {
     Copy* const next = in_flight_.next(*copy);
-    if (copies_.take_back(*copy)) end_copy(*copy);
+    if (take_back(*copy)) end_copy(*copy);
     copy = next;
   }
   // Copies that were begun touch memory until they end.

@@ -122,6 +122,10 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   };
   struct CopyTag;
   struct Copy : CopyJob, ListNode<CopyTag> {
+    StraightPart part;  // instead of the job, of what goes straight to a GPU
+    bool straight = false;
+    ShmClientSession* session = nullptr;
+    void on_part_done(Completion& done) { session->on_straight(*this, done.status); }
     Window* window = nullptr;       // null: withdrawn
     Withdrawal* waiting = nullptr;  // for the end of this copy
     FrameHeader frame;              // the grant or stage that it serves
@@ -137,7 +141,15 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void on_arena(ShmStream::ArenaNotice notice) override;
   template <class MakePart>
   void start_copy(Copy& copy, Window& window, MakePart make_part);
-  void on_copied(CopyJob& job);
+  Status copy_now(const FrameHeader& frame, const GrantBody& grant, const Arena& arena,
+                  Window& window);
+  void copy_granted(Copy& copy, Window& window);
+  bool start_straight(Copy& copy, Window& window, Bytes bytes, Bytes mapping);
+  void on_straight(Copy& copy, const Status& status);
+  void on_copied(CopyJob& job) { on_ended(static_cast<Copy&>(job)); }
+  void on_ended(Copy& copy);
+  // True: it was never begun, and nobody touches its memory.
+  bool take_back(Copy& copy);
   void end_copy(Copy& copy);
   void give_back(const Copy& copy);
   void send_granted(const GrantBody& grant, uint64_t request_id, bool taken);

@@ -34,22 +34,27 @@ Stream stream_of(uint64_t number) {
 
 class CudaMapping final : public HostMapping {
  public:
-  CudaMapping(const Driver& driver, Context context, void* address)
-      : driver_(driver), context_(context), address_(address), number_(next_number()) {}
+  CudaMapping(CudaTarget& made_in, GpuTarget target, void* address)
+      : made_in_(made_in), target_(target), address_(address), number_(next_number()) {}
   ~CudaMapping() override {
     // A lost context took the registration with it.
-    const Current current(driver_, context_);
-    if (current.error() == cuda::kSuccess) (void)driver_.host_unregister(address_);
+    const Current current(made_in_.driver(), made_in_.context());
+    if (current.error() == cuda::kSuccess) (void)made_in_.driver().host_unregister(address_);
   }
   uint32_t number() const override { return number_; }
+  // An application's own context may end at any time, and is not asked whether it still lives: what
+  // was made in it serves nobody else.
+  bool serves(GpuTarget target) const override {
+    return !made_in_.failed() && made_in_.alive() && (target == target_ || made_in_.primary());
+  }
 
  private:
   static uint32_t next_number() {
     static std::atomic<uint32_t> last{0};
     return ++last;
   }
-  const Driver& driver_;
-  const Context context_;
+  CudaTarget& made_in_;
+  const GpuTarget target_;
   void* const address_;
   const uint32_t number_;
 };
@@ -225,7 +230,7 @@ Result<std::unique_ptr<HostMapping>> CudaGpu::map_host(GpuTarget number, void* a
   if (access == Access::read) flags |= cuda::kHostRegisterReadOnly;
   if (error == cuda::kSuccess) error = driver.host_register(address, length_bytes, flags);
   if (error != cuda::kSuccess) return fail(driver.failure(error, "cuMemHostRegister"));
-  auto mapping = std::make_unique<CudaMapping>(driver, at.context(), address);
+  auto mapping = std::make_unique<CudaMapping>(at, number, address);
   Pointer pointer = 0;
   error = driver.host_get_device_pointer(&pointer, address, 0);
   if (error != cuda::kSuccess) return fail(driver.failure(error, "cuMemHostGetDevicePointer"));

@@ -88,7 +88,7 @@ CudaTarget::~CudaTarget() {
 
 // A reset takes the primary context away and leaves its handle: asked first, because the driver's
 // handles are pointers, and what they pointed to is gone.
-bool CudaTarget::alive() {
+bool CudaTarget::alive() const {
   if (!primary_) return true;
   unsigned flags = 0;
   int active = 0;

@@ -48,7 +48,10 @@ class CudaTarget {
   Device device() const { return device_; }
   Context context() const { return context_; }
   const Driver& driver() const { return driver_; }
+  bool primary() const { return primary_; }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+  // Whether the device's primary context is still there; of another one nobody can tell: true.
+  bool alive() const;
   bool has_kernel() const { return kernel_ != nullptr; }
 
   void copy(Loop& loop, GpuCopy& copy);
@@ -78,7 +81,6 @@ class CudaTarget {
   Status prepare();
   Status prepare_lists();
   void load_kernel();
-  bool alive();
 
   void issue(Loop& loop, GpuCopy& copy, const CopyPlan& plan);
   Status issue_engine(Loop& loop, GpuCopy& copy, const std::vector<GpuPiece>& pieces);

@@ -72,6 +72,9 @@ class HostMapping {
  public:
   virtual ~HostMapping() = default;
   virtual uint32_t number() const = 0;  // never 0, never used twice
+  // Whether copies of this target may use it now: it goes with the context that it was made in. On
+  // the loop.
+  virtual bool serves(GpuTarget target) const = 0;
 };
 
 // "All that was queued on this stream by now."

@@ -240,3 +240,40 @@ def test_a_copy_that_fails_is_an_error_of_the_client_and_nothing_else(gd2fs, cli
         client.read_into(f"{folder}/file", array)
     assert failure.value.errno == errno.EIO
     assert client.read_into(f"{folder}/file", array) == 1 << 20
+
+
+class Counts(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in (
+        "contexts", "streams", "events", "modules", "allocations", "registrations", "registered_bytes", "copies", "launches",
+        "tiles", "pageable_copies", "synchronises", "lookups")]  # fmt: skip
+
+
+@needs_fake
+def test_on_the_server_s_host_bytes_go_from_its_memory_to_the_gpu(client, folder, cuda):
+    length = 24 << 20
+    data, array = pattern(length), GpuArray(cuda, length)
+    client.write_from(f"{folder}/file", data)
+
+    def counts():
+        got = Counts()
+        cuda.driver.fake_cuda_get_counts(ctypes.byref(got))
+        return got
+
+    before = counts()
+    for round in range(200):
+        array.set(numpy.full(length, round, numpy.uint8))
+        assert client.read_into(f"{folder}/file", array) == length
+        assert (array.get() == data).all()
+        if counts().registered_bytes - before.registered_bytes > 100 << 20:  # an arena is more than the ring
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("no arena was pinned")
+    # With it, a read through odd offsets and lengths.
+    for at, size in ((0, length), (12345, 7_654_321), (4 << 20, 4 << 20), (1, 65_536)):
+        array.set(numpy.zeros(length, numpy.uint8))
+        iomem = client.RegIOMEM(array.pointer, length)
+        assert client.ReadV(f"{folder}/file", at, [array.pointer + 7], [size - 7], iomem) in client.Wait(10_000)
+        assert (array.get()[7:size] == data[at : at + size - 7]).all()
+        client.DeregIOMEM(iomem)
+    assert counts().pageable_copies == before.pageable_copies

@@ -1,0 +1,98 @@
+// Copies between GPU memory and memory that a server shares with us, without the ring.
+//
+// Parts come one at a time (a server grants 512 KiB at once), and a copy of 512 KiB reaches 43 GB/s
+// where one of 8 MiB reaches 54; scattered pieces want to fill 16 blocks of the kernel. So while
+// the link has enough to do, the parts of a batch wait for each other and become one copy.
+//
+// StraightBatch is one batch's parts; GpuStraight decides when they go. Both belong to the client's
+// loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "client/gpu_pins.h"
+#include "fabric/fabric.h"
+
+namespace gd2fs::client {
+
+class StraightBatch;
+
+class GpuStraight {
+ public:
+  // What is under way keeps the link busy for 38 us: longer than it takes to notice its end and to
+  // issue more.
+  static constexpr uint64_t kAheadBytes = 2 * kMiB;
+
+  GpuStraight(Loop& loop, Gpu& gpu);
+  ~GpuStraight();  // nothing is waiting or under way
+  GpuStraight(const GpuStraight&) = delete;
+  GpuStraight& operator=(const GpuStraight&) = delete;
+
+  Loop& loop() { return loop_; }
+  Gpu& gpu() { return gpu_; }
+  GpuPins& pins() { return pins_; }
+  void add(StraightBatch& batch);  // it has got a part
+  void begun(GpuTarget target, uint64_t length_bytes) { under_way_[target] += length_bytes; }
+  void ended(GpuTarget target, uint64_t length_bytes);
+  bool busy(GpuTarget target) { return under_way_[target] >= kAheadBytes; }
+
+ private:
+  void look_soon();
+  void on_look(Completion&);
+
+  Loop& loop_;
+  Gpu& gpu_;
+  GpuPins pins_;
+  List<StraightBatch> waiting_;
+  std::map<GpuTarget, uint64_t> under_way_;
+  Completion look_;
+};
+
+class StraightBatch : public ListNode<> {
+ public:
+  explicit StraightBatch(GpuStraight& all) : all_(all) {}
+  ~StraightBatch();
+  StraightBatch(const StraightBatch&) = delete;
+  StraightBatch& operator=(const StraightBatch&) = delete;
+
+  // `segments`: the window's own order; borrowed.
+  void begin(const std::vector<MemorySegment>& segments, GpuCopy::Direction direction);
+  void begin_sending() { taken_bytes_ = 0; }
+  // As StraightPath has them.
+  bool take(StraightPart& part);
+  bool take_back(StraightPart& part);
+
+  // --- for GpuStraight ---
+  GpuTarget target() { return parts_.front()->target; }      // of the first that waits
+  bool whole() const { return taken_bytes_ == gpu_bytes_; }  // no more will come
+  void issue();                                              // all that waits
+
+ private:
+  struct Group : GpuCopy {
+    StraightBatch* batch = nullptr;
+    List<StraightPart> parts;
+    uint64_t length_bytes = 0;
+    bool in_use = false;
+    void on_done(Completion& copied) { batch->on_copied(*this, copied.status); }
+  };
+  template <class Visit>
+  void for_range(uint64_t offset, uint64_t length_bytes, Visit visit) const;
+  GpuTarget only_gpu_of(uint64_t offset, uint64_t length_bytes) const;
+  Group& free_group();
+  void add_pieces(const StraightPart& part, std::vector<GpuPiece>* pieces) const;
+  void on_copied(Group& group, const Status& status);
+
+  GpuStraight& all_;
+  const std::vector<MemorySegment>* segments_ = nullptr;
+  std::vector<uint64_t> ends_;  // ends_[i]: bytes of the window up to and with segment i
+  GpuCopy::Direction direction_ = GpuCopy::Direction::to_gpu;
+  uint64_t gpu_bytes_ = 0;    // of the window
+  uint64_t taken_bytes_ = 0;  // since it was sent
+  List<StraightPart> parts_;  // that wait
+  std::vector<std::unique_ptr<Group>> groups_;
+};
+
+}  // namespace gd2fs::client

@@ -1,0 +1,220 @@
+// A batch's way to GPU memory: through slots of the ring, and past them out of memory that is
+// shared with the server.
+#include "client/staging.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "gpu/gpu_fixture.h"
+
+namespace gd2fs::client {
+namespace {
+
+constexpr uint64_t kLength = 5 << 20;
+
+struct TestPart : StraightPart {
+  bool ended = false;
+  Status status;
+  TestPart() { done.bind<&TestPart::on_done>(this); }
+  void on_done(Completion& completion) {
+    ended = true;
+    status = completion.status;
+  }
+};
+
+class StagingTest : public GpuFixture {
+ protected:
+  void SetUp() override {
+    GD2FS_NEEDS_CUDA();
+    context_ = std::make_unique<cuda::TestContext>();
+    gpu_memory_ = std::make_unique<cuda::TestMemory>(context_->get(), kLength);
+    target_ = gpu_.find(gpu_memory_->data(), kLength)->target;
+    shared_ = std::make_shared<HostMemory>(8 << 20);
+    random_.fill({shared_->data(), shared_->size()});
+  }
+  // [0, 1000) host, then two stretches of GPU memory in reverse order.
+  std::vector<MemorySegment> segments() {
+    return {{host_.data(), 1000},
+            {gpu_memory_->data() + kLength / 2, kLength / 2, target_, 1},
+            {gpu_memory_->data(), kLength / 2, target_, 1}};
+  }
+  void begin(Staging& staging, Window::Direction direction) {
+    Waited ready;
+    staging.begin(segments(), direction, ready.done);
+    ASSERT_TRUE(run_until([&] { return ready.ended; }));
+    ASSERT_TRUE(ready.status.ok()) << ready.status.to_string();
+  }
+  void land(Staging& staging) {
+    Waited landed;
+    staging.land(landed.done);
+    ASSERT_TRUE(run_until([&] { return landed.ended; }));
+    EXPECT_TRUE(landed.status.ok());
+  }
+  // What a session receives.
+  static void fill_window(const Staging& staging, ConstBytes bytes) {
+    for (const MemorySegment& segment : staging.window()) {
+      std::memcpy(segment.data, bytes.data(), segment.length_bytes);
+      bytes = bytes.subspan(segment.length_bytes);
+    }
+  }
+  Bytes shared() { return {shared_->data(), shared_->size()}; }
+  void describe(uint64_t offset, ConstBytes from, TestPart* part) {
+    part->offset = offset;
+    part->bytes = {const_cast<std::byte*>(from.data()), from.size()};
+    part->mapping = shared();
+    part->keeps = shared_;
+  }
+  // The first attempts only begin to pin.
+  bool take(Staging& staging, TestPart& part) {
+    bool taken = false;
+    return run_until([&] { return taken = taken || staging.take(part); });
+  }
+  // Copies out of the shared memory and waits for it.
+  void copy_straight(Staging& staging, uint64_t offset, ConstBytes from) {
+    TestPart part;
+    describe(offset, from, &part);
+    ASSERT_TRUE(take(staging, part));
+    ASSERT_TRUE(run_until([&] { return part.ended; }));
+    ASSERT_TRUE(part.status.ok()) << part.status.to_string();
+  }
+  std::vector<std::byte> in_window_order() {
+    std::vector<std::byte> bytes(host_.begin(), host_.begin() + 1000);
+    const auto on_gpu = gpu_memory_->get();
+    bytes.insert(bytes.end(), on_gpu.begin() + kLength / 2, on_gpu.end());
+    bytes.insert(bytes.end(), on_gpu.begin(), on_gpu.begin() + kLength / 2);
+    return bytes;
+  }
+
+  Random random_{23};
+  std::vector<std::byte> host_ = std::vector<std::byte>(1000);
+  std::unique_ptr<cuda::TestContext> context_;
+  std::unique_ptr<cuda::TestMemory> gpu_memory_;
+  std::shared_ptr<HostMemory> shared_;
+  GpuTarget target_ = 0;
+};
+
+constexpr uint64_t kWindow = kLength + 1000;
+
+TEST_F(StagingTest, what_arrives_in_the_window_lands_in_the_gpu_and_comes_back) {
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  const auto bytes = cuda::random_bytes(random_, kWindow);
+  {
+    Staging staging(rings);
+    begin(staging, Window::Direction::sink);
+    fill_window(staging, bytes);
+    land(staging);
+    EXPECT_EQ(in_window_order(), bytes);
+  }
+  Staging staging(rings);
+  begin(staging, Window::Direction::source);
+  std::vector<std::byte> got;
+  for (const MemorySegment& segment : staging.window()) {
+    got.insert(got.end(), segment.data, segment.data + segment.length_bytes);
+  }
+  EXPECT_EQ(got, bytes);
+}
+
+// The slots of what went straight to the GPU hold an earlier batch's bytes: they must stay there.
+TEST_F(StagingTest, what_went_straight_to_the_gpu_is_not_overwritten_from_the_ring) {
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  for (int round = 0; round < 6; ++round) {
+    Staging staging(rings);
+    begin(staging, Window::Direction::sink);
+    staging.begin_sending();
+    auto expected = cuda::random_bytes(random_, kWindow);
+    fill_window(staging, expected);
+    for (uint64_t at = 1000 + random_.below(5000); at < kWindow;) {
+      const uint64_t length = std::min(random_.between(1, 400'000), kWindow - at);
+      const ConstBytes from{shared_->data() + random_.below(1 << 20), length};
+      copy_straight(staging, at, from);
+      if (random_.chance(3, 4)) {
+        staging.arrived(at, length);
+        std::memcpy(expected.data() + at, from.data(), length);
+      }
+      at += length + (random_.chance(1, 2) ? random_.below(100'000) : 0);
+    }
+    land(staging);
+    ASSERT_EQ(in_window_order(), expected) << "round " << round;
+  }
+}
+
+TEST_F(StagingTest, a_second_sending_forgets_what_the_first_brought) {
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  staging.begin_sending();
+  copy_straight(staging, 2000, {shared_->data(), 100'000});
+  staging.arrived(2000, 100'000);
+  staging.begin_sending();
+  const auto bytes = cuda::random_bytes(random_, kWindow);
+  fill_window(staging, bytes);
+  land(staging);
+  EXPECT_EQ(in_window_order(), bytes);
+}
+
+TEST_F(StagingTest, a_range_that_is_partly_host_memory_belongs_into_the_window) {
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  copy_straight(staging, 1000, {shared_->data(), 100});  // pinned by now
+  TestPart part;
+  describe(999, {shared_->data(), 100}, &part);
+  EXPECT_FALSE(staging.take(part));
+  describe(0, {shared_->data(), 10}, &part);
+  EXPECT_FALSE(staging.take(part));
+}
+
+TEST_F(StagingTest, parts_that_come_while_the_link_is_busy_become_one_copy) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  copy_straight(staging, 1000, {shared_->data(), 100});  // pinned by now
+  staging.begin_sending();
+  cuda().hold(1);
+  constexpr uint64_t kPart = 128 << 10;
+  std::vector<std::unique_ptr<TestPart>> parts;
+  const auto offer = [&] {
+    auto& part = parts.emplace_back(std::make_unique<TestPart>());
+    const uint64_t at = (parts.size() - 1) * kPart;
+    describe(1000 + at, {shared_->data() + at, kPart}, part.get());
+    ASSERT_TRUE(staging.take(*part));
+    run_for(kMs);
+  };
+  while (!rings.straight().busy(target_)) offer();
+  const uint64_t copies = cuda().counts().copies;
+  for (int i = 0; i < 4; ++i) offer();
+  EXPECT_EQ(cuda().counts().copies, copies);
+  TestPart& last = *parts.back();
+  EXPECT_TRUE(staging.take_back(last));
+  EXPECT_FALSE(staging.take_back(*parts.front()));
+  cuda().hold(0);
+  EXPECT_TRUE(run_until([&] {
+    return std::ranges::all_of(parts,
+                               [&](auto& part) { return part->ended || part.get() == &last; });
+  }));
+  EXPECT_EQ(cuda().counts().copies, copies + 1);
+  EXPECT_FALSE(last.ended);
+}
+
+TEST_F(StagingTest, shared_memory_that_only_we_hold_is_let_go) {
+  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  const std::weak_ptr<HostMemory> gone = shared_;
+  {
+    Staging staging(rings);
+    begin(staging, Window::Direction::sink);
+    copy_straight(staging, 1000, {shared_->data(), 100});
+  }
+  shared_.reset();
+  EXPECT_FALSE(gone.expired());
+  // Other memory comes: the old is swept out.
+  shared_ = std::make_shared<HostMemory>(1 << 20);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  copy_straight(staging, 1000, {shared_->data(), 100});
+  EXPECT_TRUE(run_until([&] { return gone.expired(); }));
+}
+
+}  // namespace
+}  // namespace gd2fs::client
