@@ -138,6 +138,24 @@ XFER_GD2FS_API const char* xfer_gd2fs_last_error(void);
 /* "0.1.0". */
 XFER_GD2FS_API const char* xfer_gd2fs_version(void);
 
+/* What a ctx has moved since it was opened, by the way that the bytes took, and what it has pinned.
+ * docs/gpu.md says when which way is taken. */
+typedef struct xfer_gd2fs_counters {
+  uint64_t host_read_bytes; /* between servers and the application's host memory */
+  uint64_t host_write_bytes;
+  uint64_t gpu_straight_read_bytes; /* between the memory of a server on this host and a GPU */
+  uint64_t gpu_straight_write_bytes;
+  uint64_t gpu_ring_read_bytes; /* to and from a GPU through the ring of pinned host memory */
+  uint64_t gpu_ring_write_bytes;
+  uint64_t gpu_ring_pinned_bytes;   /* now: the ring's memory */
+  uint64_t gpu_shared_pinned_bytes; /* now: the servers' own memory, as far as it is pinned */
+  uint64_t reserved[24];
+} xfer_gd2fs_counters;
+XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_counters) == 256);
+
+/* Fills *counters. 0, or -EINVAL, -ECANCELED (closed). */
+XFER_GD2FS_API int xfer_gd2fs_get_counters(xfer_gd2fs_ctx* ctx, xfer_gd2fs_counters* counters);
+
 /* --- memory -------------------------------------------------------------------------------- */
 
 typedef struct xfer_gd2fs_iomem_options {

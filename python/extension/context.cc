@@ -86,6 +86,18 @@ int32_t Context::iomem_device(xfer_gd2fs_iomem* iomem) {
   return device;
 }
 
+xfer_gd2fs_counters Context::counters() {
+  xfer_gd2fs_counters counters{};
+  std::string reason;
+  const int result = without_gil([&] {
+    const int refused = xfer_gd2fs_get_counters(ctx_, &counters);
+    if (refused < 0) reason = last_reason();
+    return refused;
+  });
+  if (result < 0) raise_os_error(-result, reason);
+  return counters;
+}
+
 void Context::dereg_iomem(xfer_gd2fs_iomem* iomem) {
   std::string reason;
   const int result = without_gil([&] {

@@ -41,6 +41,7 @@ class Context : public std::enable_shared_from_this<Context> {
   // OSError when the library refuses.
   xfer_gd2fs_iomem* reg_iomem(uint64_t address, uint64_t length);
   int32_t iomem_device(xfer_gd2fs_iomem* iomem);
+  xfer_gd2fs_counters counters();
   void dereg_iomem(xfer_gd2fs_iomem* iomem);
   void forget_iomem(xfer_gd2fs_iomem* iomem);
 

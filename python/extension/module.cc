@@ -28,6 +28,20 @@ py::object transfer_arrays(Client& client, const py::object& filepath, const py:
                                 desc, stream);
 }
 
+py::dict counters_of(Client& client) {
+  const xfer_gd2fs_counters counters = client.context().counters();
+  py::dict out;
+  out["host_read_bytes"] = counters.host_read_bytes;
+  out["host_write_bytes"] = counters.host_write_bytes;
+  out["gpu_straight_read_bytes"] = counters.gpu_straight_read_bytes;
+  out["gpu_straight_write_bytes"] = counters.gpu_straight_write_bytes;
+  out["gpu_ring_read_bytes"] = counters.gpu_ring_read_bytes;
+  out["gpu_ring_write_bytes"] = counters.gpu_ring_write_bytes;
+  out["gpu_ring_pinned_bytes"] = counters.gpu_ring_pinned_bytes;
+  out["gpu_shared_pinned_bytes"] = counters.gpu_shared_pinned_bytes;
+  return out;
+}
+
 py::tuple inspect_status(const py::object& value) {
   const uint64_t status = to_u64(value, "status");
   if (status > UINT16_MAX) raise(PyExc_ValueError, "a status has 16 bits");
@@ -157,6 +171,7 @@ void bind_client(py::module_& module) {
             return self.context().reap(nullptr, to_timeout_ms(timeout_ms));
           },
           py::arg("timeout_ms"))
+      .def("Counters", counters_of)
       .def("GetFd", [](Client& self) { return self.context().queue_fd(nullptr); })
       .def("InFlight", [](Client& self) { return self.context().in_flight(); })
       .def("_close", [](Client& self) { self.context().close(); })

@@ -47,6 +47,13 @@ int xfer_gd2fs_close(xfer_gd2fs_ctx* ctx) {
   });
 }
 
+int xfer_gd2fs_get_counters(xfer_gd2fs_ctx* ctx, xfer_gd2fs_counters* counters) {
+  return static_cast<int>(with_ctx(ctx, [&](Ctx& open) -> Status {
+    if (counters == nullptr) return {StatusCode::invalid, "no place for the answer", EINVAL};
+    return open.counters(counters);
+  }));
+}
+
 const char* xfer_gd2fs_last_error(void) {
   return last_error();
 }

@@ -18,7 +18,8 @@ Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options,
       random_(random),
       options_(std::move(options)),
       incarnation_(random_.next() | 1),
-      rings_(loop, gpu, options_.gpu_ring_max_bytes) {
+      rings_(loop, gpu, moved_, options_.gpu_ring_max_bytes,
+             options_.require == Require::gpu_direct) {
   controller_ = std::make_unique<Peer>(loop_, fabric_, random_.fork(),
                                        links("controller", options_.controllers, false),
                                        Sequences::kControllerOpenMax, this);
@@ -58,7 +59,10 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     link.lanes = data ? options_.lanes : 1;
     // Names are few and small; only bytes gain by shared memory.
     if (data && options_.shm) link.same_host = SameHost::allowed;
-    if (data && options_.require == Require::shm) link.same_host = SameHost::required;
+    // So far the only way past the ring is that of one host.
+    const bool only_here =
+        options_.require == Require::shm || options_.require == Require::gpu_direct;
+    if (data && only_here) link.same_host = SameHost::required;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);
     link.refusals_max = data ? 8 : 1;
     out.push_back(std::move(link));

@@ -65,6 +65,7 @@ class Client final : public Peer::Watcher {
   Resolver& resolver() { return *resolver_; }
   Sizes& sizes() { return *sizes_; }
   GpuRings& rings() { return rings_; }
+  MovedBytes& moved() { return moved_; }
   uint64_t incarnation() const { return incarnation_; }
   void retire(Operation& operation);
 
@@ -88,6 +89,7 @@ class Client final : public Peer::Watcher {
   Random random_;
   ClientOptions options_;
   uint64_t incarnation_;
+  MovedBytes moved_;
   GpuRings rings_;
 
   LayoutCache layouts_;

@@ -55,6 +55,7 @@ class Ctx {
   Result<IomemHandle> add_iomem(void* address, size_t length_bytes);
   Status remove_iomem(IomemHandle iomem);
   Status iomem_device(IomemHandle iomem, int32_t* device);
+  Status counters(xfer_gd2fs_counters* out);
 
   // After the table has closed the handle: cancels everything and waits until no peer can touch any
   // buffer; then waiters leave. Others may still be inside calls.

@@ -49,12 +49,35 @@ void Batch::map_memory(const MemoryList* list) {
 void Batch::start(Peer& peer) {
   sequences_of = &peer;
   if (staging_ == nullptr) return peer.start(*this);
-  staging_->begin(targets_, memory.direction, on_staging_);
+  straight_source_ = goes_straight(peer);
+  wrong_link_ = false;
+  if (!straight_source_) return staging_->begin(targets_, memory.direction, on_staging_);
+  staging_->begin_straight(targets_);
+  send();
+}
+
+// What is short travels in the message itself.
+bool Batch::goes_straight(const Peer& peer) {
+  if (memory.direction == Window::Direction::sink || through_ring_) return false;
+  if (plan.length_bytes <= kEagerMaxBytes) return false;
+  const auto all = peer.staging();
+  // Nothing is connected yet: only what is required is waited for.
+  if (all.empty()) {
+    return operation.rings().straight().required() && Staging::on_one_gpu(targets_);
+  }
+  return std::ranges::all_of(
+      all, [&](const SharedStaging& one) { return staging_->may_go_straight(targets_, one); });
+}
+
+void Batch::detour() {
+  through_ring_ = true;
+  start(*sequences_of);
 }
 
 void Batch::send() {
   memory.segments = staging_->window();
-  if (memory.direction == Window::Direction::sink) memory.straight = staging_.get();
+  const bool straight = straight_source_ || memory.direction == Window::Direction::sink;
+  memory.straight = straight ? staging_.get() : nullptr;
   sequences_of->start(*this);
 }
 
@@ -97,11 +120,24 @@ Batch::~Batch() {
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
   if (staging_ != nullptr) staging_->begin_sending();
+  if (straight_source_ && !staging_->may_go_straight(targets_, link.staging())) {
+    wrong_link_ = true;
+    return gd2fs::fail(StatusCode::unavailable, "GPU memory cannot be read by this connection");
+  }
   return operation.compose(*this, link, builder);
 }
 
 void Batch::on_done(Completion&) {
   operation.on_batch_done(*this);
+}
+
+uint64_t Batch::host_bytes() const {
+  if (staging_ == nullptr) return plan.length_bytes;
+  uint64_t bytes = 0;
+  for (const MemorySegment& segment : targets_) {
+    if (segment.target == kHostTarget) bytes += segment.length_bytes;
+  }
+  return bytes;
 }
 
 void Batch::release_staging() {
@@ -304,9 +340,16 @@ void DataOperation::on_batch_landed(Batch& batch, const Status& status) {
   const std::unique_ptr<Batch> taken = take(batch);
   if (ending()) return;
   if (!why.ok()) return fail(why, Origin::iomem);
+  count_host_bytes(*taken);
   done_bytes_ += taken->plan.length_bytes;
   stale_rounds_ = 0;
   pump();
+}
+
+void DataOperation::count_host_bytes(const Batch& batch) {
+  if (batch.window == nullptr) return;  // no bytes moved
+  MovedBytes& moved = client_.moved();
+  (write_ ? moved.host_write_bytes : moved.host_read_bytes) += batch.host_bytes();
 }
 
 void DataOperation::on_batch_done(Batch& ended) {
@@ -314,6 +357,7 @@ void DataOperation::on_batch_done(Batch& ended) {
     ended.outcome = on_batch_ok(ended);  // fills the holes, too
     if (ended.outcome.ok()) return ended.land();
   }
+  if (ended.needs_detour() && !ending() && !rings().straight().required()) return ended.detour();
   std::unique_ptr<Batch> batch = take(ended);
   batch->release_staging();
   if (ending()) return;
@@ -321,11 +365,14 @@ void DataOperation::on_batch_done(Batch& ended) {
     stale_ = true;
     if (Peer* peer = client_.primary_of(batch->plan.group)) peer->forget_handle(layout_->inode);
     on_batch_stale(std::move(batch));
+  } else if (!batch->trouble().ok()) {
+    return fail(batch->trouble(), Origin::iomem);
   } else if (!batch->outcome.ok()) {
     return fail(batch->outcome, Origin::server);
   } else {
     const Status taken = on_batch_ok(*batch);
     if (!taken.ok()) return fail(taken, Origin::server);
+    count_host_bytes(*batch);
     done_bytes_ += batch->plan.length_bytes;
     stale_rounds_ = 0;
   }

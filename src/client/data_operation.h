@@ -33,8 +33,14 @@ class Batch final : public Exchange {
   void send();     // staged
   void land();     // a read that was answered and is not where it belongs yet
   void give_up();  // what can be stopped is stopped; the operation hears of the end as ever
+  // A write that was to go past the ring and could not. Then: the same again, through it.
+  bool needs_detour() const { return straight_source_ && (wrong_link_ || !trouble().ok()); }
+  void detour();
+  // Why GPU memory could not be reached in the way that is required.
+  Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
   void release_staging();
   bool staged() const { return staging_ != nullptr; }
+  uint64_t host_bytes() const;  // of its memory
 
   DataOperation& operation;
   PlannedBatch plan;
@@ -46,12 +52,16 @@ class Batch final : public Exchange {
 
  private:
   void map_memory(const MemoryList* list);
+  bool goes_straight(const Peer& peer);
   void on_done(Completion&);
   void on_staged(Completion&);
   void on_landed(Completion&);
 
   std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
   std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
+  bool straight_source_ = false;        // sent as it is: the session takes it out of the GPU
+  bool wrong_link_ = false;             // ... but the link whose turn it was cannot
+  bool through_ring_ = false;           // so it does not try again
   Completion on_staging_;
   Completion on_landing_;
 };
@@ -109,6 +119,7 @@ class DataOperation : public Operation {
   void start_after_fence();
   void on_fence(Completion&);
   std::unique_ptr<Batch> take(Batch& batch);
+  void count_host_bytes(const Batch& batch);
   void on_batch_staged(Batch& batch, const Status& status);
   void on_batch_landed(Batch& batch, const Status& status);
   void on_resolved(Completion&);

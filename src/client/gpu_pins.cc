@@ -11,7 +11,12 @@ GpuPins::GpuPins(Loop& loop, Gpu& gpu) : loop_(loop), gpu_(gpu) {
 GpuPins::~GpuPins() {
   stopping_.store(true);
   worker_.reset();  // ends what it does, and begins nothing more
-  while (busy_ > 0) (void)loop_.run_queued();
+  while (busy_ > 0 || change_.pending()) (void)loop_.run_queued();
+}
+
+bool GpuPins::is_coming(Bytes memory) const {
+  const auto found = pins_.find(memory.data());
+  return found != pins_.end() && found->second->busy;
 }
 
 uint32_t GpuPins::mapping_of(GpuTarget target, Bytes memory, Gpu::Access access,
@@ -36,6 +41,7 @@ uint32_t GpuPins::mapping_of(GpuTarget target, Bytes memory, Gpu::Access access,
 void GpuPins::begin(GpuTarget target, Bytes memory, Gpu::Access access,
                     const std::shared_ptr<const void>& keeps) {
   if (pinned_bytes_ + memory.size() > kPinnedMaxBytes) {
+    last_failure_ = Status(StatusCode::unsupported, "too much of the servers' memory is pinned");
     if (!std::exchange(said_, true)) {
       GD2FS_LOG_WARN("more of the server's memory than {} GiB goes to GPUs through the ring",
                      kPinnedMaxBytes >> 30);
@@ -81,12 +87,14 @@ void GpuPins::submit(Pin& pin) {
 void GpuPins::on_job(Pin& pin, const Status& status) {
   pin.busy = false;
   --busy_;
+  if (change_.bound() && !change_.pending()) loop_.complete(change_, Status());
   if (pin.going) {
     pinned_bytes_ -= pin.memory.size();
     pins_.erase(pin.memory.data());
     return;
   }
   if (status.ok() || status.is(StatusCode::canceled)) return;
+  last_failure_ = status;
   pin.retry_ns = loop_.now_ns() + kRetryNs;
   if (std::exchange(said_, true)) return;
   GD2FS_LOG_WARN(

@@ -22,7 +22,7 @@ class GpuPins {
   static constexpr uint64_t kRetryNs = 10 * kSecond;  // after a failure
 
   GpuPins(Loop& loop, Gpu& gpu);
-  ~GpuPins();  // no copy uses any; what is being pinned is waited for
+  ~GpuPins();  // nothing is copied any more; what is being pinned is waited for
   GpuPins(const GpuPins&) = delete;
   GpuPins& operator=(const GpuPins&) = delete;
 
@@ -30,6 +30,14 @@ class GpuPins {
   // begun if it can be. `keeps` is held until nobody else holds it; who copies does.
   uint32_t mapping_of(GpuTarget target, Bytes memory, Gpu::Access access,
                       const std::shared_ptr<const void>& keeps);
+  // After a 0: false, it will not be pinned soon, and last_failure() may say why; true: what is
+  // bound by on_change() will be called.
+  bool is_coming(Bytes memory) const;
+  const Status& last_failure() const { return last_failure_; }
+  template <auto Method, class T>
+  void on_change(T* owner) {
+    change_.bind<Method>(owner);
+  }
   uint64_t pinned_bytes() const { return pinned_bytes_; }  // or about to be
 
  private:
@@ -60,6 +68,8 @@ class GpuPins {
   uint64_t pinned_bytes_ = 0;
   size_t busy_ = 0;
   bool said_ = false;
+  Status last_failure_;
+  Completion change_;  // bound: to be completed when a job has ended
   Timer sweep_;
 };
 

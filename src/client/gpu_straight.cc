@@ -1,25 +1,32 @@
 #include "client/gpu_straight.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace gd2fs::client {
 
-GpuStraight::GpuStraight(Loop& loop, Gpu& gpu) : loop_(loop), gpu_(gpu), pins_(loop, gpu) {
+GpuStraight::GpuStraight(Loop& loop, Gpu& gpu, MovedBytes& moved, bool required)
+    : loop_(loop), gpu_(gpu), moved_(moved), required_(required), pins_(loop, gpu) {
   look_.bind<&GpuStraight::on_look>(this);
+  pins_.on_change<&GpuStraight::on_pins>(this);
 }
 
 GpuStraight::~GpuStraight() {
   while (look_.pending()) (void)loop_.run_queued();
 }
 
-void GpuStraight::add(StraightBatch& batch) {
-  if (!batch.linked()) waiting_.push_back(batch);
-  if (batch.whole() || !busy(batch.target())) look_soon();
+bool GpuStraight::may_go(StraightBatch& batch) {
+  return batch.whole() || !busy(batch.target(), batch.direction());
 }
 
-void GpuStraight::ended(GpuTarget target, uint64_t length_bytes) {
-  under_way_[target] -= length_bytes;
-  if (!waiting_.empty() && !busy(target)) look_soon();
+void GpuStraight::add(StraightBatch& batch) {
+  if (!batch.linked()) waiting_.push_back(batch);
+  if (may_go(batch)) look_soon();
+}
+
+void GpuStraight::ended(const GpuCopy& copy, uint64_t length_bytes) {
+  under_way_[way(copy)] -= length_bytes;
+  if (!waiting_.empty() && !busy(copy.target, copy.direction)) look_soon();
 }
 
 // Not at once: what else has arrived in this turn goes along.
@@ -30,9 +37,17 @@ void GpuStraight::look_soon() {
 void GpuStraight::on_look(Completion&) {
   for (StraightBatch *batch = waiting_.front(), *next; batch != nullptr; batch = next) {
     next = waiting_.next(*batch);
-    if (!batch->whole() && busy(batch->target())) continue;
+    if (!may_go(*batch)) continue;
     batch->unlink();
     batch->issue();
+  }
+}
+
+void GpuStraight::on_pins(Completion&) {
+  List<StraightPart> parts;
+  while (StraightPart* part = parked_.pop_front()) parts.push_back(*part);
+  while (StraightPart* part = parts.pop_front()) {
+    static_cast<StraightBatch*>(part->batch)->take_parked(*part);
   }
 }
 
@@ -83,25 +98,54 @@ GpuTarget StraightBatch::only_gpu_of(uint64_t offset, uint64_t length_bytes) con
   return only ? target : kHostTarget;
 }
 
+Gpu::Access StraightBatch::access() const {
+  return direction_ == GpuCopy::Direction::to_gpu ? Gpu::Access::read : Gpu::Access::read_write;
+}
+
 bool StraightBatch::take(StraightPart& part) {
-  const GpuTarget target = only_gpu_of(part.offset, part.bytes.size());
-  if (target == kHostTarget) return false;
-  const auto access =
-      direction_ == GpuCopy::Direction::to_gpu ? Gpu::Access::read : Gpu::Access::read_write;
-  part.mapping_number = all_.pins().mapping_of(target, part.mapping, access, part.keeps);
-  if (part.mapping_number == 0) return false;
-  part.target = target;
+  part.batch = this;
   part.begun = false;
+  part.target = only_gpu_of(part.offset, part.bytes.size());
+  if (part.target == kHostTarget) return false;
+  GpuPins& pins = all_.pins();
+  part.mapping_number = pins.mapping_of(part.target, part.mapping, access(), part.keeps);
+  if (part.mapping_number != 0) {
+    add(part);
+    return true;
+  }
+  if (all_.required() && pins.is_coming(part.mapping)) {
+    all_.park(part);
+    return true;
+  }
+  if (all_.required() || direction_ == GpuCopy::Direction::from_gpu) refuse(pins.last_failure());
+  return false;
+}
+
+void StraightBatch::refuse(const Status& why) {
+  if (!trouble_.ok()) return;
+  trouble_ = Status(StatusCode::unsupported,
+                    "GPU memory cannot be reached without a copy: " + why.to_string(), ENOTSUP);
+}
+
+void StraightBatch::add(StraightPart& part) {
   parts_.push_back(part);
   taken_bytes_ += part.bytes.size();
   all_.add(*this);
-  return true;
+}
+
+void StraightBatch::take_parked(StraightPart& part) {
+  GpuPins& pins = all_.pins();
+  part.mapping_number = pins.mapping_of(part.target, part.mapping, access(), part.keeps);
+  if (part.mapping_number != 0) return add(part);
+  if (pins.is_coming(part.mapping)) return all_.park(part);
+  refuse(pins.last_failure());
+  all_.loop().complete(part.done, trouble_);
 }
 
 bool StraightBatch::take_back(StraightPart& part) {
-  if (part.begun) return false;
+  if (part.begun || !part.linked()) return false;
   part.unlink();
-  taken_bytes_ -= part.bytes.size();
+  if (part.mapping_number != 0) taken_bytes_ -= part.bytes.size();
   if (parts_.empty()) ListNode<>::unlink();
   return true;
 }
@@ -143,7 +187,7 @@ void StraightBatch::issue() {
       group.length_bytes += part->bytes.size();
       add_pieces(*part, &group.pieces);
     }
-    all_.begun(group.target, group.length_bytes);
+    all_.begun(group, group.length_bytes);
     all_.gpu().copy(group);
   }
 }
@@ -151,8 +195,12 @@ void StraightBatch::issue() {
 void StraightBatch::on_copied(Group& group, const Status& status) {
   GpuStraight& all = all_;
   group.in_use = false;
+  if (direction_ == GpuCopy::Direction::from_gpu) {
+    if (status.ok()) all.moved().gpu_straight_write_bytes += group.length_bytes;
+    if (!status.ok() && trouble_.ok()) trouble_ = status;
+  }
   while (StraightPart* part = group.parts.pop_front()) all.loop().complete(part->done, status);
-  all.ended(group.target, group.length_bytes);
+  all.ended(group, group.length_bytes);
 }
 
 }  // namespace gd2fs::client

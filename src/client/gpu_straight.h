@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "client/gpu_pins.h"
+#include "client/moved_bytes.h"
 #include "fabric/fabric.h"
 
 namespace gd2fs::client {
@@ -26,7 +27,8 @@ class GpuStraight {
   // issue more.
   static constexpr uint64_t kAheadBytes = 2 * kMiB;
 
-  GpuStraight(Loop& loop, Gpu& gpu);
+  // `required`: parts wait until their memory is pinned, and fail if it cannot be.
+  GpuStraight(Loop& loop, Gpu& gpu, MovedBytes& moved, bool required);
   ~GpuStraight();  // nothing is waiting or under way
   GpuStraight(const GpuStraight&) = delete;
   GpuStraight& operator=(const GpuStraight&) = delete;
@@ -34,21 +36,34 @@ class GpuStraight {
   Loop& loop() { return loop_; }
   Gpu& gpu() { return gpu_; }
   GpuPins& pins() { return pins_; }
+  MovedBytes& moved() { return moved_; }
+  bool required() const { return required_; }
   void add(StraightBatch& batch);  // it has got a part
-  void begun(GpuTarget target, uint64_t length_bytes) { under_way_[target] += length_bytes; }
-  void ended(GpuTarget target, uint64_t length_bytes);
-  bool busy(GpuTarget target) { return under_way_[target] >= kAheadBytes; }
+  void begun(const GpuCopy& copy, uint64_t length_bytes) { under_way_[way(copy)] += length_bytes; }
+  void ended(const GpuCopy& copy, uint64_t length_bytes);
+  bool busy(GpuTarget target, GpuCopy::Direction direction) {
+    return under_way_[{target, direction}] >= kAheadBytes;
+  }
+  // Until its memory is pinned: then it goes to its batch.
+  void park(StraightPart& part) { parked_.push_back(part); }
 
  private:
+  using Way = std::pair<GpuTarget, GpuCopy::Direction>;  // a link carries both at once
+  static Way way(const GpuCopy& copy) { return {copy.target, copy.direction}; }
+  bool may_go(StraightBatch& batch);
   void look_soon();
   void on_look(Completion&);
+  void on_pins(Completion&);
 
   Loop& loop_;
   Gpu& gpu_;
-  GpuPins pins_;
+  MovedBytes& moved_;
+  const bool required_;
   List<StraightBatch> waiting_;
-  std::map<GpuTarget, uint64_t> under_way_;
+  List<StraightPart> parked_;
+  std::map<Way, uint64_t> under_way_;
   Completion look_;
+  GpuPins pins_;  // last: it calls on_pins() until it is gone
 };
 
 class StraightBatch : public ListNode<> {
@@ -60,12 +75,19 @@ class StraightBatch : public ListNode<> {
 
   // `segments`: the window's own order; borrowed.
   void begin(const std::vector<MemorySegment>& segments, GpuCopy::Direction direction);
-  void begin_sending() { taken_bytes_ = 0; }
+  void begin_sending() {
+    taken_bytes_ = 0;
+    trouble_ = Status();
+  }
+  // Why a part of a source, or one for which this way is required, could not go it.
+  const Status& trouble() const { return trouble_; }
   // As StraightPath has them.
   bool take(StraightPart& part);
   bool take_back(StraightPart& part);
 
   // --- for GpuStraight ---
+  GpuCopy::Direction direction() const { return direction_; }
+  void take_parked(StraightPart& part);
   GpuTarget target() { return parts_.front()->target; }      // of the first that waits
   bool whole() const { return taken_bytes_ == gpu_bytes_; }  // no more will come
   void issue();                                              // all that waits
@@ -81,6 +103,9 @@ class StraightBatch : public ListNode<> {
   template <class Visit>
   void for_range(uint64_t offset, uint64_t length_bytes, Visit visit) const;
   GpuTarget only_gpu_of(uint64_t offset, uint64_t length_bytes) const;
+  Gpu::Access access() const;
+  void add(StraightPart& part);
+  void refuse(const Status& why);
   Group& free_group();
   void add_pieces(const StraightPart& part, std::vector<GpuPiece>* pieces) const;
   void on_copied(Group& group, const Status& status);
@@ -93,6 +118,7 @@ class StraightBatch : public ListNode<> {
   uint64_t taken_bytes_ = 0;  // since it was sent
   List<StraightPart> parts_;  // that wait
   std::vector<std::unique_ptr<Group>> groups_;
+  Status trouble_;
 };
 
 }  // namespace gd2fs::client

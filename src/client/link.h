@@ -60,6 +60,7 @@ class Link final : public SessionEvents {
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   Handles& handles() { return handles_; }
+  SharedStaging staging() const { return open() ? session_->staging() : SharedStaging(); }
   const LinkOptions& options() const { return options_; }
   const Status& last_failure() const { return last_failure_; }
 

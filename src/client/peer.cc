@@ -187,6 +187,14 @@ bool Peer::reachable() const {
   return std::any_of(links_.begin(), links_.end(), [](const auto& link) { return link->open(); });
 }
 
+std::vector<SharedStaging> Peer::staging() const {
+  std::vector<SharedStaging> all;
+  for (const auto& link : links_) {
+    if (link->open()) all.push_back(link->staging());
+  }
+  return all;
+}
+
 Status Peer::last_failure() const {
   for (const auto& link : links_) {
     if (!link->last_failure().ok()) return link->last_failure();

@@ -51,6 +51,8 @@ class Peer final : public Link::Owner {
   void fail_over_if_silent(uint64_t silent_ns);
   // Some link is open.
   bool reachable() const;
+  // Of every open link.
+  std::vector<SharedStaging> staging() const;
   // Why the last attempt to connect failed, or the last connection ended.
   Status last_failure() const;
   // The server does not know this file's handle: present the capability again.

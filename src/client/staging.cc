@@ -62,11 +62,39 @@ void Staging::begin(const std::vector<MemorySegment>& segments, Window::Directio
   ring_->take(wish_);
 }
 
+void Staging::begin_straight(const std::vector<MemorySegment>& segments) {
+  CHECK(ready_ == nullptr && wish_.slots.empty());
+  segments_ = segments;
+  direction_ = Window::Direction::source;
+  window_ = segments;
+  ring_ = nullptr;
+  copies_.clear();
+  straight_.begin(segments_, GpuCopy::Direction::from_gpu);
+}
+
+bool Staging::on_one_gpu(const std::vector<MemorySegment>& segments) {
+  const GpuTarget target = segments.front().target;
+  return target != kHostTarget && std::ranges::all_of(segments, [&](const MemorySegment& segment) {
+           return segment.target == target;
+         });
+}
+
+bool Staging::may_go_straight(const std::vector<MemorySegment>& segments,
+                              const SharedStaging& into) {
+  if (into.memory.empty() || !on_one_gpu(segments)) return false;
+  const GpuTarget target = segments.front().target;
+  GpuStraight& straight = rings_.straight();
+  constexpr auto kWritten = Gpu::Access::read_write;
+  return straight.pins().mapping_of(target, into.memory, kWritten, into.keeps) != 0 ||
+         straight.required();
+}
+
 void Staging::on_slots(Completion& done) {
   Completion& ready = *std::exchange(ready_, nullptr);
   if (!done.status.ok()) return rings_.loop().complete(ready, done.status);
   lay_out();
   if (direction_ == Window::Direction::source) {
+    rings_.straight().moved().gpu_ring_write_bytes += ring_bytes();
     return copy_all(GpuCopy::Direction::from_gpu, ready);
   }
   rings_.loop().complete(ready, Status());
@@ -128,6 +156,7 @@ void Staging::begin_sending() {
 }
 
 void Staging::arrived(uint64_t offset, uint64_t length_bytes) {
+  rings_.straight().moved().gpu_straight_read_bytes += length_bytes;
   arrived_.push_back({offset, length_bytes});
 }
 
@@ -160,8 +189,18 @@ void Staging::skip_arrived() {
 
 void Staging::land(Completion& landed) {
   landed.start();
+  if (!trouble().ok()) return rings_.loop().complete(landed, trouble());
   if (!arrived_.empty()) skip_arrived();
+  rings_.straight().moved().gpu_ring_read_bytes += ring_bytes();
   copy_all(GpuCopy::Direction::to_gpu, landed);
+}
+
+uint64_t Staging::ring_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [target, copy] : copies_) {
+    for (const GpuPiece& piece : copy.pieces) bytes += piece.length_bytes;
+  }
+  return bytes;
 }
 
 void Staging::cancel() {

@@ -2,15 +2,15 @@
 // host memory. Host memory in the same batch stays where it is.
 //
 //   begin(): takes slots, of a write also copies the GPU's bytes into them; window() is ready when
-//            `ready` completes
+//            `ready` completes. Or begin_straight(): a write that needs no slots
 //   land():  of a read, copies what has arrived to the GPU
 //   release(): gives the slots back; no peer and no copy may use them any more
 //
 // GpuRings has the rings, one per GPU target, and the thread that pins. A batch for several GPUs
 // uses the ring of the first: pinned memory is known to all of them. On the server's host most
-// bytes of a read go straight from the server's memory to the GPU (gpu_straight.h); the ring's
-// slots are for what does not: misses, holes, memory that is not pinned yet. Belongs to the
-// client's loop.
+// bytes go straight between the server's memory and the GPU (gpu_straight.h); the ring's slots are
+// for what does not: holes, short writes, memory that is not pinned yet. Belongs to the client's
+// loop.
 #pragma once
 
 #include <map>
@@ -25,8 +25,13 @@ namespace gd2fs::client {
 
 class GpuRings {
  public:
-  GpuRings(Loop& loop, Gpu& gpu, uint64_t ring_max_bytes)
-      : loop_(loop), gpu_(gpu), ring_max_bytes_(ring_max_bytes), straight_(loop, gpu) {}
+  // `straight_required`: what cannot go past the ring fails.
+  GpuRings(Loop& loop, Gpu& gpu, MovedBytes& moved, uint64_t ring_max_bytes,
+           bool straight_required = false)
+      : loop_(loop),
+        gpu_(gpu),
+        ring_max_bytes_(ring_max_bytes),
+        straight_(loop, gpu, moved, straight_required) {}
   ~GpuRings();
   GpuRings(const GpuRings&) = delete;
   GpuRings& operator=(const GpuRings&) = delete;
@@ -55,6 +60,14 @@ class Staging final : public StraightPath {
   // `segments`: where the bytes go or come from, in the order of the window.
   void begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
              Completion& ready);
+  // Of a source on one GPU, for a session with staging memory. The window is
+  // the GPU's memory itself.
+  void begin_straight(const std::vector<MemorySegment>& segments);
+  // Whether one may begin so: everything is on one GPU, and this memory is
+  // pinned (or its pinning is waited for).
+  bool may_go_straight(const std::vector<MemorySegment>& segments, const SharedStaging& into);
+  static bool on_one_gpu(const std::vector<MemorySegment>& segments);
+  const Status& trouble() const { return straight_.trouble(); }
   const std::vector<MemorySegment>& window() const { return window_; }
   // The window goes out, perhaps again: what an earlier answer brought counts no more, since the
   // file may have changed.
@@ -73,6 +86,7 @@ class Staging final : public StraightPath {
   static uint64_t place(uint64_t ring_offset, const MemorySegment& segment);
   void lay_out();
   void skip_arrived();
+  uint64_t ring_bytes() const;  // of the copies
   void copy_all(GpuCopy::Direction direction, Completion& done);
   void on_slots(Completion& done);
   void on_copied(Completion& done);

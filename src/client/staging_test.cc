@@ -3,6 +3,7 @@
 #include "client/staging.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 
@@ -92,12 +93,13 @@ class StagingTest : public GpuFixture {
   std::unique_ptr<cuda::TestMemory> gpu_memory_;
   std::shared_ptr<HostMemory> shared_;
   GpuTarget target_ = 0;
+  MovedBytes moved_;
 };
 
 constexpr uint64_t kWindow = kLength + 1000;
 
 TEST_F(StagingTest, what_arrives_in_the_window_lands_in_the_gpu_and_comes_back) {
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   const auto bytes = cuda::random_bytes(random_, kWindow);
   {
     Staging staging(rings);
@@ -117,7 +119,7 @@ TEST_F(StagingTest, what_arrives_in_the_window_lands_in_the_gpu_and_comes_back) 
 
 // The slots of what went straight to the GPU hold an earlier batch's bytes: they must stay there.
 TEST_F(StagingTest, what_went_straight_to_the_gpu_is_not_overwritten_from_the_ring) {
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   for (int round = 0; round < 6; ++round) {
     Staging staging(rings);
     begin(staging, Window::Direction::sink);
@@ -140,7 +142,7 @@ TEST_F(StagingTest, what_went_straight_to_the_gpu_is_not_overwritten_from_the_ri
 }
 
 TEST_F(StagingTest, a_second_sending_forgets_what_the_first_brought) {
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   Staging staging(rings);
   begin(staging, Window::Direction::sink);
   staging.begin_sending();
@@ -154,7 +156,7 @@ TEST_F(StagingTest, a_second_sending_forgets_what_the_first_brought) {
 }
 
 TEST_F(StagingTest, a_range_that_is_partly_host_memory_belongs_into_the_window) {
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   Staging staging(rings);
   begin(staging, Window::Direction::sink);
   copy_straight(staging, 1000, {shared_->data(), 100});  // pinned by now
@@ -167,7 +169,7 @@ TEST_F(StagingTest, a_range_that_is_partly_host_memory_belongs_into_the_window) 
 
 TEST_F(StagingTest, parts_that_come_while_the_link_is_busy_become_one_copy) {
   GD2FS_NEEDS_FAKE_CUDA();
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   Staging staging(rings);
   begin(staging, Window::Direction::sink);
   copy_straight(staging, 1000, {shared_->data(), 100});  // pinned by now
@@ -182,7 +184,7 @@ TEST_F(StagingTest, parts_that_come_while_the_link_is_busy_become_one_copy) {
     ASSERT_TRUE(staging.take(*part));
     run_for(kMs);
   };
-  while (!rings.straight().busy(target_)) offer();
+  while (!rings.straight().busy(target_, GpuCopy::Direction::to_gpu)) offer();
   const uint64_t copies = cuda().counts().copies;
   for (int i = 0; i < 4; ++i) offer();
   EXPECT_EQ(cuda().counts().copies, copies);
@@ -199,7 +201,7 @@ TEST_F(StagingTest, parts_that_come_while_the_link_is_busy_become_one_copy) {
 }
 
 TEST_F(StagingTest, shared_memory_that_only_we_hold_is_let_go) {
-  GpuRings rings(loop_, gpu_, GpuRing::kRingLeastBytes);
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   const std::weak_ptr<HostMemory> gone = shared_;
   {
     Staging staging(rings);
@@ -214,6 +216,93 @@ TEST_F(StagingTest, shared_memory_that_only_we_hold_is_let_go) {
   begin(staging, Window::Direction::sink);
   copy_straight(staging, 1000, {shared_->data(), 100});
   EXPECT_TRUE(run_until([&] { return gone.expired(); }));
+}
+
+TEST_F(StagingTest, a_source_goes_straight_into_shared_memory_once_that_is_pinned) {
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
+  const auto bytes = cuda::random_bytes(random_, kLength);
+  gpu_memory_->set(bytes);
+  const std::vector<MemorySegment> all{{gpu_memory_->data(), kLength, target_, 1}};
+  const SharedStaging into{shared(), shared_};
+  Staging staging(rings);
+  EXPECT_FALSE(staging.may_go_straight(all, {}));
+  EXPECT_FALSE(staging.may_go_straight(segments(), into));  // partly host memory
+  ASSERT_TRUE(run_until([&] { return staging.may_go_straight(all, into); }));
+  staging.begin_straight(all);
+  staging.begin_sending();
+  std::vector<std::unique_ptr<TestPart>> parts;
+  for (uint64_t at = 0; at < kLength; at += 512 << 10) {
+    auto& part = parts.emplace_back(std::make_unique<TestPart>());
+    describe(at, {shared_->data() + at, 512 << 10}, part.get());
+    ASSERT_TRUE(staging.take(*part));
+  }
+  const auto ended = [](const auto& part) { return part->ended && part->status.ok(); };
+  ASSERT_TRUE(run_until([&] { return std::ranges::all_of(parts, ended); }));
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), shared_->data()));
+  EXPECT_TRUE(staging.trouble().ok());
+  EXPECT_EQ(moved_.gpu_straight_write_bytes, kLength);
+  EXPECT_EQ(moved_.gpu_ring_write_bytes, 0);
+}
+
+TEST_F(StagingTest, a_copy_out_of_the_gpu_that_fails_is_the_source_s_trouble) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
+  const std::vector<MemorySegment> all{{gpu_memory_->data(), kLength, target_, 1}};
+  const SharedStaging into{shared(), shared_};
+  Staging staging(rings);
+  ASSERT_TRUE(run_until([&] { return staging.may_go_straight(all, into); }));
+  staging.begin_straight(all);
+  staging.begin_sending();
+  cuda().refuse_copies(1, 2);
+  TestPart part;
+  describe(0, {shared_->data(), 100'000}, &part);
+  ASSERT_TRUE(staging.take(part));
+  ASSERT_TRUE(run_until([&] { return part.ended; }));
+  EXPECT_FALSE(part.status.ok());
+  EXPECT_FALSE(staging.trouble().ok());
+  staging.begin_sending();  // a new attempt
+  EXPECT_TRUE(staging.trouble().ok());
+}
+
+TEST_F(StagingTest, where_it_is_required_parts_wait_for_the_pinning_or_fail_with_it) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes, true);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  staging.begin_sending();
+  TestPart first;
+  describe(1000, {shared_->data(), 100'000}, &first);
+  EXPECT_TRUE(staging.take(first));
+  ASSERT_TRUE(run_until([&] { return first.ended; }));
+  EXPECT_TRUE(first.status.ok());
+  // Other memory cannot be pinned.
+  const auto other = std::make_shared<HostMemory>(4 << 20);
+  cuda().refuse_registrations(4 << 20, 2);
+  TestPart second;
+  describe(200'000, {other->data(), 1000}, &second);
+  second.mapping = {other->data(), other->size()};
+  second.keeps = other;
+  EXPECT_TRUE(staging.take(second));
+  ASSERT_TRUE(run_until([&] { return second.ended; }));
+  EXPECT_EQ(second.status.errno_value(), ENOTSUP);
+  cuda().refuse_registrations(0, 0);
+  Waited landed;
+  staging.land(landed.done);
+  ASSERT_TRUE(run_until([&] { return landed.ended; }));
+  EXPECT_EQ(landed.status.errno_value(), ENOTSUP);
+}
+
+TEST_F(StagingTest, a_part_that_waits_for_the_pinning_can_be_taken_back) {
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes, true);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  staging.begin_sending();
+  TestPart part;
+  describe(1000, {shared_->data(), 100'000}, &part);
+  EXPECT_TRUE(staging.take(part));
+  EXPECT_TRUE(staging.take_back(part));
+  run_for(50 * kMs);
+  EXPECT_FALSE(part.ended);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ namespace gd2fs {
 
 class CopyJob : public ListNode<> {
  public:
+  virtual ~CopyJob() = default;
   struct Part {
     std::byte* to;
     const std::byte* from;
@@ -38,7 +39,7 @@ class CopyJob : public ListNode<> {
     owner_ = owner;
     finished_ = [](void* o, CopyJob& job) { (static_cast<T*>(o)->*Method)(job); };
   }
-  void copy() const;
+  virtual void copy() const;  // on any thread
 
  private:
   friend class CopyPool;

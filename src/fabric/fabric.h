@@ -63,6 +63,7 @@ struct StraightPart : ListNode<> {
   std::shared_ptr<const void> keeps;  // that memory where it is
   Completion done;                    // nothing touches the bytes any more
   // StraightPath's own.
+  void* batch = nullptr;
   uint32_t target = 0;
   uint32_t mapping_number = 0;
   bool begun = false;
@@ -70,7 +71,8 @@ struct StraightPart : ListNode<> {
 
 // The way past a window's own memory, between a GPU and memory that is shared with the peer. The
 // window's owner has one where the bytes go on to a GPU, or come from it; a session that shares
-// memory with its peer offers the parts, and moves through the window what is not taken.
+// memory with its peer offers the parts. What is not taken of a sink moves through the window. A
+// source with a StraightPath has no memory that a CPU can read: what is not taken is withdrawn.
 class StraightPath {
  public:
   virtual ~StraightPath() = default;
@@ -158,6 +160,12 @@ struct Peer {
   std::string address;       // "tcp://10.0.0.1:41234", for messages
 };
 
+// Memory that a session shares with its peer for the bytes of sources.
+struct SharedStaging {
+  Bytes memory;
+  std::shared_ptr<const void> keeps;  // it where it is
+};
+
 class SessionEvents {
  public:
   virtual ~SessionEvents() = default;
@@ -179,6 +187,9 @@ class Session {
   virtual bool open() const = 0;
   virtual std::string_view path() const = 0;  // "tcp", "shm", "rdma", "sim"
   void set_events(SessionEvents* events) { events_ = events; }
+  // Requester. Not empty: a source window may have a StraightPath, which is
+  // given parts in here.
+  virtual SharedStaging staging() const { return {}; }
 
   // Copies the body. busy when the peer has not read kSendQueueMaxBytes; unavailable when closed.
   static constexpr size_t kSendQueueMaxBytes = 8 << 20;

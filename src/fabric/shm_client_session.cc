@@ -37,8 +37,9 @@ Status ShmClientSession::join(TcpSocket socket, Descriptor segment, Descriptor s
   ShmSegment mapped;
   GD2FS_ASSIGN(mapped.memory, SharedMapping::map(segment.fd(), ShmSegment::kTotalBytes,
                                                  SharedMapping::Access::read_write));
-  GD2FS_ASSIGN(staging_,
+  GD2FS_ASSIGN(SharedMapping mapped_staging,
                SharedMapping::map(staging.fd(), kStagingBytes, SharedMapping::Access::read_write));
+  staging_ = std::make_shared<const SharedMapping>(std::move(mapped_staging));
   ShmStream::Owner& owner = *this;
   auto stream = std::make_unique<ShmStream>(loop_, ShmStream::Side::client, std::move(socket),
                                             std::move(mapped), owner);
@@ -129,7 +130,7 @@ Status ShmClientSession::take_grant(const InFrame& frame) {
   copy->arena = arena;
   std::byte* const memory = arena->memory.data();
   if (start_straight(*copy, window, {memory + grant.arena_offset, header.length},
-                     {memory, arena_bytes})) {
+                     {{memory, arena_bytes}, arena})) {
     return {};
   }
   if (is_short) {
@@ -161,8 +162,8 @@ Status ShmClientSession::take_stage(const FrameHeader& header) {
   if (header.type >= kStagingSlots || header.length > kStagingSlotBytes) {
     return violation("the peer names a staging slot that there is not");
   }
-  std::byte* const slot = staging_.data() + header.type * kStagingSlotBytes;
-  if (header.length <= kCopyNowBytes) {
+  std::byte* const slot = staging_->data() + header.type * kStagingSlotBytes;
+  if (header.length <= kCopyNowBytes && window.straight == nullptr) {
     copy_out_of(window, header.offset, {slot, header.length});
     window.moved_bytes += header.length;
     send_staged(header);
@@ -171,6 +172,11 @@ Status ShmClientSession::take_stage(const FrameHeader& header) {
   Copy* copy = copy_pool_.get();
   if (copy == nullptr) return violation("the peer pulls more than kCopiesMax pieces");
   copy->frame = header;
+  if (window.straight != nullptr) {
+    if (start_straight(*copy, window, {slot, header.length}, staging())) return {};
+    end_copy(*copy);
+    return send_gone(header.request_id, header.offset, header.length, header.type);
+  }
   start_copy(*copy, window, [&](std::byte* in_window, uint64_t at, size_t length) {
     return CopyJob::Part{slot + at, in_window, length};
   });
@@ -240,12 +246,13 @@ void ShmClientSession::copy_granted(Copy& copy, Window& window) {
 }
 
 // By DMA, or the GPU's copy kernel: no CPU touches the bytes.
-bool ShmClientSession::start_straight(Copy& copy, Window& window, Bytes bytes, Bytes mapping) {
+bool ShmClientSession::start_straight(Copy& copy, Window& window, Bytes bytes,
+                                      const SharedStaging& memory) {
   if (window.straight == nullptr) return false;
   copy.part.offset = copy.frame.offset;
   copy.part.bytes = bytes;
-  copy.part.mapping = mapping;
-  copy.part.keeps = copy.arena;
+  copy.part.mapping = memory.memory;
+  copy.part.keeps = memory.keeps;
   copy.part.done.bind<&Copy::on_part_done>(&copy);
   if (!window.straight->take(copy.part)) return false;
   copy.session = this;
@@ -258,10 +265,14 @@ bool ShmClientSession::start_straight(Copy& copy, Window& window, Bytes bytes, B
 
 void ShmClientSession::on_straight(Copy& copy, const Status& status) {
   if (status.ok() || copy.window == nullptr || closing_) return on_ended(copy);
-  // What ails the GPU is told to the request by the GPU itself, on the way through the window.
-  copy.ListNode<CopyTag>::unlink();
-  copy.straight = false;
-  copy_granted(copy, *copy.window);
+  if (copy.frame.kind == FrameKind::grant) {
+    // What ails the GPU is told to the request by the GPU itself, on the way through the window.
+    copy.ListNode<CopyTag>::unlink();
+    copy.straight = false;
+    return copy_granted(copy, *copy.window);
+  }
+  copy.window = nullptr;  // nothing can be staged of it
+  on_ended(copy);
 }
 
 // The copy went well; whether it was of the right bytes is seen here.
@@ -273,7 +284,7 @@ void ShmClientSession::on_ended(Copy& copy) {
       !sink || still_there(copy.arena->unit_at(grant.arena_offset), grant.generation);
   Window* const window = copy.window;
   Withdrawal* const waiting = copy.waiting;
-  if (copy.straight && taken && window != nullptr && !closing_) {
+  if (sink && copy.straight && taken && window != nullptr && !closing_) {
     window->straight->arrived(frame.offset, frame.length);
   }
   end_copy(copy);

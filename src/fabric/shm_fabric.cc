@@ -28,6 +28,11 @@ uint32_t helpers(uint32_t asked) {
   return std::max(asked, std::min(ShmFabric::kCopyHelpersMax, cores - 1));
 }
 
+uint32_t staged_helpers() {
+  const uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
+  return std::min(ShmFabric::kStagedHelpersMax, (cores - 1) / 2);
+}
+
 }  // namespace
 
 ShmFabric::ShmFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t copy_threads)
@@ -36,6 +41,7 @@ ShmFabric::ShmFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t co
       options_(options),
       tcp_(loop, worker, options),
       copies_(loop, helpers(copy_threads)),
+      staged_(loop, staged_helpers()),
       boot_id_(boot_id()) {}
 
 ShmFabric::~ShmFabric() = default;
@@ -54,8 +60,9 @@ Result<std::unique_ptr<Listener>> ShmFabric::listen(const std::string& address,
     return tcp_.listen(address, std::move(options), std::move(on_session));
   }
   GD2FS_ASSIGN(auto tcp, tcp_.listen(address, options, on_session));
-  auto shm = std::make_unique<ShmListener>(loop_, options_, std::move(*socket), std::move(*door),
-                                           std::move(options), std::move(on_session));
+  auto shm =
+      std::make_unique<ShmListener>(loop_, options_, staged_, std::move(*socket), std::move(*door),
+                                    std::move(options), std::move(on_session));
   GD2FS_TRY(shm->start());
   return std::make_unique<BothListeners>(std::move(tcp), std::move(shm));
 }

@@ -15,6 +15,9 @@ class ShmFabric final : public Fabric {
  public:
   // Helpers that copy, at most, when 0 are asked for: a process has other threads too.
   static constexpr uint32_t kCopyHelpersMax = 3;
+  // Of a server, for what clients stage. GPUs fill the staging memory at 50 GB/s, of which one
+  // thread takes 5 to 8. With two cores there are none: the other one is the client's.
+  static constexpr uint32_t kStagedHelpersMax = 6;
 
   ShmFabric(Loop& loop, Worker& worker, TcpOptions options = {}, uint32_t copy_threads = 0);
   ~ShmFabric() override;
@@ -31,7 +34,8 @@ class ShmFabric final : public Fabric {
   Worker& worker_;
   const TcpOptions options_;
   TcpFabric tcp_;
-  CopyPool copies_;
+  CopyPool copies_;  // of what was granted to us, or is staged by us
+  CopyPool staged_;  // of what was staged for us
   const std::string boot_id_;
   bool said_why_not_ = false;
 };

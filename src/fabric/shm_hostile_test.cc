@@ -93,7 +93,7 @@ class ShmHostile : public testing::Test {
   // A server that is tested; the peer plays its client.
   void be_server() {
     auto [mine, theirs] = sockets();
-    auto session = std::make_unique<ShmServerSession>(loop, TcpOptions(), Peer(), 1, "");
+    auto session = std::make_unique<ShmServerSession>(loop, TcpOptions(), copies, Peer(), 1, "");
     Descriptor segment;
     Descriptor staging_fd;
     ASSERT_TRUE(session->make_memory(&segment, &staging_fd).ok());
@@ -210,6 +210,48 @@ TEST_F(ShmHostile, a_client_that_changes_its_slot_early_spoils_only_what_is_pull
   }
   peer->send(frame(FrameKind::staged, 5, 0, into.size(), asked->header.type));  // once more
   expect_end(StatusCode::invalid);
+}
+
+// Helpers take what was staged. Whose request is dropped meanwhile, or whose
+// session ends, finds its memory its own when the pull has ended.
+TEST_F(ShmHostile, memory_of_a_pull_that_ended_is_not_written_by_the_helpers) {
+  for (int round = 0; round < 30; ++round) {
+    ASSERT_NO_FATAL_FAILURE(be_server());
+    peer->send(frame(FrameKind::message, 5, 0, 0, 1));
+    ASSERT_TRUE(until([&] { return side.messages.size() == 1; }));
+    std::vector<std::byte> into(kStagingBytes);
+    std::vector<uint32_t> crcs(into.size() / kPullBlockBytes);
+    PullFlag pull(5, 0, into);
+    pull.block_crcs = crcs;
+    side.session->pull(pull);
+    std::vector<FrameHeader> asked;
+    ASSERT_TRUE(until([&] {
+      while (const auto got = peer->receive()) asked.push_back(got->header);
+      return asked.size() == kStagingSlots;
+    }));
+    for (const FrameHeader& one : asked) {
+      peer->send(frame(FrameKind::staged, 5, one.offset, one.length, one.type));
+    }
+    loop.turn(0);
+    if (round % 3 == 0) side.session->drop_request(5);
+    if (round % 3 == 1) side.session->close(Status(StatusCode::canceled, "enough"));
+    if (round % 3 == 2) {
+      // One more slot than there was time for is taken back: the pull ends with
+      // it.
+      peer->send(
+          frame(FrameKind::pull_gone, 5, asked[31].offset, asked[31].length, asked[31].type));
+    }
+    ASSERT_TRUE(until([&] { return pull.finished || side.closed.has_value(); }));
+    if (pull.finished) {
+      std::ranges::fill(into, std::byte{0x77});
+      for (int turn = 0; turn < 20; ++turn) loop.turn(100 * kUs);
+      EXPECT_TRUE(std::ranges::all_of(into, [](std::byte b) { return b == std::byte{0x77}; }));
+    }
+    side.session.reset();
+    side.closed.reset();
+    side.messages.clear();
+    peer.reset();
+  }
 }
 
 TEST_F(ShmHostile, bells_descriptors_and_rubbish_on_the_socket_are_nothing_to_a_server) {

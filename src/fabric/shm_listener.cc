@@ -8,10 +8,11 @@
 
 namespace gd2fs {
 
-ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, HostDoor door,
-                         ListenOptions options, OnSession on_session)
+ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, TcpSocket socket,
+                         HostDoor door, ListenOptions options, OnSession on_session)
     : TcpListener(loop, tcp, std::move(socket), "shm://" + door.socket_path, std::move(options),
                   std::move(on_session)),
+      copies_(copies),
       door_(std::move(door)) {}
 
 Result<std::string> ShmListener::set_up(const TcpSocket& socket) const {
@@ -34,7 +35,7 @@ Result<std::unique_ptr<TcpSession>> ShmListener::make_session(TcpGreeting& greet
                                                               uint64_t number,
                                                               const ServerHandshake& handshake) {
   if (handshake.hello().lanes != 1) return fail(StatusCode::invalid, "hello: lanes");
-  auto session = std::make_unique<ShmServerSession>(loop_, tcp_, std::move(peer), number,
+  auto session = std::make_unique<ShmServerSession>(loop_, tcp_, copies_, std::move(peer), number,
                                                     handshake.session_key());
   Descriptor segment;
   Descriptor staging;

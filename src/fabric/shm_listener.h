@@ -2,6 +2,7 @@
 // ShmServerSession. Greeting, tokens and limits are TcpListener's. One loop.
 #pragma once
 
+#include "fabric/copy_pool.h"
 #include "fabric/same_host.h"
 #include "fabric/tcp_listener.h"
 
@@ -9,7 +10,8 @@ namespace gd2fs {
 
 class ShmListener final : public TcpListener {
  public:
-  ShmListener(Loop& loop, const TcpOptions& tcp, TcpSocket socket, HostDoor door,
+  // `copies` takes what clients stage; it outlives the sessions.
+  ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, TcpSocket socket, HostDoor door,
               ListenOptions options, OnSession on_session);
   ~ShmListener() override { remove_host_door(door_); }
 
@@ -20,6 +22,7 @@ class ShmListener final : public TcpListener {
                                                    uint64_t number,
                                                    const ServerHandshake& handshake) override;
 
+  CopyPool& copies_;
   HostDoor door_;
 };
 

@@ -12,31 +12,23 @@ Status violation(std::string_view what) {
   return {StatusCode::invalid, what};
 }
 
-// From memory that the client may change meanwhile: every byte is read once, and the crc is of what
-// was read.
-void copy_in(ConstBytes from, Bytes to, std::span<uint32_t> block_crcs) {
-  if (block_crcs.empty()) {
-    std::memcpy(to.data(), from.data(), from.size());
-    return;
-  }
-  for (size_t at = 0; at < from.size(); at += kPullBlockBytes) {
-    const size_t part = std::min<size_t>(from.size() - at, kPullBlockBytes);
-    std::memcpy(to.data() + at, from.data() + at, part);
-    block_crcs[at / kPullBlockBytes] = crc32c(to.subspan(at, part));
-  }
-}
-
 }  // namespace
 
-ShmServerSession::ShmServerSession(Loop& loop, const TcpOptions& options, Peer peer,
-                                   uint64_t number, std::string session_key)
-    : TcpSession(loop, options, std::move(peer), number, 1, std::move(session_key)) {
+ShmServerSession::ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies,
+                                   Peer peer, uint64_t number, std::string session_key)
+    : TcpSession(loop, options, std::move(peer), number, 1, std::move(session_key)),
+      copies_(copies) {
   lease_.bind<&ShmServerSession::on_lease>(this);
-  staged_turn_.bind<&ShmServerSession::on_staged>(this);
-  for (uint16_t slot = kStagingSlots; slot > 0; --slot) free_slots_.push_back(slot - 1);
+  for (uint16_t slot = kStagingSlots; slot > 0; --slot) {
+    slots_[slot - 1].number = slot - 1;
+    slots_[slot - 1].bind<&ShmServerSession::on_staged>(this);
+    free_slots_.push_back(slot - 1);
+  }
 }
 
-ShmServerSession::~ShmServerSession() = default;
+ShmServerSession::~ShmServerSession() {
+  end_copies([](const Slot&) { return true; });
+}
 
 Status ShmServerSession::make_memory(Descriptor* segment, Descriptor* staging) {
   GD2FS_ASSIGN(*segment, make_shared_memory("gd2fs-rings", ShmSegment::kTotalBytes));
@@ -149,7 +141,11 @@ void ShmServerSession::ask(Pull& pull) {
     if (range.length_bytes == 0) return;
     const uint16_t slot = free_slots_.back();
     free_slots_.pop_back();
-    slots_[slot] = {Slot::State::asked, pull.request_id, range.offset, range.length_bytes};
+    Slot& asked = slots_[slot];
+    asked.state = Slot::State::asked;
+    asked.request_id = pull.request_id;
+    asked.offset = range.offset;
+    asked.length_bytes = range.length_bytes;
     FrameHeader header;
     header.kind = FrameKind::stage;
     header.type = slot;
@@ -186,45 +182,64 @@ void ShmServerSession::free_slot(uint16_t slot) {
   free_slots_.push_back(slot);
 }
 
+// From memory that the client may change meanwhile: every byte is read once,
+// and the crc is of what was read.
+void ShmServerSession::Slot::copy() const {
+  if (block_crcs.empty()) {
+    std::memcpy(place.data(), from.data(), from.size());
+    return;
+  }
+  for (size_t at = 0; at < from.size(); at += kPullBlockBytes) {
+    const size_t part = std::min<size_t>(from.size() - at, kPullBlockBytes);
+    std::memcpy(place.data() + at, from.data() + at, part);
+    block_crcs[at / kPullBlockBytes] = crc32c(place.subspan(at, part));
+  }
+}
+
 Status ShmServerSession::take_staged(const FrameHeader& header) {
   if (!slot_is(header)) return violation("the peer staged what nobody asked for");
-  slots_[header.type].state = Slot::State::filled;
-  staged_.push_back(header);
-  if (!staged_turn_.pending()) loop_.complete_after_fds(staged_turn_, Status());
+  Slot& slot = slots_[header.type];
+  slot.pull = find_pull(header, header.length, &slot.place);
+  if (slot.pull == nullptr) {
+    free_slot(header.type);
+    ask_waiting();
+    return {};
+  }
+  slot.state = Slot::State::copying;
+  slot.from = {staging_.data() + header.type * kStagingSlotBytes, header.length};
+  slot.block_crcs = crcs_of(*slot.pull, header.offset, header.length);
+  copies_.submit(slot);
   return {};
 }
 
-void ShmServerSession::on_staged(Completion&) {
-  for (uint64_t taken = 0; taken < kStagedTurnBytes && !staged_.empty();) {
-    const FrameHeader header = staged_.front();
-    staged_.pop_front();
-    taken += header.length;
-    take_bytes(header);
+void ShmServerSession::on_staged(CopyJob& job) {
+  const Slot& slot = static_cast<Slot&>(job);
+  Pull& pull = *slot.pull;
+  mark_arrived(pull, slot.offset);
+  free_slot(slot.number);
+  if (fully_arrived(pull)) {
+    finish_pull(pull, Status());
+  } else {
+    ask(pull);
   }
   ask_waiting();
-  if (!staged_.empty()) loop_.complete_after_fds(staged_turn_, Status());
 }
 
-void ShmServerSession::take_bytes(const FrameHeader& staged) {
-  Bytes place;
-  Pull* const pull = find_pull(staged, staged.length, &place);
-  if (pull != nullptr) {
-    copy_in({staging_.data() + staged.type * kStagingSlotBytes, staged.length}, place,
-            crcs_of(*pull, staged.offset, staged.length));
-    mark_arrived(*pull, staged.offset);
-  }
-  free_slot(staged.type);
-  if (pull == nullptr) return;
-  if (fully_arrived(*pull)) {
-    finish_pull(*pull, Status());
-  } else {
-    ask(*pull);
+template <class Which>
+void ShmServerSession::end_copies(Which which) {
+  for (Slot& slot : slots_) {
+    if (slot.state != Slot::State::copying || !which(slot)) continue;
+    copies_.wait(slot);
+    free_slot(slot.number);
   }
 }
 
 Status ShmServerSession::take_pull_gone(const FrameHeader& header) {
   if (!slot_is(header)) return violation("the peer took back what nobody asked for");
   free_slot(header.type);
+  Bytes place;
+  const Pull* const pull = find_pull(header, header.length, &place);
+  end_copies([&](const Slot& slot) { return slot.pull == pull; });
   const Status status = TcpSession::take_pull_gone(header);
   ask_waiting();
   return status;
@@ -245,6 +260,7 @@ Status ShmServerSession::take_special(InFrame& frame) {
 }
 
 void ShmServerSession::drop_request(uint64_t request_id) {
+  end_copies([&](const Slot& slot) { return slot.request_id == request_id; });
   const auto found = incoming_.find(request_id);
   if (found != incoming_.end()) {
     const Status canceled(StatusCode::canceled, "the request was dropped");
@@ -260,6 +276,7 @@ void ShmServerSession::drop_request(uint64_t request_id) {
     }
   }
   TcpSession::drop_request(request_id);
+  ask_waiting();
 }
 
 void ShmServerSession::close(Status reason) {
@@ -268,7 +285,7 @@ void ShmServerSession::close(Status reason) {
   grants_.clear();
   while (Push* push = granted_.pop_front()) loop_.complete(push->done, lost);
   loop_.cancel(lease_);
-  staged_.clear();
+  end_copies([](const Slot&) { return true; });
   TcpSession::close(std::move(reason));
 }
 

@@ -8,7 +8,11 @@
 //          that were gone too soon are sent through the ring if the server still has them; if not,
 //          the request ends with `busy`, and its owner asks again.
 //   pull   the client copies into a slot of the staging memory that the server made for it alone;
-//          the server takes the bytes and their crcs from there.
+//          the server takes the bytes and their crcs from there, on several threads if there are
+//          many.
+//
+// Where a window's bytes go on to a GPU, or come from it, the client offers them to the window's
+// StraightPath: from the arena to the GPU, or from it into the slot, without a copy by the CPU.
 //
 // What is small, and what lies in no arena, goes through the ring as it would over TCP. Only a
 // server grants and stages. docs/decisions/016-same-host-path.md has the reasons. One loop.
@@ -31,11 +35,9 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   static constexpr uint64_t kLeaseNs = 1 * kSecond;
   // Less than that is copied into the ring: cheaper than a grant and its answer.
   static constexpr size_t kGrantMinBytes = 4 * 1024 + 1;
-  // Taken out of slots before others, the drives above all, get their turn.
-  static constexpr uint64_t kStagedTurnBytes = 1 << 20;
 
-  ShmServerSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
-                   std::string session_key);
+  ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies, Peer peer,
+                   uint64_t number, std::string session_key);
   ~ShmServerSession() override;
   // What the client must have too; its memory is this session's alone.
   Status make_memory(Descriptor* segment, Descriptor* staging);
@@ -51,12 +53,17 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
     std::weak_ptr<SharedArena> arena;
     bool refused = false;  // it cannot map it
   };
-  struct Slot {
-    enum class State : uint8_t { free, asked, filled };
+  struct Slot final : CopyJob {
+    enum class State : uint8_t { free, asked, copying };
     State state = State::free;
     uint64_t request_id = 0;
     uint64_t offset = 0;
-    uint64_t length_bytes = 0;
+    uint16_t number = 0;
+    Pull* pull = nullptr;  // of the copy
+    ConstBytes from;
+    Bytes place;
+    std::span<uint32_t> block_crcs;
+    void copy() const override;
   };
   bool may_grant(const Push& push);
   void on_lease(Completion&);
@@ -65,8 +72,11 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   Status take_special(InFrame& frame) override;
   void take_granted(const FrameHeader& header);
   Status take_staged(const FrameHeader& header);
-  void on_staged(Completion&);
-  void take_bytes(const FrameHeader& staged);
+  void on_staged(CopyJob& job);
+  // Waits (a tenth of a millisecond) for the copies that are under way for
+  // these requests.
+  template <class Which>
+  void end_copies(Which which);
   void ask(Pull& pull) override;
   void ask_waiting();
   bool slot_is(const FrameHeader& header) const;
@@ -75,6 +85,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   void on_arena(ShmStream::ArenaNotice) override {}
   void send_special(FrameKind kind, uint64_t request_id, uint64_t offset, uint16_t type = 0);
 
+  CopyPool& copies_;
   ShmSegment segment_;
   SharedMapping staging_;
   ShmStream* stream_ = nullptr;  // the lane's
@@ -86,8 +97,6 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   Slot slots_[kStagingSlots];
   std::vector<uint16_t> free_slots_;     // the last one used is taken first: it is in the cache
   std::deque<uint64_t> wait_for_slots_;  // requests with pulls that want one
-  std::deque<FrameHeader> staged_;       // filled slots that are still to be emptied
-  Completion staged_turn_;
 };
 
 // The client's end: arenas mapped, copies in flight.
@@ -106,6 +115,9 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   Status join(TcpSocket socket, Descriptor segment, Descriptor staging);
 
   std::string_view path() const override { return "shm"; }
+  SharedStaging staging() const override {
+    return {{staging_->data(), staging_->length_bytes()}, staging_};
+  }
   void withdraw(Window& window, Completion& done) override;
 
  private:
@@ -144,7 +156,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   Status copy_now(const FrameHeader& frame, const GrantBody& grant, const Arena& arena,
                   Window& window);
   void copy_granted(Copy& copy, Window& window);
-  bool start_straight(Copy& copy, Window& window, Bytes bytes, Bytes mapping);
+  bool start_straight(Copy& copy, Window& window, Bytes bytes, const SharedStaging& memory);
   void on_straight(Copy& copy, const Status& status);
   void on_copied(CopyJob& job) { on_ended(static_cast<Copy&>(job)); }
   void on_ended(Copy& copy);
@@ -158,7 +170,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void end_close() override;
 
   CopyPool& copies_;
-  SharedMapping staging_;
+  std::shared_ptr<const SharedMapping> staging_;
   ShmStream* stream_ = nullptr;  // the lane's
   std::unordered_map<uint32_t, std::shared_ptr<const Arena>> arenas_;
   Pool<Copy> copy_pool_{"copies_max", kCopiesMax};

@@ -1,5 +1,7 @@
-// The way past the window: a session on one host offers what it was granted to the window's
-// StraightPath, here one that "copies" when the test says so.
+// The way past the window: a session on one host offers what it was granted, or has to stage, to
+// the window's StraightPath, here one that "copies" when the test says so.
+#include <cerrno>
+
 #include "fabric/shm_fixture.h"
 
 namespace gd2fs {
@@ -32,12 +34,17 @@ class TestPath final : public StraightPath {
   }
   void end_all(const Status& status) {
     while (StraightPart* part = begun.pop_front()) {
-      std::memcpy(far.data() + part->offset, part->bytes.data(), part->bytes.size());
+      if (from_far) {
+        std::memcpy(part->bytes.data(), far.data() + part->offset, part->bytes.size());
+      } else {
+        std::memcpy(far.data() + part->offset, part->bytes.data(), part->bytes.size());
+      }
       loop_.complete(part->done, status);
     }
   }
 
   bool refuse = false;
+  bool from_far = false;  // of a source
   List<StraightPart> waiting;
   List<StraightPart> begun;
   int taken = 0;
@@ -175,6 +182,104 @@ TEST_F(ShmStraightTest, closing_takes_back_what_was_not_begun_and_waits_for_what
   ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
   EXPECT_TRUE(path.right.empty());
   ASSERT_TRUE(until([&] { return all_pushed(); }));
+}
+
+// --- sources ---
+
+class ShmStraightSourceTest : public ShmStraightTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(ShmStraightTest::SetUp());
+    random.fill(path.far);
+    path.from_far = true;
+    const SharedStaging staging = client.session->staging();
+    EXPECT_EQ(staging.memory.size(), kStagingBytes);
+    EXPECT_NE(staging.keeps, nullptr);
+  }
+  // The window's memory is none: whoever touches it faults.
+  void ask_to_write(size_t length) {
+    window.straight = &path;
+    window.direction = Window::Direction::source;
+    window.segments = {{reinterpret_cast<std::byte*>(4096), length, 1}};
+    id = window.request_id = client.session->next_request_id();
+    client.session->expose(window);
+    ASSERT_TRUE(client.session->send(kType, id, {}, &window).ok());
+    const size_t before = server().messages.size();
+    ASSERT_TRUE(until([&] { return server().messages.size() > before; }));
+  }
+  void pull_all(size_t length) {
+    pulled.assign(length, std::byte{0});
+    pull = std::make_unique<PullFlag>(id, 0, pulled);
+    server().session->pull(*pull);
+  }
+  void withdraw() {
+    Flag flag;
+    client.session->withdraw(window, flag.done);
+    ASSERT_TRUE(until([&] { return flag.finished; }));
+  }
+
+  std::vector<std::byte> pulled;
+  std::unique_ptr<PullFlag> pull;
+};
+
+TEST_F(ShmStraightSourceTest, what_is_pulled_is_staged_by_the_path_also_if_it_is_short) {
+  for (const size_t length : {kSize, size_t{5000}}) {
+    ASSERT_NO_FATAL_FAILURE(ask_to_write(length));
+    pull_all(length);
+    ASSERT_TRUE(until([&] {
+      path.begin_all();
+      path.end_all(Status());
+      return pull->finished;
+    }));
+    EXPECT_TRUE(pull->status.ok()) << pull->status.to_string();
+    EXPECT_TRUE(std::equal(pulled.begin(), pulled.end(), path.far.begin()));
+    EXPECT_EQ(window.moved_bytes, length);
+    EXPECT_TRUE(path.right.empty());  // that is of sinks
+    ASSERT_NO_FATAL_FAILURE(withdraw());
+  }
+}
+
+TEST_F(ShmStraightSourceTest, what_is_refused_or_fails_ends_the_pull_and_frees_the_slots) {
+  for (const bool refuse : {true, false, true, false}) {
+    path.refuse = refuse;
+    ASSERT_NO_FATAL_FAILURE(ask_to_write(kSize));
+    pull_all(kSize);
+    ASSERT_TRUE(until([&] {
+      path.begin_all();
+      path.end_all(Status(StatusCode::io, "the GPU is gone", EIO));
+      return pull->finished;
+    }));
+    EXPECT_TRUE(pull->status.is(StatusCode::canceled)) << pull->status.to_string();
+    ASSERT_NO_FATAL_FAILURE(withdraw());
+  }
+  path.refuse = false;
+  for (int round = 0; round < 40; ++round) {  // more than there are slots
+    ASSERT_NO_FATAL_FAILURE(ask_to_write(kSize));
+    pull_all(kSize);
+    ASSERT_TRUE(until([&] {
+      path.begin_all();
+      path.end_all(Status());
+      return pull->finished;
+    }));
+    EXPECT_TRUE(pull->status.ok());
+    ASSERT_NO_FATAL_FAILURE(withdraw());
+  }
+  EXPECT_FALSE(client.closed.has_value());
+}
+
+TEST_F(ShmStraightSourceTest, withdrawing_waits_for_what_is_being_staged) {
+  ASSERT_NO_FATAL_FAILURE(ask_to_write(kSize));
+  pull_all(kSize);
+  ASSERT_NO_FATAL_FAILURE(take_both());
+  path.begin_all();
+  Flag flag;
+  client.session->withdraw(window, flag.done);
+  run_for_ns(10 * kMs);
+  EXPECT_FALSE(flag.finished);
+  path.end_all(Status());
+  ASSERT_TRUE(until([&] { return flag.finished && pull->finished; }));
+  EXPECT_TRUE(pull->status.is(StatusCode::canceled));
+  EXPECT_FALSE(client.closed.has_value());
 }
 
 }  // namespace

@@ -172,7 +172,7 @@ Status TcpSession::take_pull(const FrameHeader& header) {
   const auto found = windows_.find(header.request_id);
   if (found == windows_.end()) return send_gone(header.request_id, header.offset, header.length);
   Window& window = *found->second;
-  if (window.direction != Window::Direction::source ||
+  if (window.direction != Window::Direction::source || window.straight != nullptr ||
       !inside(window, header.offset, header.length)) {
     return violation("the peer pulled outside of the window");
   }

@@ -78,7 +78,7 @@ Status TcpSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Win
   header.request_id = request_id;
   std::vector<std::byte> eager;
   if (window != nullptr && window->direction == Window::Direction::source && request_id != 0) {
-    const uint64_t length = window->total_bytes;
+    const uint64_t length = window->straight == nullptr ? window->total_bytes : 0;
     if (length > 0 && length <= kEagerMaxBytes && eager_out_bytes_ + length <= eager_max_bytes_) {
       eager.resize(length);
       copy_out_of(*window, 0, eager);

@@ -261,6 +261,13 @@ FAKE_CONTROL void fake_cuda_refuse_copies(int count, int error) {
   world.refuse_error = error;
 }
 
+FAKE_CONTROL void fake_cuda_refuse_registrations(uint64_t at_least_bytes, int error) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  world.refuse_registration_bytes = at_least_bytes;
+  world.refuse_registration_error = error;
+}
+
 FAKE_CONTROL void fake_cuda_break_next(int error) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);

@@ -266,6 +266,9 @@ FAKE_API cuMemHostRegister_v2(void* address, size_t length, unsigned flags) {
   std::lock_guard lock(world.mutex);
   if (const int error = world.check_context(); error != kSuccess) return error;
   if (address == nullptr || length == 0) return kInvalidValue;
+  if (world.refuse_registration_error != kSuccess && length >= world.refuse_registration_bytes) {
+    return world.refuse_registration_error;
+  }
   const auto begin = reinterpret_cast<uintptr_t>(address);
   for (const auto& [start, one] : world.registrations) {
     if (begin < start + one.length && start < begin + length) return kAlreadyRegistered;

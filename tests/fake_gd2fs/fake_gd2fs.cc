@@ -205,6 +205,13 @@ const char* xfer_gd2fs_version(void) {
   return GD2FS_VERSION;
 }
 
+int xfer_gd2fs_get_counters(xfer_gd2fs_ctx* handle, xfer_gd2fs_counters* counters) {
+  Call call(handle);
+  if (!call) return call.error();
+  *counters = {};
+  return 0;
+}
+
 xfer_gd2fs_iomem* xfer_gd2fs_reg_iomem(xfer_gd2fs_ctx* handle, void* addr, size_t length,
                                        const xfer_gd2fs_iomem_options*) {
   Call call(handle);

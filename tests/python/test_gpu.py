@@ -248,32 +248,130 @@ class Counts(ctypes.Structure):
         "tiles", "pageable_copies", "synchronises", "lookups")]  # fmt: skip
 
 
-@needs_fake
+def over_shm():
+    return os.environ.get("GD2FS_SHM") != "off"
+
+
+def read_until_straight(client, path, array, length):
+    """The first reads only begin to pin the server's memory."""
+    for _ in range(200):
+        before = client.Counters()["gpu_straight_read_bytes"]
+        assert client.read_into(path, array) == length
+        if client.Counters()["gpu_straight_read_bytes"] - before == length:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"never straight: {client.Counters()}")
+
+
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
 def test_on_the_server_s_host_bytes_go_from_its_memory_to_the_gpu(client, folder, cuda):
     length = 24 << 20
     data, array = pattern(length), GpuArray(cuda, length)
     client.write_from(f"{folder}/file", data)
-
-    def counts():
-        got = Counts()
-        cuda.driver.fake_cuda_get_counts(ctypes.byref(got))
-        return got
-
-    before = counts()
-    for round in range(200):
-        array.set(numpy.full(length, round, numpy.uint8))
-        assert client.read_into(f"{folder}/file", array) == length
-        assert (array.get() == data).all()
-        if counts().registered_bytes - before.registered_bytes > 100 << 20:  # an arena is more than the ring
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("no arena was pinned")
-    # With it, a read through odd offsets and lengths.
+    read_until_straight(client, f"{folder}/file", array, length)
+    assert client.Counters()["gpu_shared_pinned_bytes"] >= 64 << 20  # an arena at least
+    # A read through odd offsets and lengths.
     for at, size in ((0, length), (12345, 7_654_321), (4 << 20, 4 << 20), (1, 65_536)):
         array.set(numpy.zeros(length, numpy.uint8))
         iomem = client.RegIOMEM(array.pointer, length)
         assert client.ReadV(f"{folder}/file", at, [array.pointer + 7], [size - 7], iomem) in client.Wait(10_000)
         assert (array.get()[7:size] == data[at : at + size - 7]).all()
         client.DeregIOMEM(iomem)
-    assert counts().pageable_copies == before.pageable_copies
+    if not REAL:
+        counts = Counts()
+        cuda.driver.fake_cuda_get_counts(ctypes.byref(counts))
+        assert counts.pageable_copies == 0
+
+
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+def test_on_the_server_s_host_bytes_go_from_the_gpu_to_its_memory(client, folder, cuda):
+    length = 24 << 20
+    array, back = GpuArray(cuda, length), numpy.zeros(length, numpy.uint8)
+    for number in range(200):
+        data = numpy.roll(pattern(length), number)
+        array.set(data)
+        before = client.Counters()["gpu_straight_write_bytes"]
+        assert client.write_from(f"{folder}/file", array) == length
+        client.read_into(f"{folder}/file", back)
+        assert (back == data).all()
+        if client.Counters()["gpu_straight_write_bytes"] - before == length:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail(f"never straight: {client.Counters()}")
+    # Scattered pieces, in one request; a file that grows by odd lengths.
+    iomem = client.RegIOMEM(array.pointer, length)
+    pieces = [(at, 4097) for at in range(0, length - 5000, 9001)]
+    addresses, lengths = [array.pointer + at for at, _ in pieces], [size for _, size in pieces]
+    assert client.WriteV(f"{folder}/pieces", 333, addresses, lengths, iomem) in client.Wait(10_000)
+    client.DeregIOMEM(iomem)
+    expected = numpy.concatenate([data[at : at + size] for at, size in pieces])
+    got = numpy.zeros(len(expected), numpy.uint8)
+    assert client.read_into(f"{folder}/pieces", got, 333) == len(expected)
+    assert (got == expected).all()
+
+
+def test_counters_say_which_way_the_bytes_went(real_stack, folder, cuda):
+    with real_stack.connect() as client:
+        assert set(client.Counters().values()) == {0}
+        host, array = pattern(1 << 20), GpuArray(cuda, 1 << 20)
+        client.write_from(f"{folder}/file", host)
+        client.read_into(f"{folder}/file", numpy.zeros(1 << 20, numpy.uint8))
+        client.read_into(f"{folder}/file", array)
+        client.write_from(f"{folder}/other", array)
+        counters = client.Counters()
+        assert counters["host_read_bytes"] == counters["host_write_bytes"] == 1 << 20
+        assert counters["gpu_straight_read_bytes"] + counters["gpu_ring_read_bytes"] == 1 << 20
+        assert counters["gpu_straight_write_bytes"] + counters["gpu_ring_write_bytes"] == 1 << 20
+        assert counters["gpu_ring_pinned_bytes"] >= 32 << 20
+
+
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+def test_where_the_straight_way_is_required_the_first_byte_takes_it(real_stack, folder, cuda, monkeypatch):
+    monkeypatch.setenv("GD2FS_REQUIRE", "gpu_direct")
+    length = 10_000_000
+    array, data = GpuArray(cuda, length), pattern(length)
+    with real_stack.connect() as client:
+        array.set(data)
+        assert client.write_from(f"{folder}/file", array) == length
+        array.set(numpy.zeros(length, numpy.uint8))
+        assert client.read_into(f"{folder}/file", array) == length
+        assert (array.get() == data).all()
+        counters = client.Counters()
+        assert counters["gpu_straight_write_bytes"] == counters["gpu_straight_read_bytes"] == length
+        assert counters["gpu_ring_write_bytes"] == counters["gpu_ring_read_bytes"] == 0
+
+
+@needs_fake
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+def test_where_the_server_s_memory_cannot_be_pinned_the_ring_serves_or_require_says_so(real_stack, folder, cuda, monkeypatch):
+    length = 10_000_000
+    array, data = GpuArray(cuda, length), pattern(length)
+    cuda.driver.fake_cuda_refuse_registrations(ctypes.c_uint64(64 << 20), 2)  # arenas: out of memory
+    try:
+        with real_stack.connect() as client:
+            client.write_from(f"{folder}/file", data)
+            for _ in range(3):
+                array.set(numpy.zeros(length, numpy.uint8))
+                assert client.read_into(f"{folder}/file", array) == length
+                assert (array.get() == data).all()
+                time.sleep(0.05)
+            assert client.Counters()["gpu_straight_read_bytes"] == 0
+            assert client.Counters()["gpu_ring_read_bytes"] == 3 * length
+        monkeypatch.setenv("GD2FS_REQUIRE", "gpu_direct")
+        with real_stack.connect() as client:
+            with pytest.raises(OSError) as failure:
+                client.read_into(f"{folder}/file", array)
+            assert failure.value.errno == errno.ENOTSUP
+            back = numpy.zeros(length, numpy.uint8)  # host memory is none of its business
+            assert client.read_into(f"{folder}/file", back) == length
+            assert (back == data).all()
+    finally:
+        cuda.driver.fake_cuda_refuse_registrations(ctypes.c_uint64(0), 0)
+
+
+def test_what_is_required_and_switched_off_is_refused(real_stack, monkeypatch):
+    monkeypatch.setenv("GD2FS_REQUIRE", "gpu_direct")
+    monkeypatch.setenv("GD2FS_SHM", "off")
+    with pytest.raises(OSError):
+        real_stack.connect()
