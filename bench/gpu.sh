@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
 # Checks and measures GD2FS on a machine with NVIDIA GPUs. Prints JSON rows (one per line, to $OUT/gpu.jsonl) and a table
-# in Markdown ($OUT/gpu.md) with the machine's description; exit status 1 if a check failed.
+# in Markdown ($OUT/gpu.md: gpu_table.py makes it, the section of docs/performance.md) with the machine's description; exit
+# status 1 if a check failed. A part's rows are kept when another is run later: delete $OUT/gpu.jsonl to begin anew.
 #
-#   bench/gpu.sh [--build FOLDER] [--real PART...]   parts: tests facts copies e2e python (default: all)
-#   bench/gpu.sh --pack FOLDER                       on the machine that builds: gathers what such a machine needs
+#   bench/gpu.sh [--build FOLDER] [PART...]   parts, default all: tests facts copies e2e lanes leaks stress two python
+#   bench/gpu.sh --pack FOLDER                on the machine that builds: gathers what such a machine needs
+#
+#   tests    gpu_test on the real GPU; compute-sanitizer memcheck          1 min
+#   facts    what the driver does: kinds of memory, times of calls, pinning
+#   copies   copy engine beside kernel, whole transfers                    1 min
+#   e2e      reads and writes through a server, small, large, scattered    3 min
+#   lanes    TCP hits by number of lanes, beside raw sockets               5 min
+#   leaks    1,000 cycles of connect, read, close over each path           1 min
+#   stress   8 processes, 2 clusters, SIGSTOP and SIGKILL during copies    2 min
+#   two      all GPUs of the host at once, a process each (needs two)      1 min
+#   python   a 16 GiB checkpoint into torch tensors, warm and fresh        4 min
 #
 # A machine with GPUs often has neither compiler settings nor libraries for a build of its own: --pack copies the programs,
 # the libraries they load, headers and the Python package into FOLDER (about 25 MB), and --build FOLDER runs from there.
@@ -22,7 +33,7 @@ pack() {
   # What the programs load, but for what every machine has in a version that fits.
   ldd "$to/bin/gd2fs" | awk '$2 == "=>" {print $3}' | grep -Ev '/(libc|libm|libgcc_s|libstdc\+\+|ld-linux.*)\.so' |
     xargs -I{} cp -L {} "$to/lib/"
-  cp "$here"/gpu.sh "$here"/gpu_e2e.py "$here"/gpu_python.py "$to/bench/"
+  cp "$here"/gpu.sh "$here"/gpu_*.py "$to/bench/"
   cp "$root"/python/pygd2fs/*.py "$to/python/pygd2fs/"
   cp "$root"/python/extension/* "$to/extension/"
   cp -r "$root/include/xfer" "$to/include/"
@@ -39,11 +50,13 @@ while (($#)); do
     *) parts+=("$1"); shift ;;
   esac
 done
-((${#parts[@]})) || parts=(tests facts copies e2e python)
+((${#parts[@]})) || parts=(tests facts copies e2e lanes leaks stress two python)
 out=${OUT:-/tmp}
 rows=$out/gpu.jsonl log=$out/gpu.log
-: >"$rows"
+touch "$rows"
 : >"$log"
+scripts=$build/bench
+[ -f "$scripts/gpu_e2e.py" ] || scripts=$here
 export GD2FS_TEST_REAL_GPU=${GD2FS_TEST_REAL_GPU:-1}
 failed=()
 
@@ -80,27 +93,16 @@ for one in "${parts[@]}"; do
       fi ;;
     facts) part facts 60 "$build/bin/gpu_bench" facts calls latency registration ;;
     copies) part copies 120 "$build/bin/gpu_bench" border bulk ;;
-    e2e) part e2e 300 python3 "$build/bench/gpu_e2e.py" "$build" ;;
-    python) part python 240 python3 "$build/bench/gpu_python.py" "$build" ;;
+    e2e) part e2e 500 python3 "$scripts/gpu_e2e.py" "$build" ;;
+    lanes) part lanes 580 python3 "$scripts/gpu_lanes.py" "$build" ;;
+    leaks) part leaks 400 python3 "$scripts/gpu_leaks.py" "$build" ;;
+    stress) part stress 300 python3 "$scripts/gpu_stress.py" "$build" ;;
+    two) part two 200 python3 "$scripts/gpu_two.py" "$build" ;;
+    python) part python 400 python3 "$scripts/gpu_python.py" "$build" ;;
     *) echo "no part '$one'" >&2; exit 2 ;;
   esac
 done
 
-python3 - "$rows" "$out/machine.txt" >"$out/gpu.md" <<'TABLE'
-import json
-import sys
-
-print("# GPU figures\n\n" + "".join(f"- {line.strip()}\n" for line in open(sys.argv[2]) if line.strip()))
-kinds = {}
-for line in open(sys.argv[1]):
-    row = json.loads(line)
-    kinds.setdefault(row.pop("row"), []).append(row)
-for kind, rows in kinds.items():
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    print(f"## {kind}\n\n| " + " | ".join(keys) + " |\n|" + " --- |" * len(keys))
-    for row in rows:
-        print("| " + " | ".join(f"{row[k]:.4g}" if isinstance(row.get(k), float) else str(row.get(k, "")) for k in keys) + " |")
-    print()
-TABLE
+python3 "$scripts/gpu_table.py" "$rows" "$out/machine.txt" all >"$out/gpu.md"
 echo "rows in $rows, table in $out/gpu.md, log in $log"
 ((${#failed[@]} == 0)) || { echo "FAILED: ${failed[*]}"; exit 1; }

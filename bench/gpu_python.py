@@ -1,5 +1,6 @@
 """pygd2fs on a machine with GPUs: builds the extension for the Python that is here (needs g++ and Python's
-headers), then reads a safetensors checkpoint into CUDA tensors, beside safetensors' own loader if it is here.
+headers), then reads a safetensors checkpoint into CUDA tensors: in a process that has done so before, and in
+fresh ones, beside safetensors' own loader out of the page cache and what the link carries.
 
     gpu_python.py BUILD_FOLDER [GIB]
 """
@@ -8,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import struct
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import tempfile
 import time
 
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-GIB = int(sys.argv[2]) if len(sys.argv) > 2 else 16
+FRESH = sys.argv[2:3] == ["fresh"]
+GIB = int(sys.argv[2]) if len(sys.argv) > 2 and not FRESH else 16
 
 
 def build_extension():
@@ -38,24 +41,25 @@ def build_extension():
         ["g++", "-shared", *out.glob("*.o"), BUILD / "lib" / "libgd2fs.so.1", f"-Wl,-rpath,{BUILD}/lib", "-o", out / "pygd2fs" / f"_pygd2fs{suffix}"],
         check=True,
     )
-    sys.path.insert(0, str(out))
+    return str(out)
 
 
-build_extension()
+# A fresh process takes what its parent built.
+sys.path.insert(0, os.environ.get("GD2FS_BENCH_PYTHON") or build_extension())
 
 import torch  # noqa: E402
 
-sys.argv = [sys.argv[0], str(BUILD)]
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import gpu_e2e  # noqa: E402 - starts nothing when it is imported by name
+import gpu_client  # noqa: E402
 import pygd2fs  # noqa: E402
 from pygd2fs.safetensors import load_file  # noqa: E402
 
-row, check = gpu_e2e.row, gpu_e2e.check
+row, check = gpu_client.row, gpu_client.check
+PATH = "/model.safetensors"
 
 
 def checkpoint(path, gib):
-    """A safetensors file of `gib` GiB in tensors of 1 MiB to 1 GiB."""
+    """A safetensors file of `gib` GiB of random bytes in tensors of 1 MiB to 1 GiB."""
     sizes = []
     while sum(sizes) < gib << 30:
         sizes.append((1 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30)[len(sizes) % 5])
@@ -67,65 +71,128 @@ def checkpoint(path, gib):
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        block = torch.randint(0, 256, (256 << 20,), dtype=torch.uint8).numpy()
         left = at
         while left:
-            take = min(left, block.nbytes)
-            block[:8].view("u8")[0] = left
-            file.write(block[:take])
+            take = min(left, 256 << 20)
+            file.write(torch.randint(0, 256, (take,), dtype=torch.uint8, device="cuda").cpu().numpy())
             left -= take
     return at
 
 
+def loaded(load):
+    """Seconds, and what was loaded."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    tensors = load()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began, tensors
+
+
+def connect(address):
+    return pygd2fs.Client(address, "tcp://127.0.0.1", "bench")
+
+
+def fresh(address):
+    """One load with all that a new process has to do, but for Python, torch and the CUDA context."""
+    torch.zeros(1, device="cuda")
+    began = time.perf_counter()
+    client = connect(address)
+    connected = time.perf_counter() - began
+    seconds, tensors = loaded(lambda: load_file(client, PATH, device="cuda"))
+    sums = [int(tensor.view(torch.int16).sum(dtype=torch.int64)) for tensor in tensors.values()]
+    print(json.dumps({"connect": connected, "seconds": connected + seconds, "sums": sums, "counters": client.Counters()}))
+
+
+def link_gbps():
+    pinned = torch.zeros(1 << 30, dtype=torch.uint8, pin_memory=True)
+    target = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
+    times = [loaded(lambda: target.copy_(pinned, non_blocking=True))[0] for _ in range(9)]
+    return (1 << 30) / statistics.median(times) / 1e9
+
+
+def same_bytes(tensors, local, size):
+    source = torch.from_file(local, size=os.path.getsize(local), dtype=torch.uint8)
+    at = os.path.getsize(local) - size
+    for one in tensors.values():
+        length = one.numel() * 2
+        if not torch.equal(one.view(torch.uint8), source[at : at + length].cuda()):
+            return False
+        at += length
+    return True
+
+
+def in_this_process(address, size, local):
+    """Seconds of the loads one after another, and the sums of the tensors."""
+    with connect(address) as client:
+        source = torch.from_file(local, size=os.path.getsize(local), dtype=torch.uint8)
+        row("checkpoint_put", gib=size / 2**30, seconds=loaded(lambda: client.write_from(PATH, source))[0])
+        tensor = torch.randn(1000, dtype=torch.float16, device="cuda")
+        back = torch.zeros_like(tensor)
+        client.write_from("/t", tensor)
+        client.read_into("/t", back)
+        check("a torch CUDA tensor is a target and a source", torch.equal(tensor, back))
+        times = []
+        for number in range(6):
+            torch.cuda.empty_cache()
+            before = client.Counters()["gpu_straight_read_bytes"]
+            seconds, tensors = loaded(lambda: load_file(client, PATH, device="cuda"))
+            straight = (client.Counters()["gpu_straight_read_bytes"] - before) / size
+            times.append((seconds, straight))
+            if number < 5:
+                del tensors
+        check(f"{len(tensors)} tensors of the checkpoint are equal", same_bytes(tensors, local, size))
+        sums = [int(tensor.view(torch.int16).sum(dtype=torch.int64)) for tensor in tensors.values()]
+    return times, sums
+
+
+def in_fresh_processes(address, sums, out):
+    runs = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, __file__, str(BUILD), "fresh", address], env=dict(os.environ, GD2FS_BENCH_PYTHON=out), capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            check(f"a fresh process loads: {done.stderr[-1000:]}", False)
+            continue
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+        check("a fresh process has the same tensors", runs[-1]["sums"] == sums)
+    return runs
+
+
+def reference(local):
+    try:
+        from safetensors.torch import load_file as load
+    except ImportError:
+        print("NOTE safetensors is not here")
+        return None
+    times = []
+    for _ in range(3):
+        torch.cuda.empty_cache()
+        times.append(loaded(lambda: load(local, device="cuda"))[0])
+    return statistics.median(times)
+
+
 def main():
-    server = gpu_e2e.Server(f"{GIB + 4}GiB")
+    torch.cuda.init()
+    server = gpu_client.Server(f"{GIB + 4}GiB")
     try:
         local = server.folder + "/model.safetensors"
         size = checkpoint(local, GIB)
-        with pygd2fs.Client(server.address, "tcp://127.0.0.1", "bench") as client:
-            source = torch.from_file(local, size=os.path.getsize(local), dtype=torch.uint8)
-            began = time.perf_counter()
-            client.write_from("/model.safetensors", source)
-            row("checkpoint_put", gib=size / 2**30, seconds=time.perf_counter() - began)
-            small = torch.zeros(1000, dtype=torch.float16, device="cuda")
-            tensor = torch.randn(1000, dtype=torch.float16, device="cuda")
-            client.write_from("/t", tensor)
-            client.read_into("/t", small)
-            check("a torch CUDA tensor is a target and a source", torch.equal(tensor, small))
-            times = []
-            for _ in range(3):
-                torch.cuda.empty_cache()
-                torch.cuda.synchronize()
-                began = time.perf_counter()
-                tensors = load_file(client, "/model.safetensors", device="cuda")
-                torch.cuda.synchronize()
-                times.append(time.perf_counter() - began)
-                if len(times) < 3:
-                    del tensors
-            at = os.path.getsize(local) - size
-            good = True
-            for name, one in tensors.items():
-                length = one.numel() * 2
-                good = good and torch.equal(one.view(torch.uint8), source[at : at + length].cuda())
-                at += length
-            check(f"{len(tensors)} tensors of the checkpoint are equal", good)
-            del tensors
+        os.environ["GD2FS_TOKEN_FILE"] = server.token_file("bench")
+        times, sums = in_this_process(server.address, size, local)
         torch.cuda.empty_cache()
-        reference = []
-        try:
-            from safetensors.torch import load_file as reference_load
-
-            for _ in range(3):
-                began = time.perf_counter()
-                reference_load(local, device="cuda")
-                torch.cuda.synchronize()
-                reference.append(time.perf_counter() - began)
-                torch.cuda.empty_cache()
-        except ImportError:
-            print("NOTE safetensors is not here")
-        row("checkpoint_load", gib=size / 2**30, first_s=times[0], best_s=min(times), gbps=size / min(times) / 1e9, safetensors_s=min(reference) if reference else None)
+        runs = in_fresh_processes(server.address, sums, os.path.dirname(pygd2fs.__path__[0]))
+        link = link_gbps()
+        seconds = statistics.median(t[0] for t in times[2:])
+        allowed = 1.1 * size / link / 1e9 + 0.1
+        row("checkpoint_load", gib=size / 2**30, link_gbps=link, first_s=times[0][0], first_straight=times[0][1], registered_s=seconds,
+            registered_straight=times[-1][1], registered_allowed_s=allowed, fresh_s=statistics.median(r["seconds"] for r in runs) if runs else None,
+            fresh_straight=runs[0]["counters"]["gpu_straight_read_bytes"] / size if runs else None, safetensors_s=reference(local))  # fmt: skip
     finally:
         server.stop()
 
 
-main()
+if FRESH:
+    fresh(sys.argv[3])
+else:
+    main()
