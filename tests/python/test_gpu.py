@@ -8,11 +8,12 @@ import asyncio
 import ctypes
 import errno
 import os
+import threading
 import time
 
 import numpy
 import pytest
-from conftest import pattern, wait_for
+from conftest import Server, pattern, wait_for
 
 REAL = os.environ.get("GD2FS_TEST_REAL_GPU") == "1"
 needs_fake = pytest.mark.skipif(REAL, reason="needs the fake driver's controls")
@@ -287,18 +288,11 @@ def test_on_the_server_s_host_bytes_go_from_its_memory_to_the_gpu(client, folder
 def test_on_the_server_s_host_bytes_go_from_the_gpu_to_its_memory(client, folder, cuda):
     length = 24 << 20
     array, back = GpuArray(cuda, length), numpy.zeros(length, numpy.uint8)
-    for number in range(200):
-        data = numpy.roll(pattern(length), number)
-        array.set(data)
-        before = client.Counters()["gpu_straight_write_bytes"]
-        assert client.write_from(f"{folder}/file", array) == length
-        client.read_into(f"{folder}/file", back)
-        assert (back == data).all()
-        if client.Counters()["gpu_straight_write_bytes"] - before == length:
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail(f"never straight: {client.Counters()}")
+    data = pattern(length)
+    array.set(data)
+    write_until_straight(client, f"{folder}/file", array, length)
+    client.read_into(f"{folder}/file", back)
+    assert (back == data).all()
     # Scattered pieces, in one request; a file that grows by odd lengths.
     iomem = client.RegIOMEM(array.pointer, length)
     pieces = [(at, 4097) for at in range(0, length - 5000, 9001)]
@@ -309,6 +303,98 @@ def test_on_the_server_s_host_bytes_go_from_the_gpu_to_its_memory(client, folder
     got = numpy.zeros(len(expected), numpy.uint8)
     assert client.read_into(f"{folder}/pieces", got, 333) == len(expected)
     assert (got == expected).all()
+
+
+def write_until_straight(client, path, array, length):
+    for _ in range(200):
+        before = client.Counters()["gpu_straight_write_bytes"]
+        assert client.write_from(path, array) == length
+        if client.Counters()["gpu_straight_write_bytes"] - before == length:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"never straight: {client.Counters()}")
+
+
+def wait_until_held(cuda):
+    cuda.driver.fake_cuda_queued.restype = ctypes.c_uint64
+    end = time.monotonic() + 20
+    while cuda.driver.fake_cuda_queued() == 0:
+        assert time.monotonic() < end, "no copy was issued"
+        time.sleep(0.001)
+
+
+@needs_fake
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+@pytest.mark.parametrize("ends", ["deregister", "close", "cancel"])
+@pytest.mark.parametrize("operation", ["Read", "Write"])
+def test_what_ends_early_waits_for_copies_between_the_server_s_memory_and_the_gpu(real_stack, folder, cuda, operation, ends):
+    length = 9 << 20
+    data, array = pattern(length), GpuArray(cuda, length)
+    array.set(data)
+    client = real_stack.connect()
+    write_until_straight(client, f"{folder}/file", array, length)
+    read_until_straight(client, f"{folder}/file", array, length)
+    iomem = client.RegIOMEM(array.pointer, length)
+    cuda.driver.fake_cuda_hold(1)
+    try:
+        request = getattr(client, operation)(f"{folder}/file", 0, [real_stack.gd2fs.SGE(array.pointer, length, iomem)], 0, "")
+        wait_until_held(cuda)
+        if ends == "cancel":
+            request.Cancel()
+            assert client.Wait(100) == []
+        else:
+            end = threading.Thread(target=lambda: client.DeregIOMEM(iomem) if ends == "deregister" else client.close())
+            end.start()
+            end.join(0.2)
+            assert end.is_alive()  # a copy may still touch the memory
+    finally:
+        cuda.driver.fake_cuda_hold(0)
+    if ends == "cancel":
+        wait_for(client, request)
+    else:
+        end.join(20)
+        assert not end.is_alive()
+    # From here on nothing touches it.
+    canary = numpy.full(length, 0x5A, numpy.uint8)
+    array.set(canary)
+    time.sleep(0.1)
+    assert (array.get() == canary).all()
+    if ends != "close":
+        client.close()
+
+
+@needs_fake
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+def test_a_server_that_dies_under_the_copies_leaves_the_process_whole(real_stack, folder, cuda, tmp_path, monkeypatch):
+    length = 9 << 20
+    data, array = pattern(length), GpuArray(cuda, length)
+    array.set(data)
+    server = Server(tmp_path / "data")
+    monkeypatch.setenv("GD2FS_TOKEN_FILE", str(server.token_file))
+    client = real_stack.gd2fs.Client(server.address, "tcp://127.0.0.1", server.cluster, timeout=3000)
+    write_until_straight(client, "/file", array, length)
+    read_until_straight(client, "/file", array, length)
+    iomem = client.RegIOMEM(array.pointer, length)
+    sges = [real_stack.gd2fs.SGE(array.pointer, length, iomem)]
+    cuda.driver.fake_cuda_hold(1)
+    try:
+        requests = [client.Read("/file", 0, sges, 0, ""), client.Write("/file", 0, sges, 0, "")]
+        wait_until_held(cuda)
+        server.process.kill()
+        server.process.wait()
+        assert client.Wait(500) == []  # its memory is still mapped, and the copies under way
+    finally:
+        cuda.driver.fake_cuda_hold(0)
+    wait_for(client, *requests)
+    for request in requests:
+        with pytest.raises(OSError):
+            request.Check()
+    # What was pinned of the dead server's memory is given back.
+    end = time.monotonic() + 10
+    while client.Counters()["gpu_shared_pinned_bytes"] > 0:
+        assert time.monotonic() < end, client.Counters()
+        time.sleep(0.1)
+    client.close()
 
 
 def test_counters_say_which_way_the_bytes_went(real_stack, folder, cuda):
