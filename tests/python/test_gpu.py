@@ -397,6 +397,33 @@ def test_a_server_that_dies_under_the_copies_leaves_the_process_whole(real_stack
     client.close()
 
 
+@needs_fake
+@pytest.mark.skipif(not over_shm(), reason="only on the server's host")
+def test_a_straight_copy_that_fails_is_made_through_the_ring(client, folder, cuda):
+    length = 6_000_000
+    data, array, back = pattern(length), GpuArray(cuda, length), numpy.zeros(length, numpy.uint8)
+    array.set(numpy.zeros(length, numpy.uint8))
+    write_until_straight(client, f"{folder}/file", array, length)
+    read_until_straight(client, f"{folder}/file", array, length)
+    array.set(data)
+    before = client.Counters()
+    cuda.driver.fake_cuda_refuse_copies(1, 2)
+    assert client.write_from(f"{folder}/file", array) == length
+    assert client.Counters()["gpu_ring_write_bytes"] - before["gpu_ring_write_bytes"] == length
+    client.read_into(f"{folder}/file", back)
+    assert (back == data).all()
+    array.set(numpy.zeros(length, numpy.uint8))
+    before = client.Counters()
+    cuda.driver.fake_cuda_refuse_copies(1, 2)
+    assert client.read_into(f"{folder}/file", array) == length
+    assert client.Counters()["gpu_ring_read_bytes"] > before["gpu_ring_read_bytes"]
+    assert (array.get() == data).all()
+    # Once more, and all is as it was.
+    before = client.Counters()
+    assert client.write_from(f"{folder}/file", array) == length
+    assert client.Counters()["gpu_straight_write_bytes"] - before["gpu_straight_write_bytes"] == length
+
+
 def test_counters_say_which_way_the_bytes_went(real_stack, folder, cuda):
     with real_stack.connect() as client:
         assert set(client.Counters().values()) == {0}
