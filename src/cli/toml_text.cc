@@ -31,6 +31,11 @@ size_t skip_quoted(std::string_view text, size_t at) {
 }  // namespace
 
 Status check_toml_ascii(std::string_view text, std::string_view file_name) {
+  const auto wrong = [&](size_t at, std::string_view why) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<long>(at), '\n');
+    return Status(StatusCode::invalid,
+                  std::string(file_name) + ":" + std::to_string(line) + ": " + std::string(why));
+  };
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
   while (at < text.size()) {
@@ -38,11 +43,14 @@ Status check_toml_ascii(std::string_view text, std::string_view file_name) {
     if (c == '#') {
       at = std::min(text.find('\n', at), text.size());
     } else if (c == '"' || c == '\'') {
+      // The parser takes 0"x for one word, and what is in it for no quoted text.
+      constexpr std::string_view kBefore = " \t\r\n=[{,.\xBF";  // the last of a byte order mark
+      if (at != 0 && kBefore.find(text[at - 1]) == std::string_view::npos) {
+        return wrong(at, "a quote in the middle of a word");
+      }
       at = std::min(skip_quoted(text, at), text.size());
     } else if (static_cast<unsigned char>(c) >= 0x80) {
-      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<long>(at), '\n');
-      return {StatusCode::invalid, std::string(file_name) + ":" + std::to_string(line) +
-                                       ": a character outside ASCII must stand in quotes"};
+      return wrong(at, "a character outside ASCII must stand in quotes");
     } else {
       ++at;
     }

@@ -71,6 +71,7 @@ class RingWriter {
 
  private:
   void put(const std::byte* from, size_t length) {
+    if (length == 0) return;  // `from` may be null then
     const uint64_t at = written_ & (size_bytes_ - 1);
     const size_t first = std::min<uint64_t>(length, size_bytes_ - at);
     std::memcpy(data_ + at, from, first);
@@ -116,6 +117,7 @@ class RingReader {
 
  private:
   void get(std::byte* to, size_t length) {
+    if (length == 0) return;
     const uint64_t at = taken_ & (size_bytes_ - 1);
     const size_t first = std::min<uint64_t>(length, size_bytes_ - at);
     std::memcpy(to, data_ + at, first);

@@ -5,9 +5,14 @@
 namespace gd2fs::cuda {
 namespace {
 
+// Compared as numbers: the two need not be of one array.
+uint64_t address(const std::byte* host) {
+  return reinterpret_cast<uintptr_t>(host);
+}
+
 bool joins(const GpuPiece& before, const GpuPiece& piece) {
   return before.mapping == piece.mapping && before.region == piece.region &&
-         before.host + before.length_bytes == piece.host &&
+         address(before.host) + before.length_bytes == address(piece.host) &&
          before.gpu + before.length_bytes == piece.gpu;
 }
 

@@ -52,8 +52,10 @@ Drive::~Drive() {
   for (List<Moving>* list : {&queued_, &queued_large_}) {
     while (Moving* moving = list->pop_front()) delete moving;
   }
-  // A job whose end was not delivered is still known to the loop's mail: it is left to it.
-  while (running_.pop_front() != nullptr) {
+  // A job that a thread has run and whose end was not delivered is still known to the loop's mail:
+  // it is left to it.
+  while (Running* running = running_.pop_front()) {
+    if (running->job.done.linked()) delete running;
   }
   index_db.reset();
 }
