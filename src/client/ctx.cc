@@ -263,6 +263,18 @@ Status Ctx::cancel(uint64_t number) {
   return thread_->submit(slot->cancel) ? Status() : cannot_run();
 }
 
+Result<size_t> Ctx::wait_for_finished(Queue& queue, std::span<CompletionQueue::Finished*> out,
+                                      uint64_t deadline_ns) {
+  Result<size_t> finished = queue.finished.wait(out, deadline_ns);
+  if (finished.has_value() || !thread_->poisoned()) return finished;
+  // Who found the loop broken may still be waiting for copies before it ends the requests.
+  poison();
+  wait_for_zero(queue.in_flight);
+  const size_t taken = queue.finished.take(out);
+  if (taken > 0) return taken;
+  return finished;
+}
+
 Result<size_t> Ctx::wait(QueueHandle queue_handle, std::span<xfer_gd2fs_completion> out,
                          int timeout_ms) {
   constexpr size_t kAtOnce = 64;
@@ -281,7 +293,7 @@ Result<size_t> Ctx::wait(QueueHandle queue_handle, std::span<xfer_gd2fs_completi
     const std::span some(finished, std::min(kAtOnce, out.size() - reaped));
     size_t got = 0;
     if (reaped == 0) {
-      GD2FS_ASSIGN(got, from.wait(some, deadline_ns));
+      GD2FS_ASSIGN(got, wait_for_finished(*queue.get(), some, deadline_ns));
     } else {
       got = from.take(some);
     }

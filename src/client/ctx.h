@@ -82,6 +82,8 @@ class Ctx {
   Ctx();
   Status connect();
   Status take_fence(uint64_t stream, Slot* slot);
+  Result<size_t> wait_for_finished(Queue& queue, std::span<CompletionQueue::Finished*> out,
+                                   uint64_t deadline_ns);
   void poison();
   void finish(Slot& slot, uint16_t status, uint64_t value);
   // Posts to the loop: cancels every request in flight that `which` chooses.
