@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/rdma
-all_tests=(verbs tcp)
+all_tests=(verbs doctor tcp)
 guest_seconds=${GD2FS_GUEST_SECONDS:-450}
 
 tests=() command=
