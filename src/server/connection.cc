@@ -40,7 +40,8 @@ Connection::Connection(ServerState& state, ConnectionOwner& owner, std::unique_p
       owner_(owner),
       session_(std::move(session)),
       cluster_id_(cluster_id),
-      handles_(state.options.session_handles_max) {
+      handles_(state.options.session_handles_max),
+      progress_ns_(state.loop.now_ns()) {
   ended_.bind<&Connection::on_ended>(this);
   session_->set_events(this);
   ++state_.counters.sessions;

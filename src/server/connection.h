@@ -94,7 +94,7 @@ class Connection final : public SessionEvents {
   size_t requests_count_ = 0;
   List<TransferStep, TransferStep> open_steps_;
   uint64_t moved_bytes_ = 0;  // by all open steps, at the last check_stall()
-  uint64_t progress_ns_ = 0;
+  uint64_t progress_ns_;      // when something moved, or nothing was open, at the latest
   uint64_t steps_ended_ = 0;
   bool closed_ = false;
   Completion ended_;

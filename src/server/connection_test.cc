@@ -182,6 +182,24 @@ TEST_F(ConnectionTest, a_client_that_does_not_read_its_replies_is_closed) {
   EXPECT_EQ(ended, 1u);
 }
 
+TEST_F(ConnectionTest, a_session_whose_first_transfer_has_just_begun_is_not_taken_for_a_stuck_one) {
+  pass(2 * options.stall_ns);  // the machine has been up for longer than that
+  grant();
+  FakeSession& fresh = connect();
+  bind(fresh, 1, capability());
+  fresh.auto_push = false;
+  store.chunks[{kInode, 0}] = pattern(4096, 1);
+  fresh.deliver(msg::Type::read, 5, small_read());
+  settle();
+  ASSERT_FALSE(fresh.pushes.empty());
+  connections.front()->check_stall();
+  EXPECT_TRUE(fresh.open());
+  pass(options.stall_ns);
+  connections.front()->check_stall();
+  EXPECT_FALSE(fresh.open());
+  settle();
+}
+
 TEST_F(ConnectionTest, a_session_that_holds_pages_and_moves_nothing_is_closed) {
   FakeSession& stuck = connect();
   FakeSession& idle = connect();

@@ -1,0 +1,102 @@
+#include "cli/doctor/machine.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
+
+#include <linux/io_uring.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+namespace gd2fs::cli::doctor {
+namespace {
+
+constexpr size_t kFileMaxBytes = 64 * 1024;
+
+int io_uring_errno() {
+  io_uring_params parameters{};
+  const long fd = syscall(SYS_io_uring_setup, 1, &parameters);
+  if (fd < 0) return errno;
+  ::close(static_cast<int>(fd));
+  return 0;
+}
+
+uint64_t memlock_bytes() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return limit.rlim_cur;
+}
+
+// 2 before 10: runs of digits by their length first.
+bool counted_before(const std::string& a, const std::string& b) {
+  const auto split = [](const std::string& text) {
+    const size_t end = text.find_last_not_of("0123456789");
+    return end == std::string::npos ? 0 : end + 1;
+  };
+  const size_t at = split(a);
+  const size_t bt = split(b);
+  const int order = a.compare(0, at, b, 0, bt);
+  if (order != 0) return order < 0;
+  if (a.size() != b.size()) return a.size() < b.size();
+  return a < b;
+}
+
+}  // namespace
+
+Machine Machine::this_one() {
+  Machine machine;
+  if (void* library = dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL); library != nullptr) {
+    machine.verbs_library = true;
+    dlclose(library);
+  } else {
+    machine.verbs_library_why = dlerror();  // NOLINT(concurrency-mt-unsafe): one thread yet
+  }
+  machine.memlock_bytes = doctor::memlock_bytes();
+  machine.io_uring_errno = doctor::io_uring_errno();
+  return machine;
+}
+
+std::string Machine::read_bytes(const std::string& path) const {
+  std::ifstream file(root + path, std::ios::binary);
+  std::string text(kFileMaxBytes, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
+  return text;
+}
+
+std::string Machine::read(const std::string& path) const {
+  std::string text = read_bytes(path);
+  text.erase(text.find_last_not_of(" \t\n") + 1);
+  return text;
+}
+
+std::vector<std::string> Machine::list(const std::string& path) const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(root + path, error)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end(), counted_before);
+  return names;
+}
+
+bool Machine::exists(const std::string& path) const {
+  return ::access((root + path).c_str(), F_OK) == 0;
+}
+
+bool Machine::may_open(const std::string& path) const {
+  return ::access((root + path).c_str(), R_OK | W_OK) == 0;
+}
+
+std::string Machine::resolve(const std::string& path) const {
+  std::error_code error;
+  std::string real = std::filesystem::canonical(root + path, error).string();
+  if (error) return {};
+  if (!root.empty() && real.starts_with(root)) real.erase(0, root.size());
+  return real;
+}
+
+}  // namespace gd2fs::cli::doctor

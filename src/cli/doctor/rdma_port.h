@@ -1,0 +1,43 @@
+// RdmaPort: a port of an RDMA device as /sys/class/infiniband shows it: no library is needed for
+// that, and a container sees it too. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/doctor/machine.h"
+
+namespace gd2fs::cli::doctor {
+
+struct RdmaPort {
+  struct Address {
+    std::string text;  // "192.168.1.1", "fd00::1"
+    uint32_t gid_index = 0;
+  };
+
+  std::string device;  // "mlx5_0"
+  std::string number;  // "1"
+  std::string state;   // "ACTIVE", "DOWN"
+  std::string rate;    // "400 Gb/sec (4X NDR)"
+  std::string link_layer;
+  std::string netdev;  // "" if there is none
+  uint32_t netdev_mtu_bytes = 0;
+  std::vector<Address> addresses;  // of RoCE v2, link-local ones left out
+  std::string uverbs;              // "/dev/infiniband/uverbs0", "" if the kernel has none for it
+  bool uverbs_usable = false;      // we may open that
+
+  bool ethernet() const { return link_layer == "Ethernet"; }
+  bool usable() const {
+    return ethernet() && state == "ACTIVE" && uverbs_usable && !addresses.empty();
+  }
+  std::string name() const { return device + " port " + number; }
+};
+
+std::vector<RdmaPort> rdma_ports(const Machine& machine);
+
+// What a packet carries on RoCE when its Ethernet device carries `netdev_mtu_bytes`: 256..4096, 0
+// if not even that. (The kernel's iboe_get_mtu(): 96 bytes go to headers.)
+uint32_t rdma_mtu_bytes(uint32_t netdev_mtu_bytes);
+
+}  // namespace gd2fs::cli::doctor
