@@ -165,7 +165,7 @@ Status TcpSession::landed(uint64_t request_id, Window& window, uint64_t length_b
 }
 
 Status TcpSession::take_special(InFrame&) {
-  return violation("a frame of a kind that belongs to shared memory");
+  return violation("a frame of a kind that another fabric has");
 }
 
 Status TcpSession::take_pull(const FrameHeader& header) {

@@ -22,7 +22,7 @@ extern "C" {
 void fake_verbs_set_delay_ns(uint64_t delay_ns);
 // While held, nothing that is posted on this device is carried out (-1: on all).
 void fake_verbs_hold(int device, int held);
-// After this many more data transfers (WRITEs and READs) everything is held, until hold(-1, 0).
+// After this many more data transfers (WRITEs and READs) the device of the last is held.
 void fake_verbs_hold_after(int transfers);
 // The next `count` work requests are lost on their way, with all their repetitions: they fail as
 // after too many retries.

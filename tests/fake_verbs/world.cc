@@ -314,7 +314,7 @@ bool World::transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local,
   }
   if (hold_after > 0 && --hold_after == 0) {
     hold_after = -1;
-    for (auto& device : devices) device->held = true;
+    pair.device->held = true;
   }
   return true;
 }
