@@ -48,6 +48,10 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     LinkOptions link;
     link.name = name;
     link.addresses = addresses;
+    link.rail = static_cast<uint32_t>(out.size());
+    if (data && local.transport == Transport::rdma) {
+      link.way = options_.require == Require::rdma ? LinkWay::rdma_only : LinkWay::rdma_first;
+    }
     // Control goes wherever the routes lead; only data is bound to its NIC.
     if (data && !local.host.empty()) {
       const bool v6 = local.host.find(':') != std::string::npos;
@@ -58,7 +62,9 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     link.incarnation = incarnation_;
     link.lanes = data ? options_.lanes : 1;
     // Names are few and small; only bytes gain by shared memory.
-    if (data && options_.shm) link.same_host = SameHost::allowed;
+    if (data && options_.shm && options_.require != Require::rdma) {
+      link.same_host = SameHost::allowed;
+    }
     // So far the only way past the ring is that of one host.
     const bool only_here =
         options_.require == Require::shm || options_.require == Require::gpu_direct;

@@ -15,10 +15,16 @@
 
 namespace gd2fs::client {
 
+// Which of a peer's addresses a link uses: its tcp:// ones; the rdma:// ones first, and TCP as a
+// fall-back that is announced; or rdma:// alone.
+enum class LinkWay : uint8_t { tcp, rdma_first, rdma_only };
+
 struct LinkOptions {
   std::string name;                    // "controller", "server 3": for messages
   std::vector<std::string> addresses;  // tried in turn
-  std::string local_address;           // "" for any
+  LinkWay way = LinkWay::tcp;
+  uint32_t rail = 0;  // the number of this link; it begins with the peer's NIC of that number
+  std::string local_address;  // "" for any
   std::string cluster;
   std::string key;
   uint64_t incarnation = 0;
@@ -84,6 +90,8 @@ class Link final : public SessionEvents {
 
  private:
   Task<void> connect();
+  void order_addresses();
+  void say_path(const std::string& address);
   ConnectOptions connect_options() const;
   void take(Exchange& exchange);
   void withdraw(Exchange& exchange);
@@ -94,10 +102,12 @@ class Link final : public SessionEvents {
   Random random_;
   Owner& owner_;
   LinkOptions options_;
+  std::vector<std::string> addresses_;  // those of options_.addresses that are used, in order
   size_t next_address_ = 0;
   uint32_t failures_ = 0;  // in a row
   bool connecting_ = false;
   Status last_failure_;
+  bool said_fall_back_ = false;
   std::unique_ptr<Session> session_;
   Handles handles_;
   std::unordered_map<uint64_t, Exchange*> sent_;

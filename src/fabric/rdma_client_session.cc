@@ -46,7 +46,9 @@ Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes bo
   const bool bulk =
       window != nullptr && request_id != 0 && window->total_bytes > 0 &&
       (window->direction == Window::Direction::sink || window->total_bytes > kEagerMaxBytes);
-  if (bulk && !show(*window)) {
+  if (bulk && show(*window)) {
+    window = nullptr;  // nothing rides with the request
+  } else if (bulk) {
     ++counters().copied_windows;
     if (!std::exchange(said_copied_, true)) {
       GD2FS_LOG_WARN("{}: memory that is not registered with {} is copied on its way",

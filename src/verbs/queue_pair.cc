@@ -7,7 +7,7 @@
 namespace gd2fs::verbs {
 namespace {
 
-constexpr uint8_t kTimeoutExponent = 14;  // 4.096 us * 2^14 = 67 ms without an answer
+constexpr uint8_t kTimeoutExponent = 15;  // 4.096 us * 2^15 = 134 ms without an answer
 constexpr uint8_t kRetries = 7;           // then the connection is broken
 // Credits see to it that a message always finds a buffer; this is for a peer that breaks the rule.
 constexpr uint8_t kNoBufferRetries = 6;

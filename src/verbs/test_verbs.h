@@ -34,6 +34,8 @@ class TestVerbs {
   void (*refuse_registrations)(int count, int error) = nullptr;
   void (*set_max_mr_size)(uint64_t length_bytes) = nullptr;
   void (*let_late_bytes_through)(int through) = nullptr;
+  void (*manual)(int manual) = nullptr;
+  uint64_t (*step)(uint64_t choice) = nullptr;
   void (*reset)() = nullptr;
   void (*get_counts)(int device, fake_verbs_counts* counts) = nullptr;
   uint64_t (*queued)() = nullptr;
@@ -56,6 +58,8 @@ class TestVerbs {
     find("fake_verbs_refuse_registrations", &refuse_registrations);
     find("fake_verbs_set_max_mr_size", &set_max_mr_size);
     find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);
+    find("fake_verbs_manual", &manual);
+    find("fake_verbs_step", &step);
     find("fake_verbs_reset", &reset);
     find("fake_verbs_get_counts", &get_counts);
     find("fake_verbs_queued", &queued);

@@ -183,8 +183,17 @@ FAKE_API void fake_verbs_set_max_mr_size(uint64_t length_bytes) {
 FAKE_API void fake_verbs_let_late_bytes_through(int through) {
   change([&](World& world) { world.late_bytes = through != 0; });
 }
+FAKE_API void fake_verbs_manual(int manual) {
+  change([&](World& world) { world.manual = manual != 0; });
+}
+FAKE_API uint64_t fake_verbs_step(uint64_t choice) {
+  uint64_t left = 0;
+  change([&](World& world) { left = world.step(choice); });
+  return left;
+}
 FAKE_API void fake_verbs_reset(void) {
   change([&](World& world) {
+    world.manual = false;
     world.delay_ns = 0;
     world.hold_after = -1;
     world.lose = 0;

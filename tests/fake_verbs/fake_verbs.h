@@ -38,6 +38,11 @@ void fake_verbs_set_max_mr_size(uint64_t length_bytes);
 // For tests that must show that they would see it: a queue pair that was stopped or destroyed, or
 // memory that was deregistered, no longer keeps out what was posted to it before.
 void fake_verbs_let_late_bytes_through(int through);
+// For simulations: nothing is carried out but by step(), which carries out one work request of the
+// queue pair number `choice` of those that have any, whatever its time, and answers how many queue
+// pairs have work left.
+void fake_verbs_manual(int manual);
+uint64_t fake_verbs_step(uint64_t choice);
 // All of the above as at the start.
 void fake_verbs_reset(void);
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <utility>
 #include <unistd.h>
+#include <utility>
 
 #include <arpa/inet.h>
 
@@ -166,7 +166,19 @@ void World::run() {
   }
 }
 
+uint64_t World::step(uint64_t choice) {
+  std::vector<Pair*> busy;
+  for (Pair* pair : live_pairs) {
+    if (!pair->sends.empty() && !pair->device->held) busy.push_back(pair);
+  }
+  if (busy.empty()) return 0;
+  Pair& chosen = *busy[choice % busy.size()];
+  carry_out(chosen, now_ns());
+  return busy.size() - (chosen.sends.empty() ? 1 : 0);
+}
+
 bool World::carry_out_one(uint64_t now, uint64_t* next_ns) {
+  if (manual) return false;
   for (size_t i = 0; i < live_pairs.size(); ++i) {
     Pair& pair = *live_pairs[i];
     if (pair.sends.empty() || pair.device->held) continue;

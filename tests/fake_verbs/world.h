@@ -108,6 +108,7 @@ class World {
   int refuse_error = 0;
   uint64_t max_mr_size = std::numeric_limits<uint64_t>::max();
   bool late_bytes = false;
+  bool manual = false;
 
   Region* add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::byte* memory,
                      unsigned access);
@@ -116,6 +117,7 @@ class World {
   void complete_send(Pair& pair, const Work& work, ibv_wc_status status, uint32_t length);
   // Into the error state: everything that is posted is flushed.
   void stop(Pair& pair);
+  uint64_t step(uint64_t choice);
   void wake() { changed.notify_all(); }
   static uint64_t now_ns();
 
