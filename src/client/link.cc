@@ -22,10 +22,32 @@ Link::Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions 
       owner_(owner),
       options_(std::move(options)),
       tasks_(loop) {
+  credit_.bind<&Link::on_credit>(this);
   order_addresses();
 }
 
-Link::~Link() = default;
+Link::~Link() {
+  if (options_.credit != nullptr) give_credit(sent_bytes_);
+}
+
+bool Link::has_credit(uint64_t bytes) {
+  if (options_.credit == nullptr || options_.credit->allows(bytes)) return true;
+  if (!ListNode<NicCreditTag>::linked()) options_.credit->waiting_.push_back(*this);
+  return false;
+}
+
+void Link::on_credit(Completion&) {
+  owner_.on_link_credit(*this);
+  if (!ListNode<NicCreditTag>::linked()) give_credit(0);  // perhaps there is some left
+}
+
+void Link::give_credit(uint64_t bytes) {
+  if (options_.credit == nullptr) return;
+  options_.credit->used_bytes_ -= bytes;
+  // One after the other: who is told no again goes to the end.
+  Link* next = options_.credit->waiting_.pop_front();
+  if (next != nullptr && !next->credit_.pending()) next->loop_.complete(next->credit_, Status());
+}
 
 void Link::want() {
   if (open() || connecting_ || session_ != nullptr) return;
@@ -141,6 +163,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   exchange.state_ = Exchange::State::sent;
   sent_.emplace(exchange.request_id_, &exchange);
   sent_bytes_ += exchange.credit_bytes;
+  if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
   return sent;
 }
 
@@ -153,6 +176,7 @@ void Link::take(Exchange& exchange) {
   sent_.erase(exchange.request_id_);
   sent_bytes_ -= exchange.credit_bytes;
   exchange.link_ = nullptr;
+  give_credit(exchange.credit_bytes);
 }
 
 // `withdrawn_` completes when nothing of this session can touch the window's memory.

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "client/exchange.h"
 #include "client/handles.h"
+#include "client/nic_credit.h"
 #include "fabric/fabric.h"
 #include "loop/task_group.h"
 
@@ -24,7 +25,8 @@ struct LinkOptions {
   std::vector<std::string> addresses;  // tried in turn
   LinkWay way = LinkWay::tcp;
   uint32_t rail = 0;  // the number of this link; it begins with the peer's NIC of that number
-  std::string local_address;  // "" for any
+  NicCredit* credit = nullptr;  // of its local NIC, shared by all peers' links; outlives them
+  std::string local_address;    // "" for any
   std::string cluster;
   std::string key;
   uint64_t incarnation = 0;
@@ -36,7 +38,7 @@ struct LinkOptions {
   uint32_t refusals_max = 1;
 };
 
-class Link final : public SessionEvents {
+class Link final : public SessionEvents, public ListNode<NicCreditTag> {
  public:
   static constexpr uint64_t kBackOffMinNs = 5 * kMs;
   static constexpr uint64_t kBackOffMaxNs = 1 * kSecond;
@@ -53,6 +55,8 @@ class Link final : public SessionEvents {
     // link stops trying until it is wanted again.
     virtual void on_link_failed(Link& link, const Status& why, bool last_word) = 0;
     virtual void on_link_closed(Link& link, const Status& why) = 0;
+    // Its NIC has credit again after it had none. From the loop, as the rest.
+    virtual void on_link_credit(Link& link) = 0;
     // The exchange is not sent any more, exchange.outcome says how it went, and its memory is out
     // of the peer's reach. `lost`: the connection ended before an answer.
     virtual void on_settled(Exchange& exchange, bool lost) = 0;
@@ -63,6 +67,8 @@ class Link final : public SessionEvents {
 
   bool open() const { return session_ != nullptr && session_->open(); }
   bool has_room() const { return open() && sent_.size() < kSentMax; }
+  // False: its NIC has no credit for so many bytes now; on_link_credit() follows.
+  bool has_credit(uint64_t bytes);
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   Handles& handles() { return handles_; }
@@ -94,6 +100,8 @@ class Link final : public SessionEvents {
   void say_path(const std::string& address);
   ConnectOptions connect_options() const;
   void take(Exchange& exchange);
+  void give_credit(uint64_t bytes);
+  void on_credit(Completion&);
   void withdraw(Exchange& exchange);
   uint64_t back_off_ns();
 
@@ -113,6 +121,7 @@ class Link final : public SessionEvents {
   std::unordered_map<uint64_t, Exchange*> sent_;
   uint64_t sent_bytes_ = 0;
   uint64_t silent_since_ns_ = 0;
+  Completion credit_;
   TaskGroup tasks_;  // last: its frames use all of the above
 };
 
