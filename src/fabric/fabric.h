@@ -95,6 +95,7 @@ struct Window : ListNode<> {
   uint64_t length_bytes() const;        // sums the segments
   // The fabric's own, from expose() on.
   uint64_t total_bytes = 0;
+  bool device = false;  // some of it is GPU memory
   size_t hint_segment = 0;
   uint64_t hint_offset = 0;
 };

@@ -33,7 +33,8 @@ bool RdmaClientSession::show(const Window& window) {
   }
   FrameHeader header;
   header.kind = FrameKind::window;
-  header.type = window.direction == Window::Direction::source ? 1 : 0;
+  if (window.direction == Window::Direction::source) header.type |= kWindowSource;
+  if (window.device) header.type |= kWindowDevice;
   header.request_id = window.request_id;
   queue_frame(header, as_bytes(list.data(), list.size() * sizeof(RemoteSegment)));
   shown_.insert(window.request_id);

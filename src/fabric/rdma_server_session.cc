@@ -49,7 +49,8 @@ Status RdmaServerSession::take_window(const InFrame& frame) {
     return violation("the peer used a request id twice");
   }
   Remote remote;
-  remote.source = frame.header.type == 1;
+  remote.source = (frame.header.type & kWindowSource) != 0;
+  remote.device = (frame.header.type & kWindowDevice) != 0;
   const size_t count = frame.body.size() / sizeof(RemoteSegment);
   remote.segments.resize(count);
   remote.ends.reserve(count);
@@ -84,9 +85,19 @@ bool RdmaServerSession::may_move(const Remote* remote, uint64_t offset, ConstByt
   return memory().covers(nic(), bytes.data(), bytes.size(), 0);
 }
 
+// What cannot be moved by the NIC goes through the stream, but not into or out of GPU memory.
+bool RdmaServerSession::refuse(const Remote* remote, Completion& done) {
+  if (closing_ || remote == nullptr || !remote->device || remote->over) return false;
+  done.start();
+  loop_.complete(done, Status(StatusCode::unavailable,
+                              "this server's memory is not registered with the NIC (yet)"));
+  return true;
+}
+
 void RdmaServerSession::push(Push& push) {
   Remote* const remote = remote_of(push.request_id);
   if (!may_move(remote, push.offset, push.bytes) || remote->source) {
+    if (refuse(remote, push.done)) return;
     counters().copied_bytes += push.bytes.size();
     return TcpSession::push(push);
   }
@@ -103,6 +114,7 @@ void RdmaServerSession::pull(Pull& pull) {
   const auto found = incoming_.find(pull.request_id);
   if (!may_move(remote, pull.offset, pull.into) || !remote->source || found == incoming_.end() ||
       found->second->replied) {
+    if (refuse(remote, pull.done)) return;
     counters().copied_bytes += pull.into.size();
     return TcpSession::pull(pull);
   }

@@ -107,6 +107,7 @@ class RdmaServerSession final : public RdmaSession {
   // A client's window, from before its request until nothing of it is under way.
   struct Remote {
     bool source = false;
+    bool device = false;
     std::vector<RemoteSegment> segments;
     std::vector<uint64_t> ends;  // ends[i]: bytes up to and with segment i
     uint32_t unposted = 0;       // pushes that are not posted as a whole
@@ -126,6 +127,7 @@ class RdmaServerSession final : public RdmaSession {
   void take_recall(uint64_t request_id);
   uint64_t direct_bytes(uint64_t request_id) const override;
   Remote* remote_of(uint64_t request_id);
+  bool refuse(const Remote* remote, Completion& done);
   bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) const;
   bool next_range(uint64_t request_id, uint64_t offset, std::byte* local, uint64_t length_bytes,
                   RdmaQueue::Range* out);
@@ -153,6 +155,7 @@ class RdmaClientSession final : public RdmaSession {
   RdmaClientSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
                     std::string session_key, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
   ~RdmaClientSession() override;
+  // A window may lie in GPU memory that is registered with the NIC; unsupported if it is not.
   Status send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) override;
   void withdraw(Window& window, Completion& done) override;
 

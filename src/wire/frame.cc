@@ -50,7 +50,8 @@ Status check_grant(const FrameHeader& header) {
 }
 
 Status check_window(const FrameHeader& header) {
-  if (header.request_id == 0 || header.type > 1 || header.payload_bytes > 0) {
+  if (header.request_id == 0 || header.type > (kWindowSource | kWindowDevice) ||
+      header.payload_bytes > 0) {
     return invalid("frame: a window");
   }
   if (header.body_bytes == 0 || header.body_bytes > kFrameBodyMaxBytes ||

@@ -1,7 +1,9 @@
 // What the library exports but for queues: devices, domains, memory, controls.
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <dlfcn.h>
 
 #include "world.h"
 
@@ -130,6 +132,29 @@ FAKE_API ibv_mr* ibv_reg_mr_iova2(ibv_pd* domain, void* address, size_t length, 
 #undef ibv_reg_mr
 FAKE_API ibv_mr* ibv_reg_mr(ibv_pd* domain, void* address, size_t length, int access) {
   return ibv_reg_mr_iova2(domain, address, length, reinterpret_cast<uintptr_t>(address),
+                          static_cast<unsigned>(access));
+}
+// Device memory of the fake GPUs, which knows where the CPU may touch it.
+FAKE_API ibv_mr* ibv_reg_dmabuf_mr(ibv_pd* domain, uint64_t offset, size_t length, uint64_t iova,
+                                   int fd, int access) {
+  const char* cuda = std::getenv("GD2FS_CUDA_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
+  void* library = cuda == nullptr ? nullptr : dlopen(cuda, RTLD_NOW | RTLD_NOLOAD);
+  using Bytes = void* (*)(int, uint64_t, uint64_t);
+  auto bytes_of = library == nullptr
+                      ? nullptr
+                      : reinterpret_cast<Bytes>(dlsym(library, "fake_cuda_dmabuf_bytes"));
+  void* bytes = bytes_of == nullptr ? nullptr : bytes_of(fd, offset, length);
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  if (world.refuse_count > 0) {
+    --world.refuse_count;
+    bytes = nullptr;
+  }
+  if (bytes == nullptr) {
+    errno = EOPNOTSUPP;
+    return nullptr;
+  }
+  return world.add_region(domain, iova, length, static_cast<std::byte*>(bytes),
                           static_cast<unsigned>(access));
 }
 FAKE_API int ibv_dereg_mr(ibv_mr* target) {
