@@ -44,11 +44,13 @@ bool RdmaClientSession::show(const Window& window) {
 Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes body,
                                Window* window) {
   GD2FS_TRY(may_send(body.size()));
-  const bool bulk =
-      window != nullptr && request_id != 0 && window->total_bytes > 0 &&
-      (window->direction == Window::Direction::sink || window->total_bytes > kEagerMaxBytes);
+  const bool bulk = window != nullptr && request_id != 0 && window->total_bytes > 0 &&
+                    (window->device || window->direction == Window::Direction::sink ||
+                     window->total_bytes > kEagerMaxBytes);
   if (bulk && show(*window)) {
     window = nullptr;  // nothing rides with the request
+  } else if (bulk && window->device) {
+    return {StatusCode::unsupported, "GPU memory that is not registered with " + nic().name()};
   } else if (bulk) {
     ++counters().copied_windows;
     if (!std::exchange(said_copied_, true)) {

@@ -121,9 +121,10 @@ void RdmaQueue::add_move(const Range& range, ibv_wr_opcode opcode, const Work& w
                       range.local_key};
 }
 
-void RdmaQueue::write(const Range& range, Push& push) {
+void RdmaQueue::write(const Range& range, Push& push, uint32_t pushes) {
   Work work;
   work.push = &push;
+  work.pushes = pushes;
   work.length_bytes = range.length_bytes;
   add_move(range, IBV_WR_RDMA_WRITE, work);
 }

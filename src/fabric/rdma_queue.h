@@ -41,7 +41,8 @@ class RdmaQueue : public ListNode<> {
 
   // One posted work request.
   struct Work {
-    Push* push = nullptr;  // a WRITE of it, or
+    Push* push = nullptr;  // a WRITE of it, and of others up to `pushes` together, or
+    uint32_t pushes = 0;
     Pull* pull = nullptr;  // a READ, or neither: a message
     uint32_t length_bytes = 0;
     bool buffer = false;  // that holds one of ours
@@ -93,7 +94,7 @@ class RdmaQueue : public ListNode<> {
     uint32_t remote_key = 0;
     uint32_t length_bytes = 0;
   };
-  void write(const Range& range, Push& push);
+  void write(const Range& range, Push& push, uint32_t pushes);
   void read(const Range& range, Pull& pull);
   // Hands what was added to the NIC.
   void post();

@@ -162,25 +162,52 @@ void RdmaServerSession::move_bytes() {
   }
 }
 
+// Whether the second push goes on where the first ends, here and there.
+bool RdmaServerSession::continues(const Push& first, const Push& second) {
+  return second.request_id == first.request_id &&
+         second.offset == first.offset + first.bytes.size() &&
+         second.bytes.data() == first.bytes.data() + first.bytes.size();
+}
+
+// One WRITE: a part of the first push, or its rest together with others that continue it.
 bool RdmaServerSession::write_next(List<Push>& from) {
-  Push& push = *from.front();
+  Push& first = *from.front();
+  uint64_t run = first.bytes.size() - first.cut_bytes;
+  const Push* last = &first;
+  for (Push* next = from.next(first);
+       next != nullptr && continues(*last, *next) && run + next->bytes.size() <= kMoveMaxBytes;
+       next = from.next(*next)) {
+    run += next->bytes.size();
+    last = next;
+  }
   RdmaQueue::Range range;
   // The NIC only reads it.
-  auto* const local = const_cast<std::byte*>(push.bytes.data()) + push.cut_bytes;
-  if (!next_range(push.request_id, push.offset + push.cut_bytes, local,
-                  push.bytes.size() - push.cut_bytes, &range)) {
+  auto* const local = const_cast<std::byte*>(first.bytes.data()) + first.cut_bytes;
+  if (!next_range(first.request_id, first.offset + first.cut_bytes, local, run, &range)) {
     fail(Status(StatusCode::io, "memory was deregistered under a push"));
     return false;
   }
-  queue()->write(range, push);
-  ++push.stripes_busy;
-  push.cut_bytes += range.length_bytes;
+  const uint64_t request_id = first.request_id;
+  uint64_t left = range.length_bytes;
+  uint32_t pushes = 0;
+  while (left > 0) {
+    Push& push = *from.front();
+    const uint64_t length = std::min(left, push.bytes.size() - push.cut_bytes);
+    // Others are taken as a whole.
+    if (pushes > 0 && length < push.bytes.size()) break;
+    left -= length;
+    ++pushes;
+    ++push.stripes_busy;
+    push.cut_bytes += length;
+    if (!fully_cut(push)) break;
+    flying_writes_.push_back(push);  // leaves `from`
+    --remote_of(request_id)->unposted;
+  }
+  range.length_bytes -= static_cast<uint32_t>(left);
+  queue()->write(range, first, pushes);
   posted_bytes_ += range.length_bytes;
   counters().written_bytes += range.length_bytes;
-  if (!fully_cut(push)) return true;
-  flying_writes_.push_back(push);  // leaves `from`
-  --remote_of(push.request_id)->unposted;
-  settle(push.request_id);
+  settle(request_id);
   return true;
 }
 
@@ -205,8 +232,13 @@ bool RdmaServerSession::read_next() {
 void RdmaServerSession::on_work_done(const RdmaQueue::Work& work) {
   posted_bytes_ -= work.length_bytes;
   if (work.push != nullptr) {
-    Push& push = *work.push;
-    if (--push.stripes_busy == 0 && (fully_cut(push) || !push.outcome.ok())) end_write(push);
+    // They were posted together, so they stand one behind the other.
+    Push* push = work.push;
+    for (uint32_t i = 0; i < work.pushes; ++i) {
+      Push* const next = i + 1 < work.pushes ? flying_writes_.next(*push) : nullptr;
+      if (--push->stripes_busy == 0 && (fully_cut(*push) || !push->outcome.ok())) end_write(*push);
+      push = next;
+    }
   } else {
     Pull& pull = *work.pull;
     if (--pull.reads_busy > 0) return;

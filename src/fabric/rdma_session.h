@@ -131,6 +131,7 @@ class RdmaServerSession final : public RdmaSession {
   bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) const;
   bool next_range(uint64_t request_id, uint64_t offset, std::byte* local, uint64_t length_bytes,
                   RdmaQueue::Range* out);
+  static bool continues(const Push& first, const Push& second);
   bool write_next(List<Push>& from);
   bool read_next();
   void end_write(Push& push);

@@ -104,7 +104,11 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
     const Status found = nic->find_gid(wanted, &seen);
     if (found.is(StatusCode::not_found)) continue;
     GD2FS_TRY(found.with(nic->name_));
-    GD2FS_TRY(nic->read_port().with(nic->name_));
+    if (const int error = library->query_device(nic->context_, &nic->limits_); error != 0) {
+      return fail(failure(error, nic->name_ + ": ibv_query_device"));
+    }
+    GD2FS_ASSIGN(const ibv_port_attr port, nic->read_port());
+    nic->mtu_ = port.active_mtu;
     nic->domain_ = library->alloc_pd(nic->context_);
     if (nic->domain_ == nullptr) return fail(failure(errno, nic->name_ + ": ibv_alloc_pd"));
     return nic;
@@ -113,45 +117,54 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
               "no RDMA port has the address " + address + "; looked at " + seen);
 }
 
-Status Nic::find_gid(const ibv_gid& wanted, std::string* seen) {
+Result<ibv_gid_entry> Nic::look_up(const ibv_gid& wanted, bool* other_kind) const {
   std::vector<ibv_gid_entry> table(kGidsMax);
   const ssize_t count =
       library_->query_gid_table(context_, table.data(), table.size(), 0, sizeof table[0]);
-  if (count < 0) return failure(static_cast<int>(-count), "ibv_query_gid_table");
-  bool other_kind = false;
+  if (count < 0) return fail(failure(static_cast<int>(-count), "ibv_query_gid_table"));
   for (ssize_t i = 0; i < count; ++i) {
     const ibv_gid_entry& entry = table[static_cast<size_t>(i)];
     if (std::memcmp(entry.gid.raw, wanted.raw, sizeof wanted.raw) != 0) continue;
+    if (port_ != 0 && entry.port_num != port_) continue;
     // RoCE v1 lists the same GID once more; InfiniBand and EFA have no IP address here.
-    if (entry.gid_type != IBV_GID_TYPE_ROCE_V2 || entry.gid_index > UINT8_MAX) {
-      other_kind = true;
-      continue;
-    }
-    port_ = static_cast<uint8_t>(entry.port_num);
-    gid_index_ = static_cast<uint8_t>(entry.gid_index);
-    gid_ = entry.gid;
-    name_ += " port " + std::to_string(port_);
-    return {};
+    if (entry.gid_type == IBV_GID_TYPE_ROCE_V2 && entry.gid_index <= UINT8_MAX) return entry;
+    *other_kind = true;
   }
-  *seen += (seen->empty() ? "" : ", ") + name_ + (other_kind ? " (not as RoCE v2)" : "");
-  return Status(StatusCode::not_found);
+  return fail(Status(StatusCode::not_found));
 }
 
-Status Nic::read_port() {
-  if (const int error = library_->query_device(context_, &limits_); error != 0) {
-    return failure(error, "ibv_query_device");
+Status Nic::find_gid(const ibv_gid& wanted, std::string* seen) {
+  bool other_kind = false;
+  const Result<ibv_gid_entry> entry = look_up(wanted, &other_kind);
+  if (!entry.has_value()) {
+    *seen += (seen->empty() ? "" : ", ") + name_ + (other_kind ? " (not as RoCE v2)" : "");
+    return entry.error();
   }
+  port_ = static_cast<uint8_t>(entry->port_num);
+  gid_ = entry->gid;
+  name_ += " port " + std::to_string(port_);
+  return {};
+}
+
+Result<uint8_t> Nic::find_again() const {
+  const Result<ibv_port_attr> port = read_port();
+  if (!port.has_value()) return fail(port.error());
+  bool other_kind = false;
+  const Result<ibv_gid_entry> entry = look_up(gid_, &other_kind);
+  if (entry.has_value()) return static_cast<uint8_t>(entry->gid_index);
+  return fail(StatusCode::unavailable, name_ + ": its address is gone");
+}
+
+Result<ibv_port_attr> Nic::read_port() const {
   const verbs_context* extended = verbs_get_ctx_op(context_, query_port);
-  if (extended == nullptr) return {StatusCode::unsupported, "its provider is too old"};
+  if (extended == nullptr) return fail(StatusCode::unsupported, "its provider is too old");
   ibv_port_attr port{};
   if (const int error = extended->query_port(context_, port_, &port, sizeof port); error != 0) {
-    return failure(error, "ibv_query_port");
+    return fail(failure(error, name_ + ": ibv_query_port"));
   }
-  if (port.state != IBV_PORT_ACTIVE) {
-    return {StatusCode::unavailable, std::string("the port is ") + port_state(port.state)};
-  }
-  mtu_ = port.active_mtu;
-  return {};
+  if (port.state == IBV_PORT_ACTIVE) return port;
+  return fail(StatusCode::unavailable,
+              name_ + ": the port is " + std::string(port_state(port.state)));
 }
 
 Result<std::unique_ptr<MemoryRegion>> Nic::register_memory(void* address, uint64_t length_bytes,

@@ -51,7 +51,9 @@ class Nic : public std::enable_shared_from_this<Nic> {
   ibv_context* context() const { return context_; }
   ibv_pd* domain() const { return domain_; }
   uint8_t port() const { return port_; }
-  uint8_t gid_index() const { return gid_index_; }
+  // The index of our GID now: it may have moved, or gone, when the network interface was down in
+  // between. unavailable: the port is down, or its address is gone. A call into the device.
+  Result<uint8_t> find_again() const;
   const ibv_gid& gid() const { return gid_; }
   ibv_mtu mtu() const { return mtu_; }
   const ibv_device_attr& limits() const { return limits_; }
@@ -70,14 +72,14 @@ class Nic : public std::enable_shared_from_this<Nic> {
  private:
   explicit Nic(const Library& library) : library_(&library) {}
   Status find_gid(const ibv_gid& wanted, std::string* seen);
-  Status read_port();
+  Result<ibv_gid_entry> look_up(const ibv_gid& wanted, bool* other_kind) const;
+  Result<ibv_port_attr> read_port() const;
 
   const Library* library_;
   ibv_context* context_ = nullptr;
   ibv_pd* domain_ = nullptr;
   std::string name_;
   uint8_t port_ = 0;
-  uint8_t gid_index_ = 0;
   ibv_gid gid_{};
   ibv_mtu mtu_ = IBV_MTU_1024;
   ibv_device_attr limits_{};

@@ -55,6 +55,7 @@ CompletionQueue::~CompletionQueue() {
 Result<std::unique_ptr<QueuePair>> QueuePair::make(std::shared_ptr<const Nic> nic,
                                                    CompletionQueue& queue, Depths depths,
                                                    uint32_t first_packet) {
+  GD2FS_ASSIGN(const uint8_t gid_index, nic->find_again());
   ibv_qp_init_attr init{};
   init.send_cq = queue.get();
   init.recv_cq = queue.get();
@@ -66,7 +67,7 @@ Result<std::unique_ptr<QueuePair>> QueuePair::make(std::shared_ptr<const Nic> ni
   init.cap.max_recv_sge = 1;
   ibv_qp* pair = nic->library().create_qp(nic->domain(), &init);
   if (pair == nullptr) return fail(failure(errno, nic->name() + ": ibv_create_qp"));
-  std::unique_ptr<QueuePair> made(new QueuePair(nic, pair, first_packet & 0xffffff));
+  std::unique_ptr<QueuePair> made(new QueuePair(nic, pair, gid_index, first_packet & 0xffffff));
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_INIT;
   attributes.port_num = nic->port();
@@ -109,7 +110,7 @@ Status QueuePair::connect(const QueuePairAddress& peer) {
   ready.ah_attr.is_global = 1;
   ready.ah_attr.port_num = nic_->port();
   ready.ah_attr.grh.dgid = peer.gid;
-  ready.ah_attr.grh.sgid_index = nic_->gid_index();
+  ready.ah_attr.grh.sgid_index = gid_index_;
   ready.ah_attr.grh.hop_limit = kHopLimit;
   GD2FS_TRY(modify(ready,
                    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |

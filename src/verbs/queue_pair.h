@@ -61,7 +61,8 @@ class QueuePair {
     uint32_t sends = 0;
     uint32_t receives = 0;
   };
-  // Can receive (INIT): buffers may be posted. The queue must outlive it.
+  // Can receive (INIT): buffers may be posted. The queue must outlive it. unavailable: the port is
+  // down.
   static Result<std::unique_ptr<QueuePair>> make(std::shared_ptr<const Nic> nic,
                                                  CompletionQueue& queue, Depths depths,
                                                  uint32_t first_packet);
@@ -79,11 +80,12 @@ class QueuePair {
   ibv_qp* get() const { return pair_; }
 
  private:
-  QueuePair(std::shared_ptr<const Nic> nic, ibv_qp* pair, uint32_t first_packet)
-      : nic_(std::move(nic)), pair_(pair), first_packet_(first_packet) {}
+  QueuePair(std::shared_ptr<const Nic> nic, ibv_qp* pair, uint8_t gid_index, uint32_t first_packet)
+      : nic_(std::move(nic)), pair_(pair), gid_index_(gid_index), first_packet_(first_packet) {}
   Status modify(ibv_qp_attr& attributes, int mask, const char* what);
   std::shared_ptr<const Nic> nic_;
   ibv_qp* pair_;
+  uint8_t gid_index_;
   uint32_t first_packet_;
 };
 
