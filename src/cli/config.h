@@ -27,6 +27,7 @@ inline constexpr size_t kConfigFileMaxBytes = 1 << 20;
 inline constexpr size_t kConfigListMax = 64;  // values of one list setting
 inline constexpr std::string_view kClusterDefault = "gd2fs-cluster0";
 inline constexpr uint16_t kPortDefault = 7527;
+inline constexpr uint16_t kRdmaPortDefault = 7529;  // of a data server's rdma:// listeners
 
 struct Config {
   // --- processes ---

@@ -1,16 +1,20 @@
 #include "cli/listen_address.h"
 
+#include <algorithm>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "base/descriptor.h"
+#include "cli/config.h"
 #include "client/address.h"
 
 namespace gd2fs::cli {
 namespace {
 
 constexpr std::string_view kScheme = "tcp://";
+constexpr std::string_view kRdmaScheme = "rdma://";
 
 std::string in_brackets(const std::string& host) {
   return host.find(':') == std::string::npos ? host : "[" + host + "]";
@@ -50,7 +54,7 @@ std::string own_address(int family) {
 }  // namespace
 
 std::string ListenAddress::fabric_address() const {
-  return std::string(kScheme) + in_brackets(host) + ":" + std::to_string(port);
+  return std::string(rdma ? kRdmaScheme : kScheme) + in_brackets(host) + ":" + std::to_string(port);
 }
 
 bool ListenAddress::any_host() const {
@@ -65,6 +69,26 @@ Result<ListenAddress> parse_listen_address(std::string_view text, uint16_t port_
                client::parse_host_port(any_port ? text.substr(0, text.size() - 2) : text));
   const uint16_t port = parsed.port == 0 ? port_default : parsed.port;
   return ListenAddress{parsed.host, any_port ? uint16_t{0} : port};
+}
+
+Result<std::vector<ListenAddress>> parse_server_listen(std::string_view text,
+                                                       const ListenAddress& tcp) {
+  std::vector<ListenAddress> out;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    std::string_view part = text.substr(0, comma);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    const bool rdma = part.starts_with(kRdmaScheme);
+    if (rdma) part.remove_prefix(kRdmaScheme.size());
+    GD2FS_ASSIGN(ListenAddress address,
+                 parse_listen_address(part, rdma ? kRdmaPortDefault : kPortDefault + 1));
+    address.rdma = rdma;
+    out.push_back(std::move(address));
+  }
+  const auto first_rdma =
+      std::ranges::stable_partition(out, [](const ListenAddress& each) { return !each.rdma; });
+  if (first_rdma.begin() == out.begin()) out.insert(out.begin(), tcp);
+  return out;
 }
 
 ListenAddress server_beside(const ListenAddress& controller) {

@@ -57,7 +57,7 @@ server::ServerOptions server_options_of(const Config& config, const ServerPlace&
   options.deployment_secret = place.secret;
   options.insecure = config.insecure;
   options.controllers = place.controllers;
-  options.listen = {place.listen};
+  options.listen = place.listen;
   options.any_port = place.any_port;
   options.advertise = config.server_advertise;
   options.same_host_directory = same_host_directory(config, place);
@@ -115,7 +115,7 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const 
                                                             Random random) {
   std::unique_ptr<ServerProcess> process(new ServerProcess(clock));
   GD2FS_TRY(process->open_drives(config, place));
-  process->fabric_ = std::make_unique<ShmFabric>(process->runner_.loop(), process->resolver_);
+  process->fabric_ = std::make_unique<RdmaFabric>(process->runner_.loop(), process->resolver_);
   const StoreOptions store_options = store_options_of(config, place);
   server::ServerOptions options =
       server_options_of(config, place, store_options.slab_bytes, random);
@@ -128,7 +128,9 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const 
 
 Task<Status> ServerProcess::open(StoreOptions store_options, server::ServerOptions options,
                                  Random random) {
-  auto store = co_await Store::open(runner_.loop(), std::move(drives_), memfd_arena_source(),
+  auto arenas = std::make_unique<RegisteredArenas>(memfd_arena_source(), *fabric_);
+  arenas_ = arenas.get();
+  auto store = co_await Store::open(runner_.loop(), std::move(drives_), std::move(arenas),
                                     store_options, random.fork());
   if (!store.has_value()) co_return store.error();
   store_ = std::move(*store);
@@ -160,6 +162,7 @@ Task<Status> ServerProcess::close() {
   Status status;
   if (store_ != nullptr) status = co_await store_->close();
   server_.reset();
+  if (store_ != nullptr) arenas_->forget_fabric();
   fabric_.reset();
   store_.reset();
   drives_.clear();
@@ -185,6 +188,13 @@ bool ServerProcess::serving() {
 Task<std::vector<std::pair<std::string, double>>> ServerProcess::ask_metrics() {
   std::vector<std::pair<std::string, double>> values;
   for (const auto& [name, value] : server_->metrics()) values.emplace_back(name, value);
+  // By RDMA, all NICs together; what went through the stream instead shows as copied.
+  const RdmaCounters& rdma = fabric_->counters();
+  values.emplace_back("gd2fs_rdma_written_bytes_total", static_cast<double>(rdma.written_bytes));
+  values.emplace_back("gd2fs_rdma_read_bytes_total", static_cast<double>(rdma.read_bytes));
+  values.emplace_back("gd2fs_rdma_copied_bytes_total", static_cast<double>(rdma.copied_bytes));
+  values.emplace_back("gd2fs_rdma_recalls_total", static_cast<double>(rdma.recalls));
+  values.emplace_back("gd2fs_rdma_broken_sessions_total", static_cast<double>(rdma.broken));
   co_return values;
 }
 

@@ -12,7 +12,8 @@
 #include "base/random.h"
 #include "cli/config.h"
 #include "cli/loop_runner.h"
-#include "fabric/shm_fabric.h"
+#include "cli/registered_arenas.h"
+#include "fabric/rdma_fabric.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -22,8 +23,8 @@ struct ServerPlace {
   uint64_t deployment_id = 0;
   std::string secret;                    // the deployment's key
   std::vector<std::string> controllers;  // "tcp://host:port"
-  std::string listen;                    // "tcp://host:port"
-  bool any_port = false;                 // another port will do if that one is taken
+  std::vector<std::string> listen;       // "tcp://host:port", "rdma://host:port"
+  bool any_port = false;                 // another port will do if a tcp:// one is taken
   std::vector<std::string> drives;       // directories; made if they are not there
 };
 
@@ -54,7 +55,8 @@ class ServerProcess {
   LoopRunner runner_;
   ThreadWorker resolver_;
   std::vector<StoreDrive> drives_;
-  std::unique_ptr<ShmFabric> fabric_;
+  std::unique_ptr<RdmaFabric> fabric_;
+  RegisteredArenas* arenas_ = nullptr;  // the store's
   std::unique_ptr<Store> store_;
   std::unique_ptr<server::Server> server_;
   bool stopped_ = false;

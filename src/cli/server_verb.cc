@@ -65,9 +65,9 @@ Status run(const Invocation& invocation, const Nothing&) {
   GD2FS_ASSIGN(place.secret, deployment_key(config, data));
   place.drives = config.drives;
   if (place.drives.empty()) place.drives = {data.drive_path()};
-  const std::string listen = config.server_listen.empty() ? "0.0.0.0" : config.server_listen;
-  GD2FS_ASSIGN(const ListenAddress address, parse_listen_address(listen, kPortDefault + 1));
-  place.listen = address.fabric_address();
+  const ListenAddress tcp{"0.0.0.0", kPortDefault + 1};
+  GD2FS_ASSIGN(const auto addresses, parse_server_listen(config.server_listen, tcp));
+  for (const ListenAddress& address : addresses) place.listen.push_back(address.fabric_address());
   GD2FS_ASSIGN(const std::unique_ptr<ServerProcess> server,
                ServerProcess::start(clock, config, place, random.fork()));
   std::unique_ptr<MetricsServer> metrics;

@@ -34,9 +34,10 @@ const Setting kSettings[] = {
      "Chunk size of a cluster when it is created, a power of two", 64 * kKiB, 64 * kMiB},
     // Server.
     {"server.listen", text, &Config::server_listen, "",
-     "HOST:PORT of the data server; empty: the controller's host, its port plus one (`up`)"},
+     "HOST:PORT, rdma://HOST:PORT, ... of the data server; no TCP: the controller's host, its port "
+     "+ 1"},
     {"server.advertise", list, &Config::server_advertise, "",
-     "Addresses that clients are told to connect to (tcp://HOST:PORT); none: as bound"},
+     "Addresses that clients are told to connect to (tcp://, rdma://HOST:PORT); none: as bound"},
     {"server.controllers", list, &Config::server_controllers, "",
      "Controllers that a `gd2fs server` registers with (HOST:PORT)"},
     {"server.id", count, &Config::server_id, "",

@@ -66,6 +66,7 @@ void print_tables(const Reply& reply) {
                  {"", "SET ASIDE"},
                  {"", "CLIENTS"},
                  {"", "BY SHM"},
+                 {"", "BY RDMA"},
                  {"", "ADDRESS"}});
   for (const auto& server : reply.servers) {
     const auto value = [&](std::string_view name) { return whole(counter(*server, name)); };
@@ -76,7 +77,8 @@ void print_tables(const Reply& reply) {
          Cell::size(value("gd2fs_slab_used_bytes")), Cell::count(value("gd2fs_store_drives")),
          Cell::count(value("gd2fs_store_drives_set_aside")),
          Cell::count(value("gd2fs_server_sessions")),
-         Cell::count(value("gd2fs_server_sessions_shm")), Cell::text(addresses_of(*server))});
+         Cell::count(value("gd2fs_server_sessions_shm")),
+         Cell::count(value("gd2fs_server_sessions_rdma")), Cell::text(addresses_of(*server))});
   }
   servers.print(OutputFormat::table);
   std::printf("\n");

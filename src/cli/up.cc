@@ -26,13 +26,10 @@ Result<ServerPlace> place_of(const Config& config, const DataDir& data, const st
   place.drives = config.drives;
   if (place.drives.empty()) place.drives = {data.drive_path()};
   GD2FS_ASSIGN(const ListenAddress beside, parse_listen_address(config.listen, kPortDefault));
-  ListenAddress listen = server_beside(beside);
-  place.any_port = true;
-  if (!config.server_listen.empty()) {
-    GD2FS_ASSIGN(listen, parse_listen_address(config.server_listen, kPortDefault + 1));
-    place.any_port = false;
-  }
-  place.listen = listen.fabric_address();
+  const ListenAddress tcp = server_beside(beside);
+  GD2FS_ASSIGN(const auto listen, parse_server_listen(config.server_listen, tcp));
+  for (const ListenAddress& address : listen) place.listen.push_back(address.fabric_address());
+  place.any_port = place.listen.front() == tcp.fabric_address();
   return place;
 }
 
@@ -89,6 +86,7 @@ void add_up(CLI::App& app, Chosen& chosen) {
       app.add_subcommand("up", "Run a controller and a data server here, in the foreground");
   add_setting_flag(*verb, chosen, "--data", "data", "DIR");
   add_setting_flag(*verb, chosen, "--listen", "listen", "HOST:PORT");
+  add_setting_flag(*verb, chosen, "--server-listen", "server.listen", "ADDRESSES");
   add_setting_flag(*verb, chosen, "--slab", "slab", "SIZE");
   add_setting_flag(*verb, chosen, "--drive", "drives", "DIR");
   add_setting_flag(*verb, chosen, "--metrics", "metrics", "HOST:PORT");

@@ -19,7 +19,8 @@ Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options,
       options_(std::move(options)),
       incarnation_(random_.next() | 1),
       rings_(loop, gpu, moved_, options_.gpu_ring_max_bytes,
-             options_.require == Require::gpu_direct) {
+             options_.require == Require::gpu_direct, &fabric),
+      nic_credits_(options_.locals.size()) {
   controller_ = std::make_unique<Peer>(loop_, fabric_, random_.fork(),
                                        links("controller", options_.controllers, false),
                                        Sequences::kControllerOpenMax, this);
@@ -42,12 +43,17 @@ Client::~Client() {
 }
 
 std::vector<LinkOptions> Client::links(const std::string& name,
-                                       const std::vector<std::string>& addresses, bool data) const {
+                                       const std::vector<std::string>& addresses, bool data) {
   std::vector<LinkOptions> out;
   for (const LocalAddress& local : options_.locals) {
     LinkOptions link;
     link.name = name;
     link.addresses = addresses;
+    link.rail = static_cast<uint32_t>(out.size());
+    if (data) link.credit = &nic_credits_[out.size()];
+    if (data && local.transport == Transport::rdma) {
+      link.way = options_.require == Require::rdma ? LinkWay::rdma_only : LinkWay::rdma_first;
+    }
     // Control goes wherever the routes lead; only data is bound to its NIC.
     if (data && !local.host.empty()) {
       const bool v6 = local.host.find(':') != std::string::npos;
@@ -58,7 +64,9 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     link.incarnation = incarnation_;
     link.lanes = data ? options_.lanes : 1;
     // Names are few and small; only bytes gain by shared memory.
-    if (data && options_.shm) link.same_host = SameHost::allowed;
+    if (data && options_.shm && options_.require != Require::rdma) {
+      link.same_host = SameHost::allowed;
+    }
     // So far the only way past the ring is that of one host.
     const bool only_here =
         options_.require == Require::shm || options_.require == Require::gpu_direct;

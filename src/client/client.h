@@ -74,7 +74,7 @@ class Client final : public Peer::Watcher {
  private:
   std::unique_ptr<Operation> make(Request& request);
   std::vector<LinkOptions> links(const std::string& name, const std::vector<std::string>& addresses,
-                                 bool data) const;
+                                 bool data);
   void on_map(Completion&);
   void on_map_pause(Completion&) { refresh_map(); }
   void use_map(ClusterMap map);
@@ -108,6 +108,7 @@ class Client final : public Peer::Watcher {
   Timer tick_;
 
   // Destroyed first: nothing of a session may touch the rest.
+  std::vector<NicCredit> nic_credits_;  // one for each of options_.locals
   std::map<uint32_t, std::unique_ptr<Peer>> servers_;
   std::unique_ptr<Peer> controller_;
 };

@@ -15,8 +15,11 @@ Status read_servers(const msg::ClusterMapReply& reply, ClusterMap* out) {
     server.alive = info->alive();
     if (info->addresses() == nullptr) continue;
     for (const auto* address : *info->addresses()) {
-      // Other transports are for later versions.
-      if (text_of(address).starts_with("tcp://")) server.addresses.push_back(address->str());
+      // Others are for later versions.
+      const std::string_view text = text_of(address);
+      if (text.starts_with("tcp://") || text.starts_with("rdma://")) {
+        server.addresses.emplace_back(text);
+      }
     }
   }
   return {};

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "client/op_check.h"
-#include "fabric/shm_fabric.h"
 #include "gpu/cuda_gpu.h"
 
 namespace gd2fs::client {
@@ -24,15 +23,6 @@ std::atomic<Wreck*> last_wreck{nullptr};
 
 Status canceled(std::string_view why) {
   return {StatusCode::canceled, why};
-}
-
-void say_what_falls_back(const ClientOptions& options) {
-  for (const LocalAddress& local : options.locals) {
-    if (local.transport != Transport::rdma) continue;
-    GD2FS_LOG_WARN("rdma://{}: this version has no RDMA path; using tcp",
-                   local.host.empty() ? std::string_view("127.0.0.1") : local.host);
-    return;
-  }
 }
 
 void copy_facts(const FileFacts& facts, xfer_gd2fs_stat* out) {
@@ -104,7 +94,6 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
     GD2FS_LOG_WARN("no token at {}: only a cluster without authentication will let us in",
                    ctx->options_.token_path);
   }
-  say_what_falls_back(ctx->options_);
   LoopThread::Options thread;
   thread.on_poisoned = [self = ctx.get()](const CheckFailure& failure) {
     GD2FS_LOG_ERROR("the library found itself broken: {}", failure.where);
@@ -115,17 +104,53 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   ctx->default_queue_ = std::make_unique<Queue>(*ctx->thread_);
   ctx->resolver_ = std::make_unique<ThreadWorker>("gd2fs-resolve");
   ctx->gpu_ = std::make_unique<CudaGpu>(loop);  // touches no driver before it must
-  ctx->fabric_ = std::make_unique<ShmFabric>(loop, *ctx->resolver_, TcpOptions(),
-                                             ctx->options_.memory_threads);
+  ctx->fabric_ = std::make_unique<RdmaFabric>(loop, *ctx->resolver_, TcpOptions(),
+                                              ctx->options_.memory_threads);
+  Status status = ctx->open_nics();
+  if (!status.ok()) {
+    ctx->stop();
+    return fail(status);
+  }
   ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
                                           ctx->options_, *ctx->gpu_);
-  const Status connected = ctx->connect();
-  if (connected.ok()) return ctx;
+  status = ctx->connect();
+  if (status.ok()) return ctx;
   ctx->stop();
-  if (connected.is(StatusCode::denied) && ctx->options_.key.empty()) {
-    return fail(connected.with("no token found at " + ctx->options_.token_path));
+  if (status.is(StatusCode::denied) && ctx->options_.key.empty()) {
+    return fail(status.with("no token found at " + ctx->options_.token_path));
   }
-  return fail(connected);
+  return fail(status);
+}
+
+Status Ctx::run_on_loop(const std::function<Status()>& run) {
+  WaitFlag ran(*thread_);
+  Status status;
+  const bool posted = thread_->submit([&] {
+    status = run();
+    ran.set();
+  });
+  if (!posted || thread_->drive_until(ran, UINT64_MAX) != LoopThread::Woken::flag) {
+    return cannot_run();
+  }
+  return status;
+}
+
+// The NICs that the caller named, before memory is registered. Without them the path is TCP, which
+// is said, or an error where RDMA is required.
+Status Ctx::open_nics() {
+  for (LocalAddress& local : options_.locals) {
+    if (local.transport != Transport::rdma) continue;
+    const Status opened = run_on_loop([&] { return fabric_->open_nic(local.host); });
+    if (opened.ok()) {
+      has_nics_ = true;
+      continue;
+    }
+    const std::string name = "rdma://" + (local.host.empty() ? "127.0.0.1" : local.host);
+    if (options_.require == Require::rdma) return opened.with(name);
+    GD2FS_LOG_WARN("{}: {}; using tcp", name, opened.to_string());
+    local.transport = Transport::tcp;
+  }
+  return {};
 }
 
 Status Ctx::connect() {
@@ -416,6 +441,7 @@ Result<int> Ctx::queue_fd(QueueHandle handle) {
 
 Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
   GD2FS_ASSIGN(const IomemHandle iomem, iomems_.add(address, length_bytes, *gpu_));
+  if (has_nics_) register_with_nics(iomem, address, length_bytes);
   // Pinning takes milliseconds: begun here, off the way of the first request.
   if (!iomems_.pin(iomem, address, length_bytes)) return iomem;
   const GpuTarget target = iomems_.target_of(iomem);
@@ -425,6 +451,23 @@ Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
     return fail(cannot_run());
   }
   return iomem;
+}
+
+// What a NIC cannot use is copied on its way, and that is said once.
+void Ctx::register_with_nics(IomemHandle iomem, void* address, size_t length_bytes) {
+  if (!iomems_.pin(iomem, address, length_bytes)) return;
+  const bool host = iomems_.target_of(iomem) == kHostTarget;
+  iomems_.unpin(iomem);
+  if (!host) return;  // goes by way of the ring
+  FabricMemory memory;
+  memory.address = address;
+  memory.length_bytes = length_bytes;
+  memory.region = region_of(iomem);
+  memory.for_peers = true;
+  const Status added = fabric_->add_memory(memory);
+  if (added.ok() || said_copied_.exchange(true)) return;
+  GD2FS_LOG_WARN("{} bytes are copied instead of moved by RDMA: {}", length_bytes,
+                 added.to_string());
 }
 
 Status Ctx::iomem_device(IomemHandle iomem, int32_t* device) {
@@ -455,6 +498,11 @@ Status Ctx::remove_iomem(IomemHandle iomem) {
         },
         canceled("the iomem was deregistered"), Origin::iomem);
     while (thread_->drive_until(drained.flag, UINT64_MAX) == LoopThread::Woken::poisoned) poison();
+  }
+  if (has_nics_) {
+    FabricMemory memory;
+    memory.region = region_of(iomem);
+    fabric_->remove_memory(memory);
   }
   iomems_.remove(iomem);
   return {};

@@ -16,6 +16,7 @@
 #include "client/handle_table.h"
 #include "client/iomem.h"
 #include "client/slot.h"
+#include "fabric/rdma_fabric.h"
 #include "gpu/gpu.h"
 #include "loop/loop_thread.h"
 #include "loop/worker.h"
@@ -80,6 +81,9 @@ class Ctx {
     std::atomic<uint32_t>& count;
   };
   Ctx();
+  Status open_nics();
+  Status run_on_loop(const std::function<Status()>& run);
+  void register_with_nics(IomemHandle iomem, void* address, size_t length_bytes);
   Status connect();
   Status take_fence(uint64_t stream, Slot* slot);
   Result<size_t> wait_for_finished(Queue& queue, std::span<CompletionQueue::Finished*> out,
@@ -112,7 +116,9 @@ class Ctx {
   std::unique_ptr<LoopThread> thread_;
   std::unique_ptr<ThreadWorker> resolver_;  // looks host names up
   std::unique_ptr<Gpu> gpu_;
-  std::unique_ptr<Fabric> fabric_;
+  std::unique_ptr<RdmaFabric> fabric_;
+  bool has_nics_ = false;
+  std::atomic<bool> said_copied_{false};
   std::unique_ptr<Client> client_;
 };
 

@@ -27,17 +27,28 @@ int run_of(uint32_t free, size_t count) {
 
 }  // namespace
 
+FabricMemory GpuRing::Step::known() const {
+  FabricMemory out;
+  out.address = memory;
+  out.length_bytes = kStepBytes;
+  out.for_peers = true;
+  return out;
+}
+
 GpuRing::Step::~Step() {
+  if (fabric != nullptr) fabric->remove_memory(known());
   mapping.reset();
   if (memory != nullptr) munmap(memory, kStepBytes);
 }
 
-GpuRing::GpuRing(Loop& loop, Gpu& gpu, Worker& worker, GpuTarget target, uint64_t ring_max_bytes)
+GpuRing::GpuRing(Loop& loop, Gpu& gpu, Worker& worker, GpuTarget target, uint64_t ring_max_bytes,
+                 Fabric* fabric)
     : loop_(loop),
       gpu_(gpu),
       worker_(worker),
       target_(target),
-      steps_max_(std::max(ring_max_bytes, kRingLeastBytes) / kStepBytes) {
+      steps_max_(std::max(ring_max_bytes, kRingLeastBytes) / kStepBytes),
+      fabric_(fabric) {
   pinning_.done.bind<&GpuRing::on_grown>(this);
 }
 
@@ -140,6 +151,11 @@ Status GpuRing::pin_step() {
   (void)madvise(memory, kStepBytes, MADV_DONTFORK);
   std::memset(memory, 0, kStepBytes);
   GD2FS_ASSIGN(step->mapping, gpu_.map_host(target_, memory, kStepBytes, Gpu::Access::read_write));
+  if (fabric_ != nullptr) {
+    const Status known = fabric_->add_memory(step->known());
+    step->fabric = fabric_;
+    if (!known.ok()) GD2FS_LOG_WARN("the GPU's ring is not open to RDMA: {}", known.to_string());
+  }
   pinned_ = std::move(step);
   return {};
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "fabric/fabric.h"
 #include "gpu/gpu.h"
 #include "loop/worker.h"
 
@@ -40,7 +41,9 @@ class GpuRing {
     Completion done;
   };
 
-  GpuRing(Loop& loop, Gpu& gpu, Worker& worker, GpuTarget target, uint64_t ring_max_bytes);
+  // `fabric` is told of the ring's memory, so that NICs may use it; null: there is none.
+  GpuRing(Loop& loop, Gpu& gpu, Worker& worker, GpuTarget target, uint64_t ring_max_bytes,
+          Fabric* fabric);
   ~GpuRing();  // nothing is waiting, no slot is taken, and the worker has ended
 
   void take(Wish& wish);
@@ -54,6 +57,8 @@ class GpuRing {
   struct Step {
     std::byte* memory = nullptr;
     std::unique_ptr<HostMapping> mapping;
+    Fabric* fabric = nullptr;  // that knows the memory
+    FabricMemory known() const;
     uint32_t free = UINT32_MAX;  // a bit for each slot
     ~Step();
   };
@@ -71,6 +76,7 @@ class GpuRing {
   Worker& worker_;
   const GpuTarget target_;
   const size_t steps_max_;
+  Fabric* const fabric_;
   std::vector<std::unique_ptr<Step>> steps_;
   List<Wish> small_;
   List<Wish> big_;

@@ -18,6 +18,10 @@
 namespace gd2fs::client {
 
 using IomemHandle = uint64_t;  // 0 is none
+// Tells the registrations that are there apart; never 0.
+constexpr uint32_t region_of(IomemHandle handle) {
+  return static_cast<uint32_t>(handle % HandleTable<int>::kEntriesMax) + 1;
+}
 
 // True if the CPU of this process can read every byte's page at both ends of the range. GPU memory
 // and unmapped addresses answer false.

@@ -21,9 +21,33 @@ Link::Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions 
       random_(random),
       owner_(owner),
       options_(std::move(options)),
-      tasks_(loop) {}
+      tasks_(loop) {
+  credit_.bind<&Link::on_credit>(this);
+  order_addresses();
+}
 
-Link::~Link() = default;
+Link::~Link() {
+  if (options_.credit != nullptr) give_credit(sent_bytes_);
+}
+
+bool Link::has_credit(uint64_t bytes) {
+  if (options_.credit == nullptr || options_.credit->allows(bytes)) return true;
+  if (!ListNode<NicCreditTag>::linked()) options_.credit->waiting_.push_back(*this);
+  return false;
+}
+
+void Link::on_credit(Completion&) {
+  owner_.on_link_credit(*this);
+  if (!ListNode<NicCreditTag>::linked()) give_credit(0);  // perhaps there is some left
+}
+
+void Link::give_credit(uint64_t bytes) {
+  if (options_.credit == nullptr) return;
+  options_.credit->used_bytes_ -= bytes;
+  // One after the other: who is told no again goes to the end.
+  Link* next = options_.credit->waiting_.pop_front();
+  if (next != nullptr && !next->credit_.pending()) next->loop_.complete(next->credit_, Status());
+}
 
 void Link::want() {
   if (open() || connecting_ || session_ != nullptr) return;
@@ -34,7 +58,33 @@ void Link::want() {
 void Link::set_addresses(std::vector<std::string> addresses) {
   if (addresses == options_.addresses) return;
   options_.addresses = std::move(addresses);
+  order_addresses();
+}
+
+void Link::order_addresses() {
+  std::vector<std::string> rdma;
+  addresses_.clear();
+  for (const std::string& address : options_.addresses) {
+    (address.starts_with("rdma://") ? rdma : addresses_).push_back(address);
+  }
+  if (options_.way == LinkWay::rdma_only) addresses_.clear();
+  if (options_.way != LinkWay::tcp && !rdma.empty()) {
+    // Each rail has a NIC of the peer's for itself, as far as there are so many.
+    std::ranges::rotate(rdma, rdma.begin() + options_.rail % rdma.size());
+    addresses_.insert(addresses_.begin(), rdma.begin(), rdma.end());
+  }
   next_address_ = 0;
+}
+
+// Which path it became, once when it is not the one that was asked for.
+void Link::say_path(const std::string& address) {
+  GD2FS_LOG_INFO("{}: connected to {} over {}", options_.name, address, session_->path());
+  if (options_.way == LinkWay::tcp || session_->path() != "tcp") return;
+  if (std::exchange(said_fall_back_, true)) return;
+  const bool tried = std::ranges::any_of(
+      addresses_, [](const std::string& each) { return each.starts_with("rdma://"); });
+  GD2FS_LOG_WARN("{}: RDMA was asked for, and TCP is used: {}", options_.name,
+                 tried ? last_failure_.to_string() : "it has no rdma:// address");
 }
 
 void Link::fail_over(Status why) {
@@ -43,7 +93,7 @@ void Link::fail_over(Status why) {
 
 ConnectOptions Link::connect_options() const {
   ConnectOptions out;
-  out.address = options_.addresses[next_address_ % options_.addresses.size()];
+  out.address = addresses_[next_address_ % addresses_.size()];
   out.local_address = options_.local_address;
   out.role = PeerRole::client;
   out.cluster = options_.cluster;
@@ -66,14 +116,21 @@ uint64_t Link::back_off_ns() {
 Task<void> Link::connect() {
   while (owner_.wants_link()) {
     if (failures_ > 0) co_await Delay(loop_, back_off_ns());
-    const std::string address = options_.addresses[next_address_ % options_.addresses.size()];
+    if (addresses_.empty()) {
+      connecting_ = false;
+      last_failure_ = Status(StatusCode::unsupported,
+                             options_.name + ": RDMA is required, and it has no rdma:// address");
+      owner_.on_link_failed(*this, last_failure_, true);
+      co_return;
+    }
+    const std::string address = addresses_[next_address_ % addresses_.size()];
     Result<std::unique_ptr<Session>> result = co_await fabric_.connect(connect_options());
     if (result.has_value()) {
       session_ = std::move(*result);
       session_->set_events(this);
       connecting_ = false;
       handles_.clear();
-      GD2FS_LOG_INFO("{}: connected to {} over {}", options_.name, address, session_->path());
+      say_path(address);
       owner_.on_link_open(*this);
       co_return;
     }
@@ -83,7 +140,7 @@ Task<void> Link::connect() {
     if (failures_ == 1) GD2FS_LOG_WARN("{}", last_failure_.to_string());
     // A wrong token is wrong everywhere, but another reason may differ from address to address.
     const bool last_word =
-        permanent(last_failure_) && failures_ >= options_.addresses.size() * options_.refusals_max;
+        permanent(last_failure_) && failures_ >= addresses_.size() * options_.refusals_max;
     if (last_word) connecting_ = false;
     owner_.on_link_failed(*this, last_failure_, last_word);
     if (last_word) co_return;
@@ -106,6 +163,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   exchange.state_ = Exchange::State::sent;
   sent_.emplace(exchange.request_id_, &exchange);
   sent_bytes_ += exchange.credit_bytes;
+  if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
   return sent;
 }
 
@@ -118,6 +176,7 @@ void Link::take(Exchange& exchange) {
   sent_.erase(exchange.request_id_);
   sent_bytes_ -= exchange.credit_bytes;
   exchange.link_ = nullptr;
+  give_credit(exchange.credit_bytes);
 }
 
 // `withdrawn_` completes when nothing of this session can touch the window's memory.

@@ -10,15 +10,23 @@
 #include "base/random.h"
 #include "client/exchange.h"
 #include "client/handles.h"
+#include "client/nic_credit.h"
 #include "fabric/fabric.h"
 #include "loop/task_group.h"
 
 namespace gd2fs::client {
 
+// Which of a peer's addresses a link uses: its tcp:// ones; the rdma:// ones first, and TCP as a
+// fall-back that is announced; or rdma:// alone.
+enum class LinkWay : uint8_t { tcp, rdma_first, rdma_only };
+
 struct LinkOptions {
   std::string name;                    // "controller", "server 3": for messages
   std::vector<std::string> addresses;  // tried in turn
-  std::string local_address;           // "" for any
+  LinkWay way = LinkWay::tcp;
+  uint32_t rail = 0;  // the number of this link; it begins with the peer's NIC of that number
+  NicCredit* credit = nullptr;  // of its local NIC, shared by all peers' links; outlives them
+  std::string local_address;    // "" for any
   std::string cluster;
   std::string key;
   uint64_t incarnation = 0;
@@ -30,7 +38,7 @@ struct LinkOptions {
   uint32_t refusals_max = 1;
 };
 
-class Link final : public SessionEvents {
+class Link final : public SessionEvents, public ListNode<NicCreditTag> {
  public:
   static constexpr uint64_t kBackOffMinNs = 5 * kMs;
   static constexpr uint64_t kBackOffMaxNs = 1 * kSecond;
@@ -47,6 +55,8 @@ class Link final : public SessionEvents {
     // link stops trying until it is wanted again.
     virtual void on_link_failed(Link& link, const Status& why, bool last_word) = 0;
     virtual void on_link_closed(Link& link, const Status& why) = 0;
+    // Its NIC has credit again after it had none. From the loop, as the rest.
+    virtual void on_link_credit(Link& link) = 0;
     // The exchange is not sent any more, exchange.outcome says how it went, and its memory is out
     // of the peer's reach. `lost`: the connection ended before an answer.
     virtual void on_settled(Exchange& exchange, bool lost) = 0;
@@ -57,6 +67,8 @@ class Link final : public SessionEvents {
 
   bool open() const { return session_ != nullptr && session_->open(); }
   bool has_room() const { return open() && sent_.size() < kSentMax; }
+  // False: its NIC has no credit for so many bytes now; on_link_credit() follows.
+  bool has_credit(uint64_t bytes);
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   Handles& handles() { return handles_; }
@@ -84,8 +96,12 @@ class Link final : public SessionEvents {
 
  private:
   Task<void> connect();
+  void order_addresses();
+  void say_path(const std::string& address);
   ConnectOptions connect_options() const;
   void take(Exchange& exchange);
+  void give_credit(uint64_t bytes);
+  void on_credit(Completion&);
   void withdraw(Exchange& exchange);
   uint64_t back_off_ns();
 
@@ -94,15 +110,18 @@ class Link final : public SessionEvents {
   Random random_;
   Owner& owner_;
   LinkOptions options_;
+  std::vector<std::string> addresses_;  // those of options_.addresses that are used, in order
   size_t next_address_ = 0;
   uint32_t failures_ = 0;  // in a row
   bool connecting_ = false;
   Status last_failure_;
+  bool said_fall_back_ = false;
   std::unique_ptr<Session> session_;
   Handles handles_;
   std::unordered_map<uint64_t, Exchange*> sent_;
   uint64_t sent_bytes_ = 0;
   uint64_t silent_since_ns_ = 0;
+  Completion credit_;
   TaskGroup tasks_;  // last: its frames use all of the above
 };
 

@@ -55,8 +55,7 @@ Status take_sges(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
     if (sge.len > INT64_MAX - sum) return bad("the SGEs' sum overflows");
     sum += sge.len;
     const GpuTarget target = iomems.target_of(handle);
-    const auto region = target == kHostTarget ? 0 : static_cast<uint32_t>(handle);
-    slot->memory.add(static_cast<std::byte*>(sge.addr), sge.len, target, region);
+    slot->memory.add(static_cast<std::byte*>(sge.addr), sge.len, target, region_of(handle));
   }
   if (op.off > INT64_MAX || sum > INT64_MAX - op.off) return bad("offset + length overflows");
   slot->offset = op.off;

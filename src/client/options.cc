@@ -93,7 +93,11 @@ Status check_require(const ClientOptions& options) {
       if (options.shm) return {};
       return {StatusCode::invalid, "require=shm or gpu_direct and shm=off exclude each other"};
     case Require::rdma:
-      return {StatusCode::unsupported, "require=rdma: this version has no RDMA path"};
+      for (const LocalAddress& local : options.locals) {
+        if (local.transport == Transport::rdma) continue;
+        return {StatusCode::invalid, "require=rdma, and a data address that is not rdma://"};
+      }
+      return {};
   }
   return {};
 }

@@ -114,12 +114,13 @@ TEST(Options, the_token_is_the_named_file_or_the_one_of_the_cluster_under_home) 
 
 TEST(Options, require_of_a_path_that_this_version_lacks_fails_instead_of_falling_back) {
   World world;
-  world.variables["GD2FS_REQUIRE"] = "rdma";
-  const auto options = parse_options({}, world.environment());
-  ASSERT_FALSE(options.has_value());
-  EXPECT_EQ(options.error().code(), StatusCode::unsupported);
   world.variables["GD2FS_REQUIRE"] = "gpu_direct";
   EXPECT_EQ(parse_options({}, world.environment())->require, Require::gpu_direct);
+  world.variables["GD2FS_REQUIRE"] = "rdma";
+  EXPECT_EQ(parse_options({}, world.environment()).error().code(), StatusCode::invalid);
+  RawOptions over_rdma;
+  over_rdma.dp_address = "rdma://192.168.1.100";
+  EXPECT_EQ(parse_options(over_rdma, world.environment())->require, Require::rdma);
   world.variables["GD2FS_REQUIRE"] = "shm";
   EXPECT_EQ(parse_options({}, world.environment())->require, Require::shm);
   world.variables["GD2FS_SHM"] = "off";

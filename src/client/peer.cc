@@ -42,13 +42,14 @@ void Peer::queue(Exchange& exchange) {
   (small(exchange) ? small_ : big_).push_back(exchange);
 }
 
-Link* Peer::pick() {
+Link* Peer::pick(const Exchange& exchange) {
   Link* best = nullptr;
   for (auto& link : links_) {
     if (!link->has_room()) {
       link->want();
       continue;
     }
+    if (!small(exchange) && !link->has_credit(exchange.credit_bytes)) continue;
     if (best == nullptr || link->sent_bytes() < best->sent_bytes() ||
         (link->sent_bytes() == best->sent_bytes() && link->sent() < best->sent())) {
       best = link.get();
@@ -64,7 +65,7 @@ bool Peer::pump(List<Exchange>& from) {
   const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
                       credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
   if (!credit) return false;
-  Link* link = pick();
+  Link* link = pick(*exchange);
   if (link == nullptr) return false;
   exchange->unlink();
   if (send(*link, *exchange)) return true;

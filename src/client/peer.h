@@ -4,8 +4,8 @@
 // pauses, until the owner gives up.
 //
 // Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
-// drown one client (incast). Small exchanges need no credit and never queue behind big ones.
-// Belongs to one loop.
+// drown one client (incast); all peers together have a budget per local NIC (nic_credit.h). Small
+// exchanges need no credit and never queue behind big ones. Belongs to one loop.
 #pragma once
 
 #include <memory>
@@ -62,6 +62,7 @@ class Peer final : public Link::Owner {
   void on_link_open(Link& link) override;
   void on_link_failed(Link& link, const Status& why, bool last_word) override;
   void on_link_closed(Link& link, const Status& why) override;
+  void on_link_credit(Link&) override { pump(); }
   void on_settled(Exchange& exchange, bool lost) override;
 
  private:
@@ -73,7 +74,7 @@ class Peer final : public Link::Owner {
   void on_room(Completion&) { pump(); }
   void pause(Exchange& exchange);
   void end(Exchange& exchange);
-  Link* pick();
+  Link* pick(const Exchange& exchange);
   static void on_pause_over(void* exchange, Completion&);
 
   Loop& loop_;

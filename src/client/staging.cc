@@ -18,7 +18,7 @@ GpuRing& GpuRings::of(GpuTarget target) {
   auto& ring = rings_[target];
   if (ring == nullptr) {
     if (worker_ == nullptr) worker_ = std::make_unique<ThreadWorker>("gd2fs-pin");
-    ring = std::make_unique<GpuRing>(loop_, gpu_, *worker_, target, ring_max_bytes_);
+    ring = std::make_unique<GpuRing>(loop_, gpu_, *worker_, target, ring_max_bytes_, fabric_);
   }
   return *ring;
 }

@@ -25,12 +25,13 @@ namespace gd2fs::client {
 
 class GpuRings {
  public:
-  // `straight_required`: what cannot go past the ring fails.
+  // `straight_required`: what cannot go past the ring fails. `fabric` is told of the rings' memory.
   GpuRings(Loop& loop, Gpu& gpu, MovedBytes& moved, uint64_t ring_max_bytes,
-           bool straight_required = false)
+           bool straight_required = false, Fabric* fabric = nullptr)
       : loop_(loop),
         gpu_(gpu),
         ring_max_bytes_(ring_max_bytes),
+        fabric_(fabric),
         straight_(loop, gpu, moved, straight_required) {}
   ~GpuRings();
   GpuRings(const GpuRings&) = delete;
@@ -45,6 +46,7 @@ class GpuRings {
   Loop& loop_;
   Gpu& gpu_;
   const uint64_t ring_max_bytes_;
+  Fabric* const fabric_;
   std::unique_ptr<ThreadWorker> worker_;  // from the first ring on
   std::map<GpuTarget, std::unique_ptr<GpuRing>> rings_;
   GpuStraight straight_;

@@ -24,6 +24,8 @@ class FabricPair {
   virtual Fabric& server() = 0;
   virtual std::string listen_address() = 0;
   virtual std::string dead_address() = 0;  // nobody listens there
+  // Whether software compares pushed bytes with their crc; RDMA leaves that to the NICs.
+  virtual bool checks_bytes() const { return true; }
   // Where both meet if they are to use shared memory.
   virtual std::string same_host_directory() { return {}; }
   // False if the predicate stayed false for long.

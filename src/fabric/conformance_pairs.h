@@ -2,7 +2,7 @@
 #pragma once
 
 #include "fabric/conformance_pair.h"
-#include "fabric/shm_fabric.h"
+#include "fabric/rdma_fixture.h"
 #include "fabric/test_directory.h"
 #include "sim/sim_fabric.h"
 
@@ -118,7 +118,14 @@ inline std::vector<MakePair> all_pairs() {
          return std::make_unique<SimPair>(seed);
        }},
       {"tcp", make_tcp_pair<kIpv4Loopback>},
-      {"shm", [](uint64_t) -> std::unique_ptr<FabricPair> { return std::make_unique<ShmPair>(); }}};
+      {"shm", [](uint64_t) -> std::unique_ptr<FabricPair> { return std::make_unique<ShmPair>(); }},
+      {"rdma",
+       [](uint64_t) -> std::unique_ptr<FabricPair> {
+         return std::make_unique<RdmaPair>(RdmaPair::Memory::everything);
+       }},
+      {"rdma_without_registered_memory", [](uint64_t) -> std::unique_ptr<FabricPair> {
+         return std::make_unique<RdmaPair>(RdmaPair::Memory::none);
+       }}};
   // Some containers have no IPv6 at all.
   const auto v6 = resolve({"::1", 0}, Resolve::numeric_only);
   if (v6.has_value() && TcpSocket::listen(v6->front()).has_value()) {

@@ -370,7 +370,8 @@ TEST_P(Conformance, a_source_window_withdrawn_half_way_is_not_read_again) {
     PullFlag pull(id, 0, into);
     server().session->pull(pull);
     const uint64_t stop_at = random.below(from.size());
-    until([&] { return window.moved_bytes >= stop_at; });
+    // Over RDMA nobody here sees what the server reads.
+    until([&] { return window.moved_bytes >= stop_at || pull.finished; });
     withdraw(window);
     from = std::vector<std::byte>();  // a reader would be seen by the address sanitizer
     ASSERT_TRUE(until([&] { return pull.finished; }));
@@ -557,6 +558,7 @@ TEST_P(Conformance, one_session_over_the_limit_is_busy) {
 }
 
 TEST_P(Conformance, pushed_bytes_that_do_not_match_their_crc_end_the_session_as_corrupt) {
+  if (!pair->checks_bytes()) GTEST_SKIP() << "decision 021";
   for (const size_t size : {1000u, 3'000'000u}) {
     pair = GetParam().make(size);
     accepted.clear();

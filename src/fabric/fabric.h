@@ -95,6 +95,7 @@ struct Window : ListNode<> {
   uint64_t length_bytes() const;        // sums the segments
   // The fabric's own, from expose() on.
   uint64_t total_bytes = 0;
+  bool device = false;  // some of it is GPU memory
   size_t hint_segment = 0;
   uint64_t hint_offset = 0;
 };
@@ -147,6 +148,7 @@ struct Pull : ListNode<> {
   uint64_t asked_bytes = 0;
   uint32_t first_missing = 0;
   uint64_t arrived = 0;
+  uint32_t reads_busy = 0;  // RDMA READs under way
   Status outcome;
 };
 
@@ -269,9 +271,26 @@ struct ConnectOptions {
   SessionEvents* events = nullptr;
 };
 
+// Memory that windows, pushes and pulls may lie in.
+struct FabricMemory {
+  void* address = nullptr;
+  uint64_t length_bytes = 0;
+  uint32_t region = 0;     // as in MemorySegment; 0: it is found by its address, and overlaps none
+  bool for_peers = false;  // windows lie in it: peers may be given keys to it
+  // Device memory: its dmabuf, and where in that the first byte lies. Borrowed for add_memory().
+  int dmabuf = -1;
+  uint64_t dmabuf_offset = 0;
+};
+
 class Fabric {
  public:
   virtual ~Fabric() = default;
+  // Tells of memory before it is used; what bytes lie elsewhere are copied once more, by a fabric
+  // whose NICs must know memory (RDMA), and the others ask for nothing. May block for 300 ms per
+  // GiB: not on a loop; any thread. After remove_memory() no peer can use it; nothing may be under
+  // way. Errors: nothing is wrong but that it will be copied.
+  virtual Status add_memory(const FabricMemory&) { return {}; }
+  virtual void remove_memory(const FabricMemory&) {}
   virtual Result<std::unique_ptr<Listener>> listen(const std::string& address,
                                                    ListenOptions options, OnSession on_session) = 0;
   // denied: the token is wrong (on either side); unavailable, timed_out: not there; unsupported:

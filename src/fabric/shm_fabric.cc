@@ -11,16 +11,15 @@
 namespace gd2fs {
 namespace {
 
-// The two listeners of one address.
 class BothListeners final : public Listener {
  public:
-  BothListeners(std::unique_ptr<Listener> tcp, std::unique_ptr<Listener> shm)
-      : tcp_(std::move(tcp)), shm_(std::move(shm)) {}
-  std::string address() const override { return tcp_->address(); }
+  BothListeners(std::unique_ptr<Listener> network, std::unique_ptr<Listener> door)
+      : network_(std::move(network)), door_(std::move(door)) {}
+  std::string address() const override { return network_->address(); }
 
  private:
-  std::unique_ptr<Listener> tcp_;
-  std::unique_ptr<Listener> shm_;
+  std::unique_ptr<Listener> network_;
+  std::unique_ptr<Listener> door_;
 };
 
 uint32_t helpers(uint32_t asked) {
@@ -42,29 +41,45 @@ ShmFabric::ShmFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t co
       tcp_(loop, worker, options),
       copies_(loop, helpers(copy_threads)),
       staged_(loop, staged_helpers()),
-      boot_id_(boot_id()) {}
+      boot_id_(gd2fs::boot_id()) {}
 
 ShmFabric::~ShmFabric() = default;
 
-Result<std::unique_ptr<Listener>> ShmFabric::listen(const std::string& address,
-                                                    ListenOptions options, OnSession on_session) {
-  if (options.same_host_directory.empty()) {
-    return tcp_.listen(address, std::move(options), std::move(on_session));
-  }
-  Result<HostDoor> door = make_host_door(options.same_host_directory);
+std::unique_ptr<Listener> both_listeners(std::unique_ptr<Listener> network,
+                                         std::unique_ptr<Listener> door) {
+  if (door == nullptr) return network;
+  return std::make_unique<BothListeners>(std::move(network), std::move(door));
+}
+
+std::unique_ptr<Listener> ShmFabric::listen_at_door(ListenOptions* options, OnSession on_session) {
+  if (options->same_host_directory.empty()) return nullptr;
+  Result<HostDoor> door = make_host_door(options->same_host_directory);
   Result<TcpSocket> socket =
       door.has_value() ? TcpSocket::listen_local(door->socket_path) : fail(door.error());
-  if (!socket.has_value()) {
-    GD2FS_LOG_WARN("no shared memory for clients on this host: {}", socket.error().to_string());
-    options.same_host_directory.clear();
-    return tcp_.listen(address, std::move(options), std::move(on_session));
+  Status status = socket.has_value() ? Status() : socket.error();
+  std::unique_ptr<ShmListener> listener;
+  if (status.ok()) {
+    listener = std::make_unique<ShmListener>(loop_, options_, staged_, std::move(*socket),
+                                             std::move(*door), *options, std::move(on_session));
+    status = listener->start();
   }
-  GD2FS_ASSIGN(auto tcp, tcp_.listen(address, options, on_session));
-  auto shm =
-      std::make_unique<ShmListener>(loop_, options_, staged_, std::move(*socket), std::move(*door),
-                                    std::move(options), std::move(on_session));
-  GD2FS_TRY(shm->start());
-  return std::make_unique<BothListeners>(std::move(tcp), std::move(shm));
+  if (status.ok()) return listener;
+  GD2FS_LOG_WARN("no shared memory for clients on this host: {}", status.to_string());
+  options->same_host_directory.clear();
+  return nullptr;
+}
+
+Result<std::unique_ptr<Listener>> ShmFabric::listen(const std::string& address,
+                                                    ListenOptions options, OnSession on_session) {
+  ListenOptions with_door = options;
+  std::unique_ptr<Listener> door = listen_at_door(&with_door, on_session);
+  GD2FS_ASSIGN(auto tcp, tcp_.listen(address, std::move(with_door), std::move(on_session)));
+  return both_listeners(std::move(tcp), std::move(door));
+}
+
+void ShmFabric::say_why_not(const std::string& address, const Status& why) {
+  if (std::exchange(said_why_not_, true)) return;
+  GD2FS_LOG_WARN("{}: on this host, but reached over the network: {}", address, why.to_string());
 }
 
 Task<Result<std::unique_ptr<Session>>> ShmFabric::connect(ConnectOptions options) {
@@ -83,10 +98,7 @@ Task<Result<std::unique_ptr<Session>>> ShmFabric::connect(ConnectOptions options
     co_return fail(why_not.with("shared memory is required"));
   }
   if (*session != nullptr) co_return session;
-  if (!std::exchange(said_why_not_, true)) {
-    GD2FS_LOG_WARN("{}: on this host, but reached over TCP: {}", options.address,
-                   why_not.to_string());
-  }
+  say_why_not(options.address, why_not);
   options.same_host = SameHost::off;
   Result<std::unique_ptr<Session>> again = co_await tcp_.connect(std::move(options));
   co_return again;

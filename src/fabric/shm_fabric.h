@@ -26,10 +26,17 @@ class ShmFabric final : public Fabric {
                                            OnSession on_session) override;
   Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) override;
 
- private:
+  // --- for a fabric that stands on this one ---
+  // The unix socket of options->same_host_directory; null, said once, and no directory there any
+  // more if it cannot be had or was not asked for.
+  std::unique_ptr<Listener> listen_at_door(ListenOptions* options, OnSession on_session);
+  // To a server that has named its directory.
   Task<Result<std::unique_ptr<Session>>> connect_here(ConnectOptions options, std::string directory,
                                                       uint64_t deadline_ns);
+  void say_why_not(const std::string& address, const Status& why);
+  const std::string& boot_id() const { return boot_id_; }
 
+ private:
   Loop& loop_;
   Worker& worker_;
   const TcpOptions options_;
@@ -39,5 +46,9 @@ class ShmFabric final : public Fabric {
   const std::string boot_id_;
   bool said_why_not_ = false;
 };
+
+// The two listeners of one address; the second may be null.
+std::unique_ptr<Listener> both_listeners(std::unique_ptr<Listener> network,
+                                         std::unique_ptr<Listener> door);
 
 }  // namespace gd2fs

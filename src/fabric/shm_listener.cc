@@ -31,21 +31,21 @@ std::vector<std::string> ShmListener::keys_for(const HelloFacts& hello) const {
   return keys;
 }
 
-Result<std::unique_ptr<TcpSession>> ShmListener::make_session(TcpGreeting& greeting, Peer peer,
-                                                              uint64_t number,
-                                                              const ServerHandshake& handshake) {
-  if (handshake.hello().lanes != 1) return fail(StatusCode::invalid, "hello: lanes");
+Task<Result<std::unique_ptr<TcpSession>>> ShmListener::make_session(
+    TcpGreeting* greeting, Peer peer, uint64_t number, const ServerHandshake* handshake) {
+  if (handshake->hello().lanes != 1) co_return fail(StatusCode::invalid, "hello: lanes");
   auto session = std::make_unique<ShmServerSession>(loop_, tcp_, copies_, std::move(peer), number,
-                                                    handshake.session_key());
+                                                    handshake->session_key());
   Descriptor segment;
   Descriptor staging;
   // The client goes on over TCP.
   const Status made = session->make_memory(&segment, &staging);
-  if (!made.ok()) return fail(Status(StatusCode::unavailable, made.text(), made.errno_value()));
+  if (!made.ok()) co_return fail(Status(StatusCode::unavailable, made.text(), made.errno_value()));
   const int descriptors[] = {segment.fd(), staging.fd()};
-  GD2FS_TRY(say_welcome(greeting, number, descriptors));
-  GD2FS_TRY(session->join(greeting.take()));
-  return session;
+  Status status = say_welcome(*greeting, number, descriptors);
+  if (status.ok()) status = session->join(greeting->take());
+  if (!status.ok()) co_return fail(status);
+  co_return std::unique_ptr<TcpSession>(std::move(session));
 }
 
 }  // namespace gd2fs

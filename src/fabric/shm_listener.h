@@ -18,9 +18,9 @@ class ShmListener final : public TcpListener {
  private:
   Result<std::string> set_up(const TcpSocket& socket) const override;
   std::vector<std::string> keys_for(const HelloFacts& hello) const override;
-  Result<std::unique_ptr<TcpSession>> make_session(TcpGreeting& greeting, Peer peer,
-                                                   uint64_t number,
-                                                   const ServerHandshake& handshake) override;
+  Task<Result<std::unique_ptr<TcpSession>>> make_session(TcpGreeting* greeting, Peer peer,
+                                                         uint64_t number,
+                                                         const ServerHandshake* handshake) override;
 
   CopyPool& copies_;
   HostDoor door_;

@@ -199,11 +199,16 @@ Task<Status> TcpConnect::open_first_lane(SocketAddress to) {
   peer.server_id = greeted.server.server_id;
   peer.incarnation = greeted.server.incarnation;
   peer.address = to.to_string();
-  session_ = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), greeted.session_number,
-                                          lanes_, std::move(greeted.session_key));
+  const Status begun = co_await begin_session(&greeting, std::move(peer), &greeted);
+  co_return begun;
+}
+
+Task<Status> TcpConnect::begin_session(TcpGreeting* greeting, Peer peer, Greeted* greeted) {
+  session_ = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), greeted->session_number,
+                                          lanes_, std::move(greeted->session_key));
   session_->set_events(options_.events);
-  session_->set_eager_max_bytes(greeted.eager_max_bytes);
-  co_return session_->add_lane(0, greeting.take());
+  session_->set_eager_max_bytes(greeted->eager_max_bytes);
+  co_return session_->add_lane(0, greeting->take());
 }
 
 Task<Status> TcpConnect::open_lane(uint16_t lane) {

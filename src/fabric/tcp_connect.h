@@ -42,10 +42,21 @@ class TcpConnect {
   // boot_id: of this host, if shared memory would be liked; else empty.
   TcpConnect(Loop& loop, Worker& worker, const TcpOptions& tcp, ConnectOptions options,
              std::string boot_id = {});
+  virtual ~TcpConnect() = default;
   // Null, and no error, if the server would rather be spoken to through same_host_directory().
   Task<Result<std::unique_ptr<Session>>> run();
   const std::string& same_host_directory() const { return same_host_directory_; }
   uint64_t deadline_ns() const { return deadline_ns_; }
+
+ protected:
+  // Makes session_ of a greeting whose server has let us in, with its first lane.
+  virtual Task<Status> begin_session(TcpGreeting* greeting, Peer peer, Greeted* greeted);
+
+  Loop& loop_;
+  Worker& worker_;
+  const TcpOptions tcp_;
+  ConnectOptions options_;
+  std::unique_ptr<TcpSession> session_;
 
  private:
   Task<Result<std::vector<SocketAddress>>> look_up(TcpAddress address);
@@ -56,16 +67,11 @@ class TcpConnect {
   Status bind_address(const SocketAddress& to, SocketAddress* from, bool* bound) const;
   void on_deadline(Completion&);
 
-  Loop& loop_;
-  Worker& worker_;
-  const TcpOptions tcp_;
-  ConnectOptions options_;
   const std::string boot_id_;
   std::string same_host_directory_;
   uint64_t deadline_ns_ = 0;
   uint32_t lanes_ = 1;
   SocketAddress server_;  // the one that answered
-  std::unique_ptr<TcpSession> session_;
 };
 
 }  // namespace gd2fs

@@ -143,7 +143,8 @@ Task<Status> TcpListener::talk(Guest* guest) {
       hello.boot_id == boot_id()) {
     co_return listener.send_to_door(*guest);
   }
-  co_return listener.open_session(*guest, handshake);
+  status = co_await listener.open_session(guest, &handshake);
+  co_return status;
 }
 
 std::vector<std::string> TcpListener::keys_for(const HelloFacts& hello) const {
@@ -174,37 +175,42 @@ Status TcpListener::send_to_door(Guest& guest) const {
   return guest.greeting.say(FrameKind::reply, msg::Type::welcome, pack_body(welcome));
 }
 
-Result<std::unique_ptr<TcpSession>> TcpListener::make_session(TcpGreeting& greeting, Peer peer,
-                                                              uint64_t number,
-                                                              const ServerHandshake& handshake) {
+Task<Result<std::unique_ptr<TcpSession>>> TcpListener::make_session(
+    TcpGreeting* greeting, Peer peer, uint64_t number, const ServerHandshake* handshake) {
   auto session = std::make_unique<TcpSession>(loop_, tcp_, std::move(peer), number,
-                                              handshake.hello().lanes, handshake.session_key());
-  GD2FS_TRY(say_welcome(greeting, number));
-  GD2FS_TRY(session->add_lane(0, greeting.take()));
-  return session;
+                                              handshake->hello().lanes, handshake->session_key());
+  Status status = say_welcome(*greeting, number);
+  if (status.ok()) status = session->add_lane(0, greeting->take());
+  if (!status.ok()) co_return fail(status);
+  co_return std::move(session);
 }
 
-Status TcpListener::open_session(Guest& guest, const ServerHandshake& handshake) {
+Task<Status> TcpListener::open_session(Guest* guest, const ServerHandshake* handshake) {
   if (sessions_->by_number.size() >= options_.sessions_max) {
-    return {StatusCode::busy, "sessions_max reached"};
+    co_return Status(StatusCode::busy, "sessions_max reached");
   }
-  const HelloFacts& hello = handshake.hello();
+  const HelloFacts& hello = handshake->hello();
   Peer peer;
   peer.role = static_cast<PeerRole>(hello.role);
   if (peer.role == PeerRole::client) peer.cluster = hello.cluster;
   peer.incarnation = hello.incarnation;
-  peer.address = guest.address;
+  peer.address = guest->address;
   const uint64_t number = random_session_number();
-  GD2FS_ASSIGN(auto session, make_session(guest.greeting, std::move(peer), number, handshake));
-  session->enter(sessions_);
-  TcpSession& given = *session;
-  on_session_(std::move(session));
+  auto session = co_await make_session(&guest->greeting, std::move(peer), number, handshake);
+  if (!session.has_value()) co_return session.error();
+  // Others may have come in while this one was being made.
+  if (sessions_->by_number.size() >= options_.sessions_max) {
+    co_return Status(StatusCode::busy, "sessions_max reached");
+  }
+  (*session)->enter(sessions_);
+  TcpSession& given = **session;
+  on_session_(std::move(*session));
   // Its owner may have ended it at once.
   const auto still = sessions_->by_number.find(number);
-  if (still == sessions_->by_number.end() || still->second != &given) return {};
+  if (still == sessions_->by_number.end() || still->second != &given) co_return Status();
   const Status started = given.start();
   if (!started.ok()) given.close(started);
-  return {};
+  co_return Status();
 }
 
 Status TcpListener::join_session(Guest& guest, const HelloFacts& hello) {

@@ -30,9 +30,9 @@ class TcpListener : public Listener {
   virtual Result<std::string> set_up(const TcpSocket& socket) const;  // the peer's address
   virtual std::vector<std::string> keys_for(const HelloFacts& hello) const;
   // With its first lane, and the guest welcomed.
-  virtual Result<std::unique_ptr<TcpSession>> make_session(TcpGreeting& greeting, Peer peer,
-                                                           uint64_t number,
-                                                           const ServerHandshake& handshake);
+  virtual Task<Result<std::unique_ptr<TcpSession>>> make_session(TcpGreeting* greeting, Peer peer,
+                                                                 uint64_t number,
+                                                                 const ServerHandshake* handshake);
   Status say_welcome(TcpGreeting& greeting, uint64_t number,
                      std::span<const int> descriptors = {}) const;
 
@@ -56,7 +56,7 @@ class TcpListener : public Listener {
   void welcome_guest(TcpSocket socket);
   static Task<void> greet(Guest* guest);
   static Task<Status> talk(Guest* guest);
-  Status open_session(Guest& guest, const ServerHandshake& handshake);
+  Task<Status> open_session(Guest* guest, const ServerHandshake* handshake);
   Status join_session(Guest& guest, const HelloFacts& hello);
   Status send_to_door(Guest& guest) const;
   void log_refusal(const Guest& guest, const Status& reason);

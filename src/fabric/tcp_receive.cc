@@ -36,6 +36,7 @@ Result<Landing> TcpSession::land_stripe(const FrameHeader& header) {
       !inside(window, header.offset, header.payload_bytes)) {
     return gd2fs::fail(violation("the peer pushed outside of the window"));
   }
+  if (window.device) return gd2fs::fail(violation("the peer pushed into GPU memory by the CPU"));
   Landing landing;
   landing.window = &window;
   landing.offset = header.offset;
@@ -165,7 +166,7 @@ Status TcpSession::landed(uint64_t request_id, Window& window, uint64_t length_b
 }
 
 Status TcpSession::take_special(InFrame&) {
-  return violation("a frame of a kind that belongs to shared memory");
+  return violation("a frame of a kind that another fabric has");
 }
 
 Status TcpSession::take_pull(const FrameHeader& header) {
@@ -176,6 +177,7 @@ Status TcpSession::take_pull(const FrameHeader& header) {
       !inside(window, header.offset, header.length)) {
     return violation("the peer pulled outside of the window");
   }
+  if (window.device) return violation("the peer pulled out of GPU memory by the CPU");
   if (answers_.size() >= kAnswersMax) return violation("the peer pulls more than it reads");
   answers_.push_back({&window, header.offset, header.length});
   kick();

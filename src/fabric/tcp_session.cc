@@ -66,12 +66,17 @@ void TcpSession::set_eager_max_bytes(uint32_t bytes) {
 
 // --- messages ---
 
-Status TcpSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) {
+Status TcpSession::may_send(size_t body_bytes) const {
   if (closing_) return {StatusCode::unavailable, "the session is closed"};
-  if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the message is over 1 MiB"};
-  if (message_bytes_ + body.size() > kSendQueueMaxBytes) {
+  if (body_bytes > kFrameBodyMaxBytes) return {StatusCode::invalid, "the message is over 1 MiB"};
+  if (message_bytes_ + body_bytes > kSendQueueMaxBytes) {
     return {StatusCode::busy, "the peer does not read its messages"};
   }
+  return {};
+}
+
+Status TcpSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) {
+  GD2FS_TRY(may_send(body.size()));
   FrameHeader header;
   header.kind = FrameKind::message;
   header.type = type;
@@ -105,6 +110,7 @@ Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
   header.type = type;
   header.request_id = request_id;
   header.offset = request.pushed_bytes;
+  header.length = direct_bytes(request_id);
   request.replied = true;
   --unanswered_;
   eager_in_bytes_ -= request.eager.size();

@@ -81,6 +81,10 @@ class TcpSession : public Session {
   virtual void ask(Pull& pull);
   // The peer has withdrawn the window of a pull that was asked for with this header.
   virtual Status take_pull_gone(const FrameHeader& header);
+  // Of the bytes pushed or pulled for a request those that went another way than through frames.
+  virtual uint64_t direct_bytes(uint64_t /*request_id*/) const { return 0; }
+  // Whether a message with such a body can be taken now.
+  Status may_send(size_t body_bytes) const;
   // The request that a push belongs to; nullptr: the push has been completed already.
   struct Incoming;
   Incoming* begin_push(Push& push);
@@ -115,7 +119,7 @@ class TcpSession : public Session {
 
   // tcp_session.cc
   void kick();
-  void on_flush(Completion&);
+  virtual void on_flush(Completion&);
   void on_closed(Completion&);
   void on_tick(Completion&);
   bool flush_lane(TcpLane& lane, uint64_t* written_bytes);

@@ -30,6 +30,8 @@ uint32_t crc_of(Window& window, uint64_t offset, uint64_t length_bytes) {
 void TcpSession::expose(Window& window) {
   CHECK(window.request_id != 0 && !windows_.contains(window.request_id));
   window.total_bytes = window.length_bytes();
+  window.device = std::ranges::any_of(
+      window.segments, [](const MemorySegment& segment) { return segment.target != 0; });
   window.moved_bytes = 0;
   window.hint_segment = 0;
   window.hint_offset = 0;

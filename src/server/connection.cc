@@ -44,14 +44,19 @@ Connection::Connection(ServerState& state, ConnectionOwner& owner, std::unique_p
       progress_ns_(state.loop.now_ns()) {
   ended_.bind<&Connection::on_ended>(this);
   session_->set_events(this);
-  ++state_.counters.sessions;
-  if (over_shm()) ++state_.counters.sessions_shm;
+  count_session(1);
   ++state_.counters.sessions_total;
 }
 
 Connection::~Connection() {
-  --state_.counters.sessions;
-  if (over_shm()) --state_.counters.sessions_shm;
+  count_session(UINT64_MAX);  // less one
+}
+
+void Connection::count_session(uint64_t change) {
+  ServerCounters& counters = state_.counters;
+  counters.sessions += change;
+  if (session_->path() == "shm") counters.sessions_shm += change;
+  if (session_->path() == "rdma") counters.sessions_rdma += change;
 }
 
 void Connection::begin(Request& request) {

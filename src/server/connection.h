@@ -81,7 +81,7 @@ class Connection final : public SessionEvents {
   Op* admit(uint64_t request_id, Pool<Op>& pool);
   void refuse(uint64_t request_id, const Status& why);
   void malformed(std::string_view what);
-  bool over_shm() const { return session_->path() == "shm"; }
+  void count_session(uint64_t change);
   void end_when_quiet();
   void on_ended(Completion& done);
 

@@ -9,6 +9,7 @@ std::vector<NamedValue> export_counters(const ServerCounters& counters, const St
       {"gd2fs_server_leased", leased ? 1.0 : 0.0},
       {"gd2fs_server_sessions", number(counters.sessions)},
       {"gd2fs_server_sessions_shm", number(counters.sessions_shm)},
+      {"gd2fs_server_sessions_rdma", number(counters.sessions_rdma)},
       {"gd2fs_server_sessions_total", number(counters.sessions_total)},
       {"gd2fs_server_sessions_stalled_total", number(counters.sessions_stalled_total)},
       {"gd2fs_server_requests", number(counters.requests)},

@@ -13,8 +13,9 @@
 namespace gd2fs::server {
 
 struct ServerCounters {
-  uint64_t sessions = 0;      // open now
-  uint64_t sessions_shm = 0;  // of these, through shared memory
+  uint64_t sessions = 0;       // open now
+  uint64_t sessions_shm = 0;   // of these, through shared memory
+  uint64_t sessions_rdma = 0;  // of these, by RDMA
   uint64_t sessions_total = 0;
   uint64_t sessions_stalled_total = 0;
   uint64_t requests = 0;  // being served now

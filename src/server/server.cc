@@ -70,7 +70,7 @@ Result<std::vector<std::string>> Server::begin_listening() {
   const ServerOptions& options = state_.options;
   for (const std::string& address : options.listen) {
     auto listener = listen_at(address);
-    if (!listener.has_value() && options.any_port) {
+    if (!listener.has_value() && options.any_port && address.starts_with("tcp://")) {
       auto elsewhere = listen_at(address.substr(0, address.rfind(':')) + ":0");
       if (elsewhere.has_value()) {
         GD2FS_LOG_WARN("{}; listening on {} instead", listener.error().to_string(),

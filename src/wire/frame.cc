@@ -49,6 +49,18 @@ Status check_grant(const FrameHeader& header) {
   return check_range(header, header.length, kGrantMaxBytes);
 }
 
+Status check_window(const FrameHeader& header) {
+  if (header.request_id == 0 || header.type > (kWindowSource | kWindowDevice) ||
+      header.payload_bytes > 0) {
+    return invalid("frame: a window");
+  }
+  if (header.body_bytes == 0 || header.body_bytes > kFrameBodyMaxBytes ||
+      header.body_bytes % sizeof(RemoteSegment) != 0) {
+    return invalid("frame: the body of a window");
+  }
+  return {};
+}
+
 Status check_bare(const FrameHeader& header) {
   if (header.body_bytes > 0 || header.payload_bytes > 0) {
     return invalid("frame: this kind has no body and no payload");
@@ -85,6 +97,14 @@ Result<FrameHeader> decode_frame_header(const std::byte in[64]) {
       break;
     case FrameKind::grant:
       status = check_grant(header);
+      break;
+    case FrameKind::window:
+      status = check_window(header);
+      break;
+    case FrameKind::recall:
+    case FrameKind::recalled:
+      status = check_bare(header);
+      if (status.ok() && header.request_id == 0) status = invalid("frame: a recall of nothing");
       break;
     case FrameKind::pull:
     case FrameKind::pull_gone:

@@ -28,8 +28,10 @@ inline constexpr uint32_t kLanesMax = 16;
 inline constexpr uint32_t kGrantMaxBytes = 64 << 20;
 
 enum class FrameKind : uint8_t {
-  message = 1,    // a request or one-way message; body by type; payload only if eager
-  reply = 2,      // answers request_id; `offset` = bytes pushed for it in all
+  message = 1,  // a request or one-way message; body by type; payload only if eager
+  // answers request_id; `offset` = bytes pushed for it in all, or pulled, by RDMA; `length`: those
+  // of them that came by RDMA
+  reply = 2,
   stripe = 3,     // pushed: payload for the receiver's window of request_id at `offset`
   pull = 4,       // asks for `length` bytes of the receiver's window of request_id at `offset`
   pull_gone = 5,  // the window of request_id is withdrawn; no stripe will come for that pull
@@ -45,7 +47,25 @@ enum class FrameKind : uint8_t {
   stage = 12,       // as pull; the bytes go into slot `type` of the staging memory
   staged = 13,      // answers one stage: they are there
   arena_gone = 14,  // arena `offset` holds nothing any more
+  // Only over RDMA, where the server reads and writes the client's memory by itself.
+  // goes before request_id: the body, RemoteSegments, is its window; type: kWindowSource if it is
+  // one, kWindowDevice if nobody but a NIC can touch its memory
+  window = 15,
+  recall = 16,    // the window of request_id is to be left alone, and that is to be said
+  recalled = 17,  // answers one recall: nothing touches it any more
 };
+
+// A piece of a window, little-endian: the client's memory, and the key to it.
+struct RemoteSegment {
+  uint64_t address = 0;
+  uint64_t length_bytes = 0;
+  uint32_t key = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(RemoteSegment) == 24);
+inline constexpr uint16_t kWindowSource = 1;
+inline constexpr uint16_t kWindowDevice = 2;
+inline constexpr size_t kRemoteSegmentsMax = kFrameBodyMaxBytes / sizeof(RemoteSegment);
 
 // The body of a grant, little-endian.
 struct GrantBody {

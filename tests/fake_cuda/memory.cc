@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "world.h"
 
@@ -255,8 +256,27 @@ FAKE_API cuMemGetHandleForAddressRange(void* handle, Pointer pointer, size_t len
     if (pwrite(fd, bytes, count, at) != static_cast<ssize_t>(count)) return kNotSupported;
     at += static_cast<off_t>(count);
   }
+  struct stat facts{};
+  if (fstat(fd, &facts) != 0) return kNotSupported;
+  world.dmabufs[facts.st_ino] = std::move(pieces);
   *static_cast<int*>(handle) = fd;
   return kSuccess;
+}
+
+extern "C" __attribute__((visibility("default"))) void* fake_cuda_dmabuf_bytes(int fd,
+                                                                               uint64_t offset,
+                                                                               uint64_t length) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  struct stat facts{};
+  if (fstat(fd, &facts) != 0) return nullptr;
+  const auto found = world.dmabufs.find(facts.st_ino);
+  if (found == world.dmabufs.end()) return nullptr;
+  for (const auto& [bytes, count] : found->second) {
+    if (offset < count) return length <= count - offset ? bytes + offset : nullptr;
+    offset -= count;
+  }
+  return nullptr;
 }
 
 // --- host memory ---

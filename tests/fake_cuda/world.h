@@ -119,6 +119,8 @@ class World {
   std::vector<std::unique_ptr<Physical>> physicals;
   std::map<uintptr_t, Registration> registrations;
   std::map<uintptr_t, uint64_t> host_allocations;
+  using Pieces = std::vector<std::pair<std::byte*, uint64_t>>;
+  std::map<uint64_t, Pieces> dmabufs;  // by inode
 
   uint64_t delay_ns = 0;
   bool held = false;

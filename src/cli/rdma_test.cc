@@ -1,0 +1,209 @@
+// A whole deployment in this process, as `gd2fs up` builds it, with clients that come by RDMA over
+// the fake NICs. The server listens on fake1, clients come from fake0.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "base/random.h"
+#include "cli/controller_process.h"
+#include "cli/daemon.h"
+#include "cli/server_process.h"
+#include "client/ctx.h"
+#include "fabric/test_directory.h"
+#include "verbs/test_verbs.h"
+#include "wire/token.h"
+
+namespace gd2fs::cli {
+namespace {
+
+constexpr int kServer = 1;  // device
+constexpr int kClient = 0;
+
+class RdmaDeployment : public testing::Test {
+ protected:
+  RdmaDeployment() {
+    fake.reset();
+    config.data = directory.path() + "/data";
+    config.listen = "127.0.0.1:0";
+    config.slab_bytes = 128 * kMiB;
+    config.server_shm = false;
+    config.store_data_file_bytes = 256 * kMiB;
+    data.emplace(*DataDir::open(config.data, 77));
+    secret = *deployment_key(config, *data);
+    controller = std::move(*ControllerProcess::start(clock, config, *data, secret, Random(1)));
+    const Cluster cluster = *controller->create_cluster("c");
+    token = *key_from_token(cluster.token);
+  }
+  void start(std::vector<std::string> listen) {
+    ServerPlace place;
+    place.deployment_id = data->deployment_id();
+    place.secret = secret;
+    place.controllers = {controller->address()};
+    place.listen = std::move(listen);
+    place.drives = {data->drive_path()};
+    auto started = ServerProcess::start(clock, config, place, Random(2));
+    ASSERT_TRUE(started.has_value()) << started.error().to_string();
+    server = std::move(*started);
+  }
+  ~RdmaDeployment() override {
+    fake.reset();
+    close_client();
+    if (server != nullptr) {
+      EXPECT_TRUE(server->stop().ok());
+    }
+    EXPECT_TRUE(controller->stop().ok());
+  }
+  void close_client() {
+    if (ctx == nullptr) return;
+    ctx->cancel_all();
+    ctx->stop();
+    ctx.reset();
+  }
+  Status open(client::Require require, uint64_t timeout_ns = 20 * kSecond) {
+    client::ClientOptions options;
+    options.controllers = {controller->address()};
+    client::LocalAddress local;
+    local.transport = client::Transport::rdma;
+    options.locals = {local};
+    options.cluster = "c";
+    options.key = token;
+    options.lanes = 1;
+    options.timeout_ns = timeout_ns;
+    options.log_level = LogLevel::info;
+    options.require = require;
+    auto opened = client::Ctx::open(std::move(options));
+    if (!opened.has_value()) return opened.error();
+    ctx = std::move(*opened);
+    iomem = *ctx->add_iomem(memory.data(), memory.size());
+    return {};
+  }
+  xfer_gd2fs_completion transfer(uint16_t opcode, uint64_t offset, size_t length) {
+    const xfer_gd2fs_sge sge{memory.data(), length, reinterpret_cast<xfer_gd2fs_iomem*>(iomem)};
+    xfer_gd2fs_op op{};
+    op.opcode = opcode;
+    op.filepath = "/f";
+    op.off = offset;
+    op.sges = &sge;
+    op.nsge = 1;
+    EXPECT_EQ(*ctx->submit(0, op), length);
+    xfer_gd2fs_completion done{};
+    const auto reaped = ctx->wait(0, {&done, 1}, 30'000);
+    EXPECT_TRUE(reaped.has_value() && *reaped == 1);
+    return done;
+  }
+
+  // Until all arenas are in use and registered, which the server does in the background.
+  void warm_up() {
+    const uint64_t rounds = 2 * config.slab_bytes / memory.size();
+    for (uint64_t round = 0; round < 10 * rounds; ++round) {
+      const auto before = fake.counts(kServer);
+      ASSERT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, memory.size()).status, 0);
+      const uint64_t direct = fake.counts(kServer).read_bytes - before.read_bytes;
+      if (round >= rounds && direct == memory.size()) return;
+    }
+    FAIL() << "not all arenas are registered";
+  }
+
+  verbs::TestVerbs& fake = verbs::TestVerbs::instance();
+  TestDirectory directory;
+  RealClock clock;
+  Config config;
+  std::optional<DataDir> data;
+  std::string secret;
+  std::string token;
+  std::unique_ptr<ControllerProcess> controller;
+  std::unique_ptr<ServerProcess> server;
+  std::vector<std::byte> memory = std::vector<std::byte>(16 << 20);
+  std::unique_ptr<client::Ctx> ctx;
+  client::IomemHandle iomem = 0;
+};
+
+TEST_F(RdmaDeployment, what_is_written_by_rdma_reads_and_read_by_rdma_writes_is_the_same) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0", "rdma://127.0.0.2:0"}));
+  ASSERT_TRUE(open(client::Require::rdma).ok());
+  ASSERT_NO_FATAL_FAILURE(warm_up());
+  Random random(3);
+  random.fill(memory);
+  const auto original = memory;
+  const auto before = fake.counts(kServer);
+  EXPECT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, memory.size()).status, 0);
+  EXPECT_EQ(fake.counts(kServer).read_bytes - before.read_bytes, memory.size());
+  std::ranges::fill(memory, std::byte{0});
+  const auto done = transfer(XFER_GD2FS_OP_READ, 0, memory.size());
+  EXPECT_EQ(done.status, 0);
+  EXPECT_EQ(done.value, memory.size());
+  EXPECT_TRUE(memory == original);
+  EXPECT_EQ(fake.counts(kServer).write_bytes - before.write_bytes, memory.size());
+  // A small one is a message each way.
+  const auto at = fake.counts(kServer);
+  EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 4096, 4096).status, 0);
+  EXPECT_TRUE(std::equal(memory.begin(), memory.begin() + 4096, original.begin() + 4096));
+  EXPECT_EQ(fake.counts(kServer).sends - at.sends, 1u);
+  EXPECT_EQ(fake.counts(kServer).writes - at.writes, 1u);
+}
+
+TEST_F(RdmaDeployment, a_read_of_4_mib_from_the_slab_costs_the_server_five_work_requests) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0", "rdma://127.0.0.2:0"}));
+  ASSERT_TRUE(open(client::Require::rdma).ok());
+  ASSERT_NO_FATAL_FAILURE(warm_up());
+  const size_t size = 4 << 20;
+  EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, size).status, 0);  // a hit; handles are known now
+  const auto server_before = fake.counts(kServer);
+  const auto client_before = fake.counts(kClient);
+  EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, size).status, 0);
+  const auto at_server = fake.counts(kServer);
+  const auto at_client = fake.counts(kClient);
+  std::printf(
+      "4 MiB read of the slab: %llu request messages, %llu WRITEs, %llu replies, "
+      "%llu completions on the server\n",
+      static_cast<unsigned long long>(at_client.sends - client_before.sends),
+      static_cast<unsigned long long>(at_server.writes - server_before.writes),
+      static_cast<unsigned long long>(at_server.sends - server_before.sends),
+      static_cast<unsigned long long>(at_server.send_completions - server_before.send_completions));
+  EXPECT_EQ(at_client.sends - client_before.sends, 1u);
+  EXPECT_EQ(at_server.writes - server_before.writes, 4u);
+  EXPECT_EQ(at_server.sends - server_before.sends, 1u);
+  EXPECT_LE(at_server.send_completions - server_before.send_completions, 1u);
+}
+
+TEST_F(RdmaDeployment, without_rdma_at_the_server_tcp_serves_and_require_fails) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0"}));
+  ASSERT_TRUE(open(client::Require::none).ok());
+  EXPECT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, 1 << 20).status, 0);
+  close_client();
+  ASSERT_TRUE(open(client::Require::rdma, 2 * kSecond).ok());
+  const auto done = transfer(XFER_GD2FS_OP_READ, 0, 1 << 20);
+  EXPECT_NE(done.status, 0);
+  EXPECT_EQ(XFER_GD2FS_STATUS_CODE(done.status), EOPNOTSUPP);
+}
+
+TEST_F(RdmaDeployment, a_break_in_the_middle_is_mended_by_a_new_connection) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0", "rdma://127.0.0.2:0"}));
+  ASSERT_TRUE(open(client::Require::rdma).ok());
+  Random random(3);
+  random.fill(memory);
+  const auto original = memory;
+  for (int round = 0; round < 8; ++round) {
+    fake.lose(1);
+    EXPECT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, memory.size()).status, 0) << round;
+    std::ranges::fill(memory, std::byte{0});
+    fake.set_delay_ns(random.below(1'000'000));
+    fake.break_pairs(round % 2);
+    EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0) << round;
+    EXPECT_TRUE(memory == original) << round;
+  }
+}
+
+TEST_F(RdmaDeployment, an_rdma_address_that_is_not_there_stops_the_server_with_the_reason) {
+  ServerPlace place;
+  place.deployment_id = data->deployment_id();
+  place.secret = secret;
+  place.controllers = {controller->address()};
+  place.listen = {"tcp://127.0.0.1:0", "rdma://127.0.0.9:0"};
+  place.drives = {data->drive_path()};
+  const auto started = ServerProcess::start(clock, config, place, Random(2));
+  ASSERT_FALSE(started.has_value());
+  EXPECT_TRUE(started.error().is(StatusCode::not_found)) << started.error().to_string();
+}
+
+}  // namespace
+}  // namespace gd2fs::cli

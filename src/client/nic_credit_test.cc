@@ -1,0 +1,134 @@
+// What one NIC may be asked for at once, whoever asks.
+#include "client/nic_credit.h"
+
+#include <list>
+
+#include <gtest/gtest.h>
+
+#include "client/peer.h"
+#include "fabric/conformance_pair.h"
+#include "fabric/reply.h"
+#include "sim/sim_fabric.h"
+
+namespace gd2fs::client {
+namespace {
+
+constexpr char kKey[] = "0123456789abcdef0123456789abcdef";
+
+struct Asked : MessageExchange {
+  bool finished = false;
+  explicit Asked(uint64_t bytes) {
+    set(msg::Type::read, {});
+    credit_bytes = bytes;
+    done.bind<&Asked::on_done>(this);
+  }
+  void on_done(Completion&) { finished = true; }
+};
+
+class NicCreditTest : public ::testing::Test {
+ protected:
+  NicCreditTest() {
+    ListenOptions options;
+    options.server_id = 1;
+    options.keys = [](PeerRole, std::string_view) { return std::vector<std::string>{kKey}; };
+    listener = std::move(*server_fabric.listen("tcp://server:7528", std::move(options),
+                                               [this](std::unique_ptr<Session> session) {
+                                                 Side& side = accepted.emplace_back();
+                                                 side.session = std::move(session);
+                                                 side.session->set_events(&side);
+                                               }));
+    for (int i = 0; i < 3; ++i) {
+      LinkOptions link;
+      link.name = "server";
+      link.addresses = {"tcp://server:7528"};
+      link.cluster = "kv";
+      link.key = kKey;
+      link.credit = &credit;
+      peers.push_back(std::make_unique<Peer>(loop, fabric, Random(7),
+                                             std::vector<LinkOptions>(1, link), 100, nullptr));
+    }
+  }
+  // Requests that servers have and have not answered.
+  size_t unanswered() {
+    size_t count = 0;
+    for (const Side& side : accepted) count += side.messages.size();
+    return count;
+  }
+  void answer_one() {
+    for (Side& side : accepted) {
+      if (side.messages.empty()) continue;
+      const Received message = side.messages.front();
+      side.messages.erase(side.messages.begin());
+      ASSERT_TRUE(side.session->reply(message.type, message.request_id, {}).ok());
+      return;
+    }
+  }
+
+  SimWorld world{7};
+  SimNetwork network{world};
+  Loop server_loop{world.clock(), Loop::Waits::never};
+  SimWorld::Member server_member{world, server_loop};
+  Loop loop{world.clock(), Loop::Waits::never};
+  SimWorld::Member member{world, loop};
+  SimFabric server_fabric{network, "server", server_loop};
+  SimFabric fabric{network, "client0", loop};
+  std::list<Side> accepted;
+  std::unique_ptr<Listener> listener;
+  NicCredit credit;
+  std::vector<std::unique_ptr<Peer>> peers;
+};
+
+TEST_F(NicCreditTest, many_servers_are_asked_for_no_more_than_one_nic_takes) {
+  std::list<Asked> asked;
+  for (int round = 0; round < 4; ++round) {
+    for (auto& peer : peers) peer->start(asked.emplace_back(30 << 20));
+  }
+  size_t answered = 0;
+  while (answered < asked.size()) {
+    world.run_for_ns(50 * kMs);
+    ASSERT_EQ(unanswered(), std::min<size_t>(2, asked.size() - answered)) << answered;
+    EXPECT_EQ(credit.used_bytes(), unanswered() * (30 << 20));
+    ASSERT_NO_FATAL_FAILURE(answer_one());
+    ++answered;
+  }
+  world.run_for_ns(50 * kMs);
+  for (const Asked& one : asked) EXPECT_TRUE(one.finished && one.outcome.ok());
+  EXPECT_EQ(credit.used_bytes(), 0u);
+}
+
+TEST_F(NicCreditTest, what_is_small_does_not_wait_and_what_is_huge_goes_alone) {
+  Asked huge(uint64_t{500} << 20);
+  Asked other(1 << 20);
+  Asked tiny(4096);
+  peers[0]->start(huge);
+  world.run_for_ns(50 * kMs);
+  peers[1]->start(other);
+  peers[2]->start(tiny);
+  world.run_for_ns(50 * kMs);
+  EXPECT_EQ(unanswered(), 2u);  // huge and tiny
+  peers[0]->cancel(huge);       // its credit goes to who waits
+  world.run_for_ns(50 * kMs);
+  EXPECT_TRUE(huge.finished);
+  EXPECT_GE(credit.used_bytes(), other.credit_bytes);
+  for (int i = 0; i < 5; ++i) {
+    answer_one();
+    world.run_for_ns(50 * kMs);
+  }
+  EXPECT_TRUE(other.finished && tiny.finished);
+}
+
+TEST_F(NicCreditTest, a_peer_that_goes_leaves_its_credit_to_the_others) {
+  Asked first(60 << 20);
+  Asked second(60 << 20);
+  peers[0]->start(first);
+  world.run_for_ns(50 * kMs);
+  peers[1]->start(second);
+  world.run_for_ns(50 * kMs);
+  EXPECT_EQ(unanswered(), 1u);
+  peers[0].reset();
+  world.run_for_ns(50 * kMs);
+  EXPECT_EQ(credit.used_bytes(), second.credit_bytes);
+}
+
+}  // namespace
+}  // namespace gd2fs::client

@@ -1,0 +1,121 @@
+// The client's end of RDMA: windows shown to the server, and taken back.
+#include "base/log.h"
+#include "fabric/rdma_session.h"
+#include "fabric/stripes.h"
+
+namespace gd2fs {
+
+RdmaClientSession::RdmaClientSession(Loop& loop, const TcpOptions& options, Peer peer,
+                                     uint64_t number, std::string session_key, RdmaShared shared,
+                                     std::unique_ptr<RdmaQueue> queue)
+    : RdmaSession(loop, options, std::move(peer), number, std::move(session_key), std::move(shared),
+                  std::move(queue)) {
+  recall_late_.bind<&RdmaClientSession::on_recall_late>(this);
+}
+
+RdmaClientSession::~RdmaClientSession() {
+  destroy_queue();
+  on_queue_gone();
+}
+
+// Tells the server where the window lies. False: some of it has no keys, or it is too long a list.
+bool RdmaClientSession::show(const Window& window) {
+  std::vector<RemoteSegment> list;
+  for (const MemorySegment& segment : window.segments) {
+    for (uint64_t done = 0; done < segment.length_bytes;) {
+      const std::byte* const at = segment.data + done;
+      const RdmaMemory::Part part =
+          memory().find(nic(), at, segment.length_bytes - done, segment.region);
+      if (part.length_bytes == 0 || list.size() == kRemoteSegmentsMax) return false;
+      list.push_back({reinterpret_cast<uintptr_t>(at), part.length_bytes, part.remote_key, 0});
+      done += part.length_bytes;
+    }
+  }
+  FrameHeader header;
+  header.kind = FrameKind::window;
+  if (window.direction == Window::Direction::source) header.type |= kWindowSource;
+  if (window.device) header.type |= kWindowDevice;
+  header.request_id = window.request_id;
+  queue_frame(header, as_bytes(list.data(), list.size() * sizeof(RemoteSegment)));
+  shown_.insert(window.request_id);
+  return true;
+}
+
+Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes body,
+                               Window* window) {
+  GD2FS_TRY(may_send(body.size()));
+  const bool bulk = window != nullptr && request_id != 0 && window->total_bytes > 0 &&
+                    (window->device || window->direction == Window::Direction::sink ||
+                     window->total_bytes > kEagerMaxBytes);
+  if (bulk && show(*window)) {
+    window = nullptr;  // nothing rides with the request
+  } else if (bulk && window->device) {
+    return {StatusCode::unsupported, "GPU memory that is not registered with " + nic().name()};
+  } else if (bulk) {
+    ++counters().copied_windows;
+    if (!std::exchange(said_copied_, true)) {
+      GD2FS_LOG_WARN("{}: memory that is not registered with {} is copied on its way",
+                     peer().address, nic().name());
+    }
+  }
+  return TcpSession::send(type, request_id, body, window);
+}
+
+Status RdmaClientSession::take_special(InFrame& frame) {
+  if (frame.header.kind != FrameKind::recalled) {
+    return {StatusCode::invalid, "a frame that only a client sends over RDMA, or nobody"};
+  }
+  for (auto recall = recalls_.begin(); recall != recalls_.end(); ++recall) {
+    if (recall->request_id != frame.header.request_id) continue;
+    loop_.complete(*recall->done, Status());
+    recalls_.erase(recall);
+    return {};
+  }
+  return {StatusCode::invalid, "the peer gave back what nobody asked for"};
+}
+
+// The reply came behind the last byte that the server moved.
+Status RdmaClientSession::take_reply(InFrame& frame) {
+  const FrameHeader& header = frame.header;
+  shown_.erase(header.request_id);
+  const auto found = windows_.find(header.request_id);
+  if (found != windows_.end()) {
+    Window& window = *found->second;
+    if (header.length > window.total_bytes - std::min(window.moved_bytes, window.total_bytes) &&
+        window.direction == Window::Direction::sink) {
+      return {StatusCode::invalid, "the reply does not match the bytes pushed for it"};
+    }
+    window.moved_bytes = std::min(window.moved_bytes + header.length, window.total_bytes);
+  }
+  return TcpSession::take_reply(frame);
+}
+
+// --- the memory comes back ---
+
+void RdmaClientSession::withdraw(Window& window, Completion& done) {
+  done.start();
+  const bool shown = shown_.erase(window.request_id) > 0;
+  forget_window(window);
+  if (!shown || queue_gone()) return loop_.complete(done, Status());
+  recalls_.push_back({window.request_id, loop_.now_ns() + kRecallMaxNs, &done});
+  if (closing_) return;  // it ends with the queue pair
+  ++counters().recalls;
+  send_bare(FrameKind::recall, window.request_id);
+  if (!recall_late_.running()) loop_.start(recall_late_, kRecallMaxNs);
+}
+
+void RdmaClientSession::on_recall_late(Completion&) {
+  if (closing_ || recalls_.empty()) return;
+  const uint64_t end_ns = recalls_.front().end_ns;
+  if (end_ns > loop_.now_ns()) return loop_.start_at(recall_late_, end_ns);
+  fail(Status(StatusCode::timed_out, "the server does not give memory back; it is cut off"));
+}
+
+void RdmaClientSession::on_queue_gone() {
+  loop_.cancel(recall_late_);
+  shown_.clear();
+  for (const Recall& recall : recalls_) loop_.complete(*recall.done, Status());
+  recalls_.clear();
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,165 @@
+#include "fabric/rdma_handshake.h"
+
+#include <algorithm>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "fabric/detached.h"
+#include "wire/token.h"
+
+namespace gd2fs {
+
+// --- ports ---
+
+Worker& RdmaPorts::worker() {
+  if (worker_ == nullptr) worker_ = std::make_unique<ThreadWorker>("gd2fs-verbs");
+  return *worker_;
+}
+
+namespace {
+
+Result<std::shared_ptr<RdmaPort>> open_port(Loop& loop, RdmaMemory& memory,
+                                            const std::string& address) {
+  GD2FS_ASSIGN(std::shared_ptr<verbs::Nic> nic, verbs::Nic::open(address));
+  GD2FS_ASSIGN(std::shared_ptr<RdmaPort> port, RdmaPort::open(loop, nic));
+  memory.add_nic(nic);
+  return port;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<RdmaPort>> RdmaPorts::keep(const std::string& address,
+                                                  Result<std::shared_ptr<RdmaPort>> opened) {
+  if (!opened.has_value()) return opened;
+  // Somebody else may have opened it meanwhile.
+  const auto [place, is_new] = ports_.try_emplace(address, *opened);
+  if (!is_new) return place->second;
+  const Status started = place->second->start();
+  if (started.ok()) {
+    GD2FS_LOG_INFO("rdma://{} is {}", address, place->second->nic().name());
+    return place->second;
+  }
+  ports_.erase(place);
+  return fail(started);
+}
+
+Status RdmaPorts::open_now(const std::string& address) {
+  if (ports_.contains(address)) return {};
+  const auto port = keep(address, open_port(loop_, memory_, address));
+  return port.has_value() ? Status() : port.error();
+}
+
+Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
+  RdmaShared shared;
+  shared.memory = &memory_;
+  shared.counters = &counters_;
+  shared.worker = &worker();
+  const auto found = ports_.find(address);
+  if (found != ports_.end()) {
+    shared.port = found->second;
+    co_return shared;
+  }
+  Loop* const loop = &loop_;
+  RdmaMemory* const memory = &memory_;
+  std::move_only_function<Result<std::shared_ptr<RdmaPort>>()> open = [loop, memory, address] {
+    return open_port(*loop, *memory, address);
+  };
+  Detached<std::shared_ptr<RdmaPort>> opened(loop_, worker(), std::move(open));
+  Await& ended = opened.ended();
+  [[maybe_unused]] const Status waited = co_await ended;
+  Result<std::shared_ptr<RdmaPort>> port = keep(address, opened.take());
+  if (!port.has_value()) co_return fail(port.error());
+  shared.port = *port;
+  co_return shared;
+}
+
+// --- queue pairs ---
+
+Task<Result<std::unique_ptr<RdmaQueue>>> make_rdma_queue(Loop* loop, RdmaShared shared) {
+  RdmaEntries entries = shared.port->take_entries(RdmaQueue::kEntries);
+  if (entries.queue() == nullptr) {
+    std::move_only_function<Result<std::unique_ptr<verbs::CompletionQueue>>()> make =
+        [port = shared.port] { return RdmaPort::make_completions(port); };
+    Detached<std::unique_ptr<verbs::CompletionQueue>> made(*loop, *shared.worker, std::move(make));
+    Await& ended = made.ended();
+    [[maybe_unused]] const Status waited = co_await ended;
+    Result<std::unique_ptr<verbs::CompletionQueue>> completions = made.take();
+    if (!completions.has_value()) co_return fail(completions.error());
+    shared.port->add_completions(std::move(*completions));
+    entries = shared.port->take_entries(RdmaQueue::kEntries);
+    if (entries.queue() == nullptr) co_return fail(StatusCode::unsupported, "max_cqe is too low");
+  }
+  uint32_t first_packet = 0;
+  secure_random(as_writable_bytes(&first_packet, sizeof first_packet));
+  verbs::CompletionQueue* const completions = entries.queue();
+  std::move_only_function<Result<std::unique_ptr<RdmaQueue>>()> make =
+      [nic = shared.port->shared_nic(), completions, first_packet] {
+        return RdmaQueue::make(nic, completions, first_packet);
+      };
+  Detached<std::unique_ptr<RdmaQueue>> made(*loop, *shared.worker, std::move(make));
+  Await& ended = made.ended();
+  [[maybe_unused]] const Status waited = co_await ended;
+  Result<std::unique_ptr<RdmaQueue>> queue = made.take();
+  if (queue.has_value()) (*queue)->hold(std::move(entries));
+  co_return queue;
+}
+
+std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
+  const verbs::QueuePairAddress address = queue.address();
+  msg::QueuePairT out;
+  out.gid.assign(address.gid.raw, address.gid.raw + sizeof address.gid.raw);
+  out.number = address.number;
+  out.first_packet = address.first_packet;
+  out.mtu = static_cast<uint8_t>(address.mtu);
+  out.reads_max = address.reads_max;
+  out.buffers = RdmaQueue::kBuffers;
+  out.buffer_bytes = RdmaQueue::kBufferBytes;
+  return pack_body(out);
+}
+
+Result<RdmaPeer> open_queue_pair(ConstBytes body) {
+  const auto* in = open_body<msg::QueuePair>(body);
+  RdmaPeer peer;
+  if (in == nullptr || in->gid() == nullptr || in->gid()->size() != sizeof peer.address.gid.raw) {
+    return fail(StatusCode::invalid, "handshake: malformed queue pair");
+  }
+  if (in->buffers() == 0 || in->buffer_bytes() < RdmaQueue::kBufferBytes ||
+      in->mtu() < IBV_MTU_256 || in->mtu() > IBV_MTU_4096 || in->reads_max() == 0 ||
+      in->number() > 0xffffff || in->first_packet() > 0xffffff) {
+    return fail(StatusCode::invalid, "handshake: a queue pair that cannot be used");
+  }
+  std::copy(in->gid()->begin(), in->gid()->end(), peer.address.gid.raw);
+  peer.address.number = in->number();
+  peer.address.first_packet = in->first_packet();
+  peer.address.mtu = static_cast<ibv_mtu>(in->mtu());
+  peer.address.reads_max = in->reads_max();
+  // We never have more on their way than we have buffers to send from.
+  peer.buffers = std::min<uint32_t>(in->buffers(), RdmaQueue::kBuffers);
+  return peer;
+}
+
+std::string rdma_name(std::string_view tcp_address) {
+  return "rdma" + std::string(tcp_address.substr(tcp_address.find(':')));
+}
+
+Result<std::string> local_host_of(int fd) {
+  GD2FS_ASSIGN(const SocketAddress address, socket_address_of(fd));
+  char text[INET6_ADDRSTRLEN] = {};
+  if (address.family() == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(address.get());
+    inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+  } else {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(address.get());
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+      inet_ntop(AF_INET, in6->sin6_addr.s6_addr + 12, text, sizeof text);
+    } else {
+      inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+    }
+  }
+  return std::string(text);
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,50 @@
+// RdmaHandshake: what both sides of an RDMA session need, and how they tell each other where their
+// queue pairs are, over the TCP connection that has proved who they are.
+#pragma once
+
+#include "fabric/rdma_session.h"
+#include "wire/message.h"
+
+namespace gd2fs {
+
+// The ports of a fabric's loop, by local address; made when first asked for.
+class RdmaPorts {
+ public:
+  RdmaPorts(Loop& loop, RdmaMemory& memory, RdmaCounters& counters)
+      : loop_(loop), memory_(memory), counters_(counters) {}
+  // Opens the NIC that has this address and registers all memory with it, on the worker.
+  Task<Result<RdmaShared>> find(std::string address);
+  // The same, and waits for it: for start-up.
+  Status open_now(const std::string& address);
+  bool any() const { return !ports_.empty(); }
+  // A thread of its own: what is done there takes milliseconds, or minutes for memory.
+  Worker& worker();
+
+ private:
+  Result<std::shared_ptr<RdmaPort>> keep(const std::string& address,
+                                         Result<std::shared_ptr<RdmaPort>> opened);
+
+  Loop& loop_;
+  RdmaMemory& memory_;
+  RdmaCounters& counters_;
+  std::unordered_map<std::string, std::shared_ptr<RdmaPort>> ports_;
+  std::unique_ptr<ThreadWorker> worker_;  // last: its jobs use the rest
+};
+
+// A queue pair that can receive, made on the worker.
+Task<Result<std::unique_ptr<RdmaQueue>>> make_rdma_queue(Loop* loop, RdmaShared shared);
+
+// Where a queue pair is, as a message and back. invalid: a peer that nobody can speak to.
+std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue);
+struct RdmaPeer {
+  verbs::QueuePairAddress address;
+  uint32_t buffers = 0;
+};
+Result<RdmaPeer> open_queue_pair(ConstBytes body);
+
+// "tcp://x" -> "rdma://x", for messages.
+std::string rdma_name(std::string_view tcp_address);
+// The local address of a connected socket as Nic::open() takes it.
+Result<std::string> local_host_of(int fd);
+
+}  // namespace gd2fs

@@ -1,0 +1,145 @@
+#include "fabric/rdma_memory.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+
+#include "base/log.h"
+
+namespace gd2fs {
+
+Result<RdmaMemory::Keys> RdmaMemory::register_with(const std::shared_ptr<const verbs::Nic>& nic,
+                                                   const FabricMemory& memory) {
+  Keys keys;
+  keys.nic = nic;
+  keys.part_bytes = memory.length_bytes;
+  const uint64_t part_max = nic->region_max_bytes();
+  if (part_max != 0 && keys.part_bytes > part_max) {
+    keys.part_bytes = part_max >= kCutBytes ? align_down(part_max, kCutBytes) : part_max;
+  }
+  const auto use = memory.for_peers ? verbs::Use::data_for_peers : verbs::Use::data;
+  for (uint64_t at = 0; at < memory.length_bytes; at += keys.part_bytes) {
+    const uint64_t length = std::min(keys.part_bytes, memory.length_bytes - at);
+    std::byte* const address = static_cast<std::byte*>(memory.address) + at;
+    GD2FS_ASSIGN(auto part, memory.dmabuf < 0
+                                ? nic->register_memory(address, length, use)
+                                : nic->register_dmabuf(memory.dmabuf, memory.dmabuf_offset + at,
+                                                       address, length, use));
+    keys.parts.push_back(std::move(part));
+  }
+  return keys;
+}
+
+void RdmaMemory::add_nic(const std::shared_ptr<const verbs::Nic>& nic) {
+  std::lock_guard changing(changing_mutex_);
+  std::vector<Range*> ranges;
+  {
+    std::lock_guard lock(mutex_);
+    nics_.push_back(nic);
+    for (auto& [region, range] : by_region_) ranges.push_back(range.get());
+    for (auto& [address, range] : by_address_) ranges.push_back(range.get());
+  }
+  // Ranges do not go away while changing_mutex_ is held.
+  for (Range* range : ranges) {
+    Result<Keys> keys = register_with(nic, range->memory);
+    if (!keys.has_value()) {
+      GD2FS_LOG_WARN("{} bytes are copied instead of moved by RDMA: {}", range->memory.length_bytes,
+                     keys.error().to_string());
+      continue;
+    }
+    std::lock_guard lock(mutex_);
+    range->keys.push_back(std::move(*keys));
+  }
+}
+
+Status RdmaMemory::add(const FabricMemory& memory) {
+  CHECK(memory.length_bytes > 0);
+  std::lock_guard changing(changing_mutex_);
+  std::vector<std::shared_ptr<const verbs::Nic>> nics;
+  {
+    std::lock_guard lock(mutex_);
+    const bool there = memory.region != 0
+                           ? by_region_.contains(memory.region)
+                           : by_address_.contains(reinterpret_cast<uintptr_t>(memory.address));
+    if (there) return {StatusCode::exists, "this memory is registered already"};
+    nics = nics_;
+  }
+  auto range = std::make_unique<Range>();
+  range->memory = memory;
+  if (memory.dmabuf >= 0) {
+    range->dmabuf = Descriptor(fcntl(memory.dmabuf, F_DUPFD_CLOEXEC, 0));
+    if (!range->dmabuf.open()) return Status::from_errno(errno, "dmabuf");
+    range->memory.dmabuf = range->dmabuf.fd();  // for NICs that come later
+  }
+  Status outcome;
+  for (const auto& nic : nics) {
+    Result<Keys> keys = register_with(nic, memory);
+    if (keys.has_value()) {
+      range->keys.push_back(std::move(*keys));
+    } else if (outcome.ok()) {
+      outcome = keys.error();
+    }
+  }
+  std::lock_guard lock(mutex_);
+  if (memory.region != 0) {
+    by_region_.emplace(memory.region, std::move(range));
+  } else {
+    by_address_.emplace(reinterpret_cast<uintptr_t>(memory.address), std::move(range));
+  }
+  return outcome;
+}
+
+void RdmaMemory::remove(const FabricMemory& memory) {
+  std::lock_guard changing(changing_mutex_);
+  std::unique_ptr<Range> range;  // its keys end outside of mutex_
+  std::lock_guard lock(mutex_);
+  if (memory.region != 0) {
+    if (auto node = by_region_.extract(memory.region)) range = std::move(node.mapped());
+  } else {
+    auto node = by_address_.extract(reinterpret_cast<uintptr_t>(memory.address));
+    if (node) range = std::move(node.mapped());
+  }
+}
+
+RdmaMemory::Range* RdmaMemory::range_of(const void* address, uint32_t region) const {
+  if (region != 0) {
+    const auto found = by_region_.find(region);
+    return found == by_region_.end() ? nullptr : found->second.get();
+  }
+  auto after = by_address_.upper_bound(reinterpret_cast<uintptr_t>(address));
+  return after == by_address_.begin() ? nullptr : std::prev(after)->second.get();
+}
+
+RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+                                  uint32_t region) const {
+  std::lock_guard lock(mutex_);
+  const Range* range = range_of(address, region);
+  if (range == nullptr) return {};
+  const auto start = reinterpret_cast<uintptr_t>(range->memory.address);
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  if (at < start || at - start >= range->memory.length_bytes) return {};
+  const uint64_t offset = at - start;
+  for (const Keys& keys : range->keys) {
+    if (keys.nic.get() != &nic) continue;
+    const uint64_t index = offset / keys.part_bytes;
+    const uint64_t left =
+        std::min(keys.part_bytes - offset % keys.part_bytes, range->memory.length_bytes - offset);
+    const verbs::MemoryRegion& part = *keys.parts[index];
+    return {std::min(length_bytes, left), part.local_key(), part.remote_key()};
+  }
+  return {};
+}
+
+bool RdmaMemory::covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+                        uint32_t region) const {
+  const auto* at = static_cast<const std::byte*>(address);
+  while (length_bytes > 0) {
+    const Part part = find(nic, at, length_bytes, region);
+    if (part.length_bytes == 0) return false;
+    at += part.length_bytes;
+    length_bytes -= part.length_bytes;
+  }
+  return true;
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,69 @@
+// RdmaMemory: what memory the NICs of a fabric may use, and with which keys.
+//
+// A range is registered with every NIC there is, and with those that come later, from add() until
+// remove(); its keys open nothing before and after. A NIC registers at most region_max_bytes() at
+// once, so a long range has several keys in a row. Registering pins memory and blocks (30 to 300 ms
+// per GiB): not on a loop. Any thread; look-ups are short.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "fabric/fabric.h"
+#include "verbs/nic.h"
+
+namespace gd2fs {
+
+class RdmaMemory {
+ public:
+  static constexpr uint64_t kCutBytes = 2 << 20;  // long ranges are cut at multiples of it
+
+  // What is there already is registered with the new one; of what cannot be, find() says so.
+  void add_nic(const std::shared_ptr<const verbs::Nic>& nic);
+
+  // exists: that region, or that address, is there already. Another error: some NIC could not
+  // register it; the others have.
+  Status add(const FabricMemory& memory);
+  // Keys are invalid when this returns. Of memory that is not there: nothing.
+  void remove(const FabricMemory& memory);
+
+  // The keys of a stretch that begins at an address.
+  struct Part {
+    uint64_t length_bytes = 0;  // 0: this NIC may not use that memory
+    uint32_t local_key = 0;
+    uint32_t remote_key = 0;
+  };
+  // At most `length_bytes` of it; region 0: whichever range without one holds the address.
+  Part find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+            uint32_t region) const;
+  // All of it may be used.
+  bool covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+              uint32_t region) const;
+
+ private:
+  struct Keys {
+    std::shared_ptr<const verbs::Nic> nic;
+    uint64_t part_bytes = 0;
+    std::vector<std::unique_ptr<verbs::MemoryRegion>> parts;
+  };
+  struct Range {
+    FabricMemory memory;
+    Descriptor dmabuf;
+    std::vector<Keys> keys;  // of the NICs that have registered it
+  };
+  static Result<Keys> register_with(const std::shared_ptr<const verbs::Nic>& nic,
+                                    const FabricMemory& memory);
+  Range* range_of(const void* address, uint32_t region) const;
+
+  std::mutex changing_mutex_;  // one change at a time; taken first
+  mutable std::mutex mutex_;   // guards all below
+  std::vector<std::shared_ptr<const verbs::Nic>> nics_;
+  std::unordered_map<uint32_t, std::unique_ptr<Range>> by_region_;
+  std::map<uintptr_t, std::unique_ptr<Range>> by_address_;  // those of region 0
+};
+
+}  // namespace gd2fs

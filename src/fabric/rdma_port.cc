@@ -1,0 +1,138 @@
+#include "fabric/rdma_port.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fabric/rdma_queue.h"
+
+namespace gd2fs {
+
+RdmaPort::RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic)
+    : loop_(loop), nic_(std::move(nic)) {
+  watch_.bind<&RdmaPort::on_event>(this);
+}
+
+Result<std::shared_ptr<RdmaPort>> RdmaPort::open(Loop& loop,
+                                                 std::shared_ptr<const verbs::Nic> nic) {
+  std::shared_ptr<RdmaPort> port(new RdmaPort(loop, std::move(nic)));
+  GD2FS_ASSIGN(port->channel_, verbs::CompletionChannel::make(port->nic_));
+  return port;
+}
+
+RdmaPort::~RdmaPort() {
+  ListNode<PollerTag>::unlink();
+  loop_.unwatch(watch_);
+}
+
+Status RdmaPort::start() {
+  GD2FS_TRY(loop_.watch(watch_, channel_->fd(), EPOLLIN));
+  loop_.add(*this);
+  return {};
+}
+
+RdmaEntries::~RdmaEntries() {
+  if (port_ != nullptr) port_->give_back(queue_, count_);
+}
+
+RdmaEntries RdmaPort::take_entries(int entries) {
+  for (Completions& each : completions_) {
+    if (each.entries_left < entries) continue;
+    each.entries_left -= entries;
+    return {shared_from_this(), each.queue.get(), entries};
+  }
+  return {};
+}
+
+void RdmaPort::give_back(const verbs::CompletionQueue* queue, int entries) {
+  for (Completions& each : completions_) {
+    if (each.queue.get() == queue) each.entries_left += entries;
+  }
+}
+
+Result<std::unique_ptr<verbs::CompletionQueue>> RdmaPort::make_completions(
+    const std::shared_ptr<RdmaPort>& port) {
+  const int size = std::min(kQueueEntries, port->nic_->limits().max_cqe);
+  return verbs::CompletionQueue::make(port->nic_, size, *port->channel_);
+}
+
+void RdmaPort::add_completions(std::unique_ptr<verbs::CompletionQueue> queue) {
+  const int size = std::min(kQueueEntries, nic_->limits().max_cqe);
+  // Some room is for what destroyed queue pairs leave behind until it is polled.
+  completions_.push_back({std::move(queue), size - size / 4});
+}
+
+Status RdmaPort::attach(RdmaQueue& queue) {
+  if (free_slots_.empty()) {
+    if (slots_.size() >= kQueuesMax) {
+      return {StatusCode::busy, nic_->name() + ": queue_pairs_max reached"};
+    }
+    free_slots_.push_back(static_cast<uint16_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const uint16_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[slot].queue = &queue;
+  queue.attached(slot, slots_[slot].generation);
+  return {};
+}
+
+void RdmaPort::detach(RdmaQueue& queue) {
+  static_cast<ListNode<>&>(queue).unlink();
+  Slot& slot = slots_[queue.slot()];
+  slot.queue = nullptr;
+  ++slot.generation;
+  free_slots_.push_back(queue.slot());
+}
+
+void RdmaPort::make_ready(RdmaQueue& queue) {
+  if (!static_cast<ListNode<>&>(queue).linked()) ready_.push_back(queue);
+}
+
+size_t RdmaPort::poll() {
+  size_t did = 0;
+  for (Completions& each : completions_) did += take(each.queue->get());
+  // Those that become ready again, or only now, have their turn in the next look.
+  for (size_t left = ready_.count(); left > 0 && !ready_.empty(); --left) {
+    ++did;
+    ready_.pop_front()->on_ready();  // may end the queue
+  }
+  return did;
+}
+
+size_t RdmaPort::take(ibv_cq* queue) {
+  ibv_wc entries[kEntriesAtOnce];
+  const int count = ibv_poll_cq(queue, kEntriesAtOnce, entries);
+  if (count < 0) {
+    // The device is gone; its queue pairs are found broken by pings.
+    GD2FS_LOG_ERROR("{}: ibv_poll_cq failed", nic_->name());
+    return 0;
+  }
+  for (int i = 0; i < count; ++i) deliver(entries[i]);
+  return static_cast<size_t>(count);
+}
+
+void RdmaPort::deliver(const ibv_wc& completion) {
+  const auto slot = static_cast<uint16_t>(completion.wr_id >> 32);
+  const auto generation = static_cast<uint16_t>(completion.wr_id >> 48);
+  if (slot >= slots_.size() || slots_[slot].generation != generation) return;
+  RdmaQueue* queue = slots_[slot].queue;
+  if (queue != nullptr) queue->on_completion(completion);
+}
+
+bool RdmaPort::arm() {
+  bool quiet = ready_.empty();
+  for (Completions& each : completions_) {
+    // What came before the question is found by looking once more.
+    if (ibv_req_notify_cq(each.queue->get(), 0) != 0) return false;
+    quiet = quiet && take(each.queue->get()) == 0;
+  }
+  return quiet && ready_.empty();
+}
+
+void RdmaPort::on_event(uint32_t) {
+  while (channel_->take_event()) {
+  }
+  poll();
+}
+
+}  // namespace gd2fs

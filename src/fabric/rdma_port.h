@@ -1,0 +1,101 @@
+// RdmaPort: a NIC on a loop. Its completion queues are shared by all queue pairs of the loop's
+// sessions over that NIC, looked at in every turn, and armed before the loop sleeps.
+//
+// A work request's id is {generation, slot, index}: completions of a queue pair that is gone, which
+// some devices leave behind, find a slot of another generation. One loop; it must outlive the port.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "loop/loop.h"
+#include "verbs/queue_pair.h"
+
+namespace gd2fs {
+
+class RdmaQueue;
+
+class RdmaPort;
+
+// Entries of a completion queue, taken for one queue pair, which is destroyed before they are given
+// back. On the loop.
+class RdmaEntries {
+ public:
+  RdmaEntries() = default;
+  RdmaEntries(std::shared_ptr<RdmaPort> port, verbs::CompletionQueue* queue, int count)
+      : port_(std::move(port)), queue_(queue), count_(count) {}
+  RdmaEntries(RdmaEntries&& other) noexcept { *this = std::move(other); }
+  RdmaEntries& operator=(RdmaEntries&& other) noexcept {
+    std::swap(port_, other.port_);
+    std::swap(queue_, other.queue_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~RdmaEntries();
+  verbs::CompletionQueue* queue() const { return queue_; }
+
+ private:
+  std::shared_ptr<RdmaPort> port_;
+  verbs::CompletionQueue* queue_ = nullptr;
+  int count_ = 0;
+};
+
+class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Poller {
+ public:
+  static constexpr int kQueueEntries = 16384;  // of one completion queue, if the NIC can
+  static constexpr size_t kQueuesMax = 4096;   // queue pairs
+  static constexpr int kEntriesAtOnce = 32;    // polled
+
+  // Blocks: on a worker.
+  static Result<std::shared_ptr<RdmaPort>> open(Loop& loop, std::shared_ptr<const verbs::Nic> nic);
+  ~RdmaPort();
+  Status start();
+
+  const verbs::Nic& nic() const { return *nic_; }
+  const std::shared_ptr<const verbs::Nic>& shared_nic() const { return nic_; }
+  Loop& loop() { return loop_; }
+
+  // Room for so many entries in a completion queue; nothing, if none has it: then a new one is made
+  // on a worker, and added.
+  RdmaEntries take_entries(int entries);
+  static Result<std::unique_ptr<verbs::CompletionQueue>> make_completions(
+      const std::shared_ptr<RdmaPort>& port);
+  void add_completions(std::unique_ptr<verbs::CompletionQueue> queue);
+
+  // The queue gets its completions from now on; busy over kQueuesMax.
+  Status attach(RdmaQueue& queue);
+  void detach(RdmaQueue& queue);
+  // on_ready() of this queue is called before the loop sleeps.
+  void make_ready(RdmaQueue& queue);
+  // Takes what the NIC has completed.
+  size_t poll() override;
+
+ private:
+  friend class RdmaEntries;
+  struct Completions {
+    std::unique_ptr<verbs::CompletionQueue> queue;
+    int entries_left = 0;
+  };
+  struct Slot {
+    RdmaQueue* queue = nullptr;
+    uint16_t generation = 0;
+  };
+  RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic);
+  void give_back(const verbs::CompletionQueue* queue, int entries);
+  bool arm() override;
+  void disarm() override {}
+  void on_event(uint32_t);
+  size_t take(ibv_cq* queue);
+  void deliver(const ibv_wc& completion);
+
+  Loop& loop_;
+  std::shared_ptr<const verbs::Nic> nic_;
+  std::unique_ptr<verbs::CompletionChannel> channel_;
+  std::vector<Completions> completions_;  // after the channel: they end first
+  Watch watch_;
+  std::vector<Slot> slots_;
+  std::vector<uint16_t> free_slots_;
+  List<RdmaQueue> ready_;
+};
+
+}  // namespace gd2fs

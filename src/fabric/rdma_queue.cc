@@ -1,0 +1,242 @@
+#include "fabric/rdma_queue.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <sys/mman.h>
+
+namespace gd2fs {
+namespace {
+
+constexpr size_t kBuffersBytes =
+    size_t{RdmaQueue::kReceiveDepth + RdmaQueue::kBuffers} * RdmaQueue::kBufferBytes;
+
+}  // namespace
+
+Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(std::shared_ptr<const verbs::Nic> nic,
+                                                   verbs::CompletionQueue* completions,
+                                                   uint32_t first_packet) {
+  std::unique_ptr<RdmaQueue> queue(new RdmaQueue);
+  queue->nic_ = nic;
+  void* memory =
+      mmap(nullptr, kBuffersBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return fail(Status::from_errno(errno, "message buffers"));
+  queue->buffers_ = static_cast<std::byte*>(memory);
+  // A child of a fork must not take pages away from the NIC.
+  madvise(memory, kBuffersBytes, MADV_DONTFORK);
+  GD2FS_ASSIGN(queue->region_, nic->register_memory(memory, kBuffersBytes, verbs::Use::message));
+  GD2FS_ASSIGN(queue->pair_, verbs::QueuePair::make(nic, *completions, {kSendDepth, kReceiveDepth},
+                                                    first_packet));
+  return queue;
+}
+
+RdmaQueue::~RdmaQueue() {
+  pair_.reset();
+  region_.reset();
+  if (buffers_ != nullptr) munmap(buffers_, kBuffersBytes);
+}
+
+Status RdmaQueue::join(RdmaPort& port, const verbs::QueuePairAddress& peer, uint32_t peer_buffers) {
+  CHECK(port_ == nullptr);
+  GD2FS_TRY(port.attach(*this));
+  port_ = &port;
+  peer_buffers_ = credits_ = peer_buffers;
+  for (uint32_t buffer = 0; buffer < kReceiveDepth; ++buffer) GD2FS_TRY(post_receive(buffer));
+  return pair_->connect(peer);
+}
+
+void RdmaQueue::attached(uint16_t slot, uint16_t generation) {
+  slot_ = slot;
+  id_base_ = uint64_t{generation} << 48 | uint64_t{slot} << 32;
+}
+
+void RdmaQueue::detach() {
+  if (port_ != nullptr) std::exchange(port_, nullptr)->detach(*this);
+}
+
+void RdmaQueue::break_off(Status why) {
+  if (!ok() || port_ == nullptr) return;
+  broken_ = std::move(why);
+  port_->make_ready(*this);
+}
+
+// --- sending ---
+
+ibv_send_wr& RdmaQueue::add(const Work& work) {
+  CHECK(added_ - done_ < kSendDepth);
+  const uint32_t index = added_++;
+  const uint32_t at = index % kRing;
+  work_[at] = work;
+  ibv_send_wr& request = requests_[at];
+  request = ibv_send_wr();
+  request.wr_id = id_of(index);
+  request.sg_list = &parts_[at];
+  if (index != posted_) requests_[(index - 1) % kRing].next = &request;
+  return request;
+}
+
+void RdmaQueue::add_message(uint32_t buffer, uint32_t length_bytes) {
+  Work work;
+  work.buffer = length_bytes > 0;
+  work.credit = !work.buffer;
+  ibv_send_wr& request = add(work);
+  request.opcode = IBV_WR_SEND_WITH_IMM;
+  request.imm_data = htonl(std::exchange(to_return_, 0));
+  if (length_bytes == 0) return;
+  request.num_sge = 1;
+  *request.sg_list = {
+      reinterpret_cast<uintptr_t>(buffers_) + uint64_t{kReceiveDepth + buffer} * kBufferBytes,
+      length_bytes, region_->local_key()};
+}
+
+size_t RdmaQueue::send(std::span<iovec> parts) {
+  if (!has_room()) return 0;
+  std::byte* const buffer = buffers_ + size_t{kReceiveDepth + next_buffer_} * kBufferBytes;
+  size_t length = 0;
+  for (const iovec& part : parts) {
+    const size_t count = std::min<size_t>(part.iov_len, kBufferBytes - length);
+    std::memcpy(buffer + length, part.iov_base, count);
+    length += count;
+    if (length == kBufferBytes) break;
+  }
+  if (length == 0) return 0;
+  --buffers_free_;
+  --credits_;
+  add_message(next_buffer_, static_cast<uint32_t>(length));
+  next_buffer_ = (next_buffer_ + 1) % kBuffers;
+  return length;
+}
+
+void RdmaQueue::add_move(const Range& range, ibv_wr_opcode opcode, const Work& work) {
+  CHECK(can_move());
+  ++data_work_;
+  ibv_send_wr& request = add(work);
+  request.opcode = opcode;
+  request.num_sge = 1;
+  request.wr.rdma.remote_addr = range.remote;
+  request.wr.rdma.rkey = range.remote_key;
+  *request.sg_list = {reinterpret_cast<uintptr_t>(range.local), range.length_bytes,
+                      range.local_key};
+}
+
+void RdmaQueue::write(const Range& range, Push& push, uint32_t pushes) {
+  Work work;
+  work.push = &push;
+  work.pushes = pushes;
+  work.length_bytes = range.length_bytes;
+  add_move(range, IBV_WR_RDMA_WRITE, work);
+}
+
+void RdmaQueue::read(const Range& range, Pull& pull) {
+  Work work;
+  work.pull = &pull;
+  work.length_bytes = range.length_bytes;
+  add_move(range, IBV_WR_RDMA_READ, work);
+}
+
+void RdmaQueue::post() {
+  if (!ok() || port_ == nullptr) return;
+  if (to_return_ >= kBuffers / 2 && credit_work_ < kCreditBuffers) {
+    ++credit_work_;
+    add_message(0, 0);
+  }
+  if (posted_ == added_) return;
+  for (uint32_t n = kSignalEvery; n < added_ - posted_; n += kSignalEvery) {
+    requests_[(posted_ + n) % kRing].send_flags |= IBV_SEND_SIGNALED;
+  }
+  requests_[(added_ - 1) % kRing].send_flags |= IBV_SEND_SIGNALED;
+  ibv_send_wr* bad = nullptr;
+  const int error = ibv_post_send(pair_->get(), &requests_[posted_ % kRing], &bad);
+  posted_ = added_;
+  if (error != 0) break_off(verbs::failure(error, nic_->name() + ": ibv_post_send"));
+}
+
+// --- completions ---
+
+void RdmaQueue::on_completion(const ibv_wc& completion) {
+  if (!ok()) return;
+  if (completion.status != IBV_WC_SUCCESS) {
+    return break_off(Status(StatusCode::unavailable,
+                            nic_->name() + ": " + nic_->library().wc_status_text(completion.status),
+                            EIO));
+  }
+  if (completion.opcode == IBV_WC_RECV) return take_received(completion);
+  retire(static_cast<uint32_t>(completion.wr_id));
+}
+
+// That work request and all before it are done.
+void RdmaQueue::retire(uint32_t index) {
+  if (index - done_ >= posted_ - done_) return break_off(Status(StatusCode::io, "completion id"));
+  const bool had_room = has_room() && can_move();
+  while (done_ != index + 1) {
+    const Work work = work_[done_++ % kRing];
+    if (work.buffer) ++buffers_free_;
+    if (work.credit) --credit_work_;
+    if (work.push == nullptr && work.pull == nullptr) continue;
+    --data_work_;
+    owner_->on_work_done(work);
+  }
+  if (!had_room) port_->make_ready(*this);
+}
+
+void RdmaQueue::take_received(const ibv_wc& completion) {
+  const auto buffer = static_cast<uint32_t>(completion.wr_id);
+  const bool had_room = has_room();
+  if ((completion.wc_flags & IBV_WC_WITH_IMM) != 0) {
+    const uint32_t returned = ntohl(completion.imm_data);
+    if (returned > peer_buffers_ - credits_) {
+      return break_off(Status(StatusCode::invalid, "the peer returns more buffers than there are"));
+    }
+    credits_ += returned;
+  }
+  if (completion.byte_len == 0) {
+    const Status posted = post_receive(buffer);
+    if (!posted.ok()) return break_off(posted);
+    if (!had_room) port_->make_ready(*this);
+    return;
+  }
+  received_.push_back({buffer, completion.byte_len, 0});
+  port_->make_ready(*this);
+}
+
+size_t RdmaQueue::receive(std::span<iovec> parts) {
+  size_t total = 0;
+  size_t done = 0;  // of parts.front()
+  while (!parts.empty() && !received_.empty()) {
+    Received& front = received_.front();
+    const size_t count =
+        std::min<size_t>(parts.front().iov_len - done, front.length_bytes - front.taken_bytes);
+    std::memcpy(static_cast<std::byte*>(parts.front().iov_base) + done,
+                buffers_ + size_t{front.buffer} * kBufferBytes + front.taken_bytes, count);
+    total += count;
+    done += count;
+    front.taken_bytes += static_cast<uint32_t>(count);
+    if (done == parts.front().iov_len) {
+      parts = parts.subspan(1);
+      done = 0;
+    }
+    if (front.taken_bytes < front.length_bytes) continue;
+    const Status posted = post_receive(front.buffer);
+    received_.pop_front();
+    ++to_return_;
+    if (!posted.ok()) break_off(posted);
+  }
+  return total;
+}
+
+Status RdmaQueue::post_receive(uint32_t buffer) {
+  ibv_sge part{reinterpret_cast<uintptr_t>(buffers_) + uint64_t{buffer} * kBufferBytes,
+               kBufferBytes, region_->local_key()};
+  ibv_recv_wr request{};
+  request.wr_id = id_of(buffer);
+  request.sg_list = &part;
+  request.num_sge = 1;
+  ibv_recv_wr* bad = nullptr;
+  const int error = ibv_post_recv(pair_->get(), &request, &bad);
+  if (error == 0) return {};
+  return verbs::failure(error, nic_->name() + ": ibv_post_recv");
+}
+
+}  // namespace gd2fs

@@ -1,0 +1,182 @@
+// RdmaSession: a Session over RDMA. A TcpSession whose one lane is a queue pair, with two short
+// cuts for bulk bytes: the client tells with its request where its window lies and by which keys,
+// the server WRITEs a push there, or READs a pull, itself, and posts the reply behind. What has no
+// keys, and what is small, goes through the stream as it would over TCP.
+//
+// The server is done with a window when its reply has arrived, or when it has answered a recall, or
+// when the client's queue pair is destroyed. docs/decisions/021-rdma.md has the reasons. One loop.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "fabric/rdma_memory.h"
+#include "fabric/rdma_stream.h"
+#include "fabric/tcp_session.h"
+#include "loop/worker.h"
+
+namespace gd2fs {
+
+// What the sessions of a fabric have moved, and how; for metrics and tests.
+struct RdmaCounters {
+  uint64_t written_bytes = 0;   // by RDMA WRITE, from here
+  uint64_t read_bytes = 0;      // by RDMA READ, to here
+  uint64_t copied_windows = 0;  // that went without keys, through the stream
+  uint64_t copied_bytes = 0;    // pushed or pulled through the stream, by a server
+  uint64_t recalls = 0;
+  uint64_t broken = 0;  // sessions that ended by an error of their queue pair
+};
+
+// What the sessions of one NIC share.
+struct RdmaShared {
+  std::shared_ptr<RdmaPort> port;
+  RdmaMemory* memory = nullptr;  // outlives the sessions
+  Worker* worker = nullptr;      // ends queue pairs; outlives the sessions
+  RdmaCounters* counters = nullptr;
+};
+
+class RdmaSession : public TcpSession, private RdmaQueue::Owner {
+ public:
+  RdmaSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
+              std::string session_key, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
+  ~RdmaSession() override;
+  Status join(TcpSocket socket);
+  std::string_view path() const override { return "rdma"; }
+
+ protected:
+  void on_flush(Completion& done) override;
+  void end_close() override;
+  // Adds what bulk bytes may be posted now.
+  virtual void move_bytes() {}
+  // The queue pair is destroyed: no memory is touched any more.
+  virtual void on_queue_gone() = 0;
+  // Destroys it now; for destructors.
+  void destroy_queue();
+  bool queue_gone() const { return queue_ == nullptr && closer_ == nullptr; }
+
+  RdmaQueue* queue() { return queue_.get(); }
+  const verbs::Nic& nic() const { return shared_.port->nic(); }
+  const RdmaMemory& memory() const { return *shared_.memory; }
+  RdmaCounters& counters() { return *shared_.counters; }
+  void send_bare(FrameKind kind, uint64_t request_id);
+
+ private:
+  // Ends a queue pair on the worker; outlives the session if need be.
+  struct Closer {
+    Job job;
+    std::unique_ptr<RdmaQueue> queue;
+    RdmaSession* session = nullptr;
+    RdmaEntries entries;
+    std::mutex mutex;
+    std::condition_variable ended;
+    bool gone = false;
+    void end();
+    void on_done(Completion&);
+  };
+  void on_queue_ready() override;
+
+  RdmaShared shared_;
+  std::unique_ptr<RdmaQueue> queue_;
+  Closer* closer_ = nullptr;  // while it works
+  RdmaStream* stream_ = nullptr;
+};
+
+// The server's end: it moves the bytes.
+class RdmaServerSession final : public RdmaSession {
+ public:
+  static constexpr uint32_t kMoveMaxBytes = 1 << 20;  // of one work request
+  static constexpr uint64_t kPostedMaxBytes = 32 << 20;
+  static constexpr size_t kWindowsMax = 2 * kRequestsMax;
+
+  using RdmaSession::RdmaSession;
+  ~RdmaServerSession() override;
+  void push(Push& push) override;
+  void pull(Pull& pull) override;
+  Status reply(uint16_t type, uint64_t request_id, ConstBytes body) override;
+  void drop_request(uint64_t request_id) override;
+
+ private:
+  struct HeldReply {
+    uint16_t type = 0;
+    std::vector<std::byte> body;
+  };
+  // A client's window, from before its request until nothing of it is under way.
+  struct Remote {
+    bool source = false;
+    bool device = false;
+    std::vector<RemoteSegment> segments;
+    std::vector<uint64_t> ends;  // ends[i]: bytes up to and with segment i
+    uint32_t unposted = 0;       // pushes that are not posted as a whole
+    uint32_t reads = 0;          // pulls that have not ended
+    uint32_t transfers = 0;      // pushes and pulls that have not ended
+    uint64_t moved_bytes = 0;
+    bool over = false;      // answered or dropped
+    bool recalled = false;  // and the client waits to be told the end
+    std::optional<HeldReply> reply;
+    uint64_t length_bytes() const { return ends.empty() ? 0 : ends.back(); }
+  };
+  void move_bytes() override;
+  void on_work_done(const RdmaQueue::Work& work) override;
+  void on_queue_gone() override;
+  Status take_special(InFrame& frame) override;
+  Status take_window(const InFrame& frame);
+  void take_recall(uint64_t request_id);
+  uint64_t direct_bytes(uint64_t request_id) const override;
+  Remote* remote_of(uint64_t request_id);
+  bool refuse(const Remote* remote, Completion& done);
+  bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) const;
+  bool next_range(uint64_t request_id, uint64_t offset, std::byte* local, uint64_t length_bytes,
+                  RdmaQueue::Range* out);
+  static bool continues(const Push& first, const Push& second);
+  bool write_next(List<Push>& from);
+  bool read_next();
+  void end_write(Push& push);
+  void end_read(Pull& pull, Status status);
+  void settle(uint64_t request_id);
+
+  std::unordered_map<uint64_t, Remote> remotes_;
+  uint64_t posted_bytes_ = 0;
+  List<Push> small_writes_;  // with bytes left to post
+  List<Push> large_writes_;
+  List<Push> flying_writes_;  // posted
+  List<Pull> reads_;
+  List<Pull> flying_reads_;
+};
+
+// The client's end: it shows its memory, and gets it back.
+class RdmaClientSession final : public RdmaSession {
+ public:
+  // A server that does not give memory back for so long is cut off.
+  static constexpr uint64_t kRecallMaxNs = 500 * kMs;
+
+  RdmaClientSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
+                    std::string session_key, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
+  ~RdmaClientSession() override;
+  // A window may lie in GPU memory that is registered with the NIC; unsupported if it is not.
+  Status send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) override;
+  void withdraw(Window& window, Completion& done) override;
+
+ private:
+  struct Recall {
+    uint64_t request_id = 0;
+    uint64_t end_ns = 0;
+    Completion* done = nullptr;
+  };
+  bool show(const Window& window);
+  Status take_special(InFrame& frame) override;
+  Status take_reply(InFrame& frame) override;
+  void on_work_done(const RdmaQueue::Work&) override {}
+  void on_queue_gone() override;
+  void on_recall_late(Completion&);
+
+  std::unordered_set<uint64_t> shown_;  // requests whose window's keys the server has
+  std::deque<Recall> recalls_;          // the oldest first
+  Timer recall_late_;
+  bool said_copied_ = false;
+};
+
+}  // namespace gd2fs

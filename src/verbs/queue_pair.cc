@@ -1,0 +1,140 @@
+#include "verbs/queue_pair.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+
+namespace gd2fs::verbs {
+namespace {
+
+constexpr uint8_t kTimeoutExponent = 15;  // 4.096 us * 2^15 = 134 ms without an answer
+constexpr uint8_t kRetries = 7;           // then the connection is broken
+// Credits see to it that a message always finds a buffer; this is for a peer that breaks the rule.
+constexpr uint8_t kNoBufferRetries = 6;
+constexpr uint8_t kNoBufferPause = 12;  // 0.64 ms
+constexpr uint8_t kHopLimit = 64;
+constexpr uint8_t kReadsMax = 16;
+
+}  // namespace
+
+Result<std::unique_ptr<CompletionChannel>> CompletionChannel::make(std::shared_ptr<const Nic> nic) {
+  ibv_comp_channel* channel = nic->library().create_comp_channel(nic->context());
+  if (channel == nullptr) return fail(failure(errno, nic->name() + ": ibv_create_comp_channel"));
+  std::unique_ptr<CompletionChannel> made(new CompletionChannel(std::move(nic), channel));
+  const int flags = fcntl(channel->fd, F_GETFL);
+  if (flags < 0 || fcntl(channel->fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    return fail(Status::from_errno(errno, "completion channel"));
+  }
+  return made;
+}
+
+CompletionChannel::~CompletionChannel() {
+  (void)nic_->library().destroy_comp_channel(channel_);  // nothing can be done about a failure
+}
+
+bool CompletionChannel::take_event() {
+  ibv_cq* queue = nullptr;
+  void* owner = nullptr;
+  if (nic_->library().get_cq_event(channel_, &queue, &owner) != 0) return false;
+  nic_->library().ack_cq_events(queue, 1);
+  return true;
+}
+
+Result<std::unique_ptr<CompletionQueue>> CompletionQueue::make(std::shared_ptr<const Nic> nic,
+                                                               int entries,
+                                                               CompletionChannel& channel) {
+  ibv_cq* queue = nic->library().create_cq(nic->context(), entries, nullptr, channel.get(), 0);
+  if (queue == nullptr) return fail(failure(errno, nic->name() + ": ibv_create_cq"));
+  return std::unique_ptr<CompletionQueue>(new CompletionQueue(std::move(nic), queue));
+}
+
+CompletionQueue::~CompletionQueue() {
+  (void)nic_->library().destroy_cq(queue_);
+}
+
+Result<std::unique_ptr<QueuePair>> QueuePair::make(std::shared_ptr<const Nic> nic,
+                                                   CompletionQueue& queue, Depths depths,
+                                                   uint32_t first_packet) {
+  GD2FS_ASSIGN(const uint8_t gid_index, nic->find_again());
+  ibv_qp_init_attr init{};
+  init.send_cq = queue.get();
+  init.recv_cq = queue.get();
+  init.qp_type = IBV_QPT_RC;
+  init.sq_sig_all = 0;
+  init.cap.max_send_wr = depths.sends;
+  init.cap.max_recv_wr = depths.receives;
+  init.cap.max_send_sge = 1;
+  init.cap.max_recv_sge = 1;
+  ibv_qp* pair = nic->library().create_qp(nic->domain(), &init);
+  if (pair == nullptr) return fail(failure(errno, nic->name() + ": ibv_create_qp"));
+  std::unique_ptr<QueuePair> made(new QueuePair(nic, pair, gid_index, first_packet & 0xffffff));
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_INIT;
+  attributes.port_num = nic->port();
+  attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+  GD2FS_TRY(made->modify(
+      attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, "to INIT"));
+  return made;
+}
+
+QueuePair::~QueuePair() {
+  stop();
+  (void)nic_->library().destroy_qp(pair_);  // fails only where the device is gone
+}
+
+QueuePairAddress QueuePair::address() const {
+  QueuePairAddress out;
+  out.gid = nic_->gid();
+  out.number = pair_->qp_num;
+  out.first_packet = first_packet_;
+  out.mtu = nic_->mtu();
+  out.reads_max =
+      static_cast<uint8_t>(std::clamp<int>(nic_->limits().max_qp_rd_atom, 1, kReadsMax));
+  return out;
+}
+
+Status QueuePair::modify(ibv_qp_attr& attributes, int mask, const char* what) {
+  const int error = nic_->library().modify_qp(pair_, &attributes, mask);
+  if (error == 0) return {};
+  return failure(error, nic_->name() + ": ibv_modify_qp " + what);
+}
+
+Status QueuePair::connect(const QueuePairAddress& peer) {
+  ibv_qp_attr ready{};
+  ready.qp_state = IBV_QPS_RTR;
+  ready.path_mtu = std::min(peer.mtu, nic_->mtu());
+  ready.dest_qp_num = peer.number;
+  ready.rq_psn = peer.first_packet;
+  ready.max_dest_rd_atomic = address().reads_max;
+  ready.min_rnr_timer = kNoBufferPause;
+  ready.ah_attr.is_global = 1;
+  ready.ah_attr.port_num = nic_->port();
+  ready.ah_attr.grh.dgid = peer.gid;
+  ready.ah_attr.grh.sgid_index = gid_index_;
+  ready.ah_attr.grh.hop_limit = kHopLimit;
+  GD2FS_TRY(modify(ready,
+                   IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+                       IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
+                   "to RTR"));
+  ibv_qp_attr send{};
+  send.qp_state = IBV_QPS_RTS;
+  send.timeout = kTimeoutExponent;
+  send.retry_cnt = kRetries;
+  send.rnr_retry = kNoBufferRetries;
+  send.sq_psn = first_packet_;
+  const int own = std::clamp<int>(nic_->limits().max_qp_init_rd_atom, 1, kReadsMax);
+  send.max_rd_atomic = std::min(peer.reads_max, static_cast<uint8_t>(own));
+  return modify(send,
+                IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                    IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+                "to RTS");
+}
+
+void QueuePair::stop() {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_ERR;
+  // A pair that cannot even be stopped is ended by its destruction.
+  (void)nic_->library().modify_qp(pair_, &attributes, IBV_QP_STATE);
+}
+
+}  // namespace gd2fs::verbs

@@ -1,0 +1,69 @@
+// TestVerbs: the controls of the fake NICs (tests/fake_verbs) for tests, which name its library
+// before anybody loads another.
+#pragma once
+
+#include <cstdlib>
+#include <dlfcn.h>
+#include <type_traits>
+
+#include <gtest/gtest.h>
+
+#include "tests/fake_verbs/fake_verbs.h"
+#include "verbs/verbs.h"
+
+namespace gd2fs::verbs {
+
+class TestVerbs {
+ public:
+  static TestVerbs& instance() {
+    static TestVerbs verbs;
+    return verbs;
+  }
+  fake_verbs_counts counts(int device) const {
+    fake_verbs_counts counts{};
+    get_counts(device, &counts);
+    return counts;
+  }
+
+  void (*set_delay_ns)(uint64_t delay_ns) = nullptr;
+  void (*hold)(int device, int held) = nullptr;
+  void (*hold_after)(int transfers) = nullptr;
+  void (*lose)(int count) = nullptr;
+  void (*break_pairs)(int device) = nullptr;
+  void (*set_port)(int device, int active) = nullptr;
+  void (*refuse_registrations)(int count, int error) = nullptr;
+  void (*set_max_mr_size)(uint64_t length_bytes) = nullptr;
+  void (*let_late_bytes_through)(int through) = nullptr;
+  void (*manual)(int manual) = nullptr;
+  uint64_t (*step)(uint64_t choice) = nullptr;
+  void (*reset)() = nullptr;
+  void (*get_counts)(int device, fake_verbs_counts* counts) = nullptr;
+  uint64_t (*queued)() = nullptr;
+
+ private:
+  TestVerbs() {
+    setenv("GD2FS_VERBS_LIBRARY", GD2FS_FAKE_VERBS, 1);  // NOLINT(concurrency-mt-unsafe)
+    void* library = dlopen(GD2FS_FAKE_VERBS, RTLD_NOW | RTLD_LOCAL);
+    EXPECT_NE(library, nullptr);
+    const auto find = [&](const char* name, auto* out) {
+      *out = reinterpret_cast<std::remove_pointer_t<decltype(out)>>(dlsym(library, name));
+      EXPECT_NE(*out, nullptr) << name;
+    };
+    find("fake_verbs_set_delay_ns", &set_delay_ns);
+    find("fake_verbs_hold", &hold);
+    find("fake_verbs_hold_after", &hold_after);
+    find("fake_verbs_lose", &lose);
+    find("fake_verbs_break", &break_pairs);
+    find("fake_verbs_set_port", &set_port);
+    find("fake_verbs_refuse_registrations", &refuse_registrations);
+    find("fake_verbs_set_max_mr_size", &set_max_mr_size);
+    find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);
+    find("fake_verbs_manual", &manual);
+    find("fake_verbs_step", &step);
+    find("fake_verbs_reset", &reset);
+    find("fake_verbs_get_counts", &get_counts);
+    find("fake_verbs_queued", &queued);
+  }
+};
+
+}  // namespace gd2fs::verbs

@@ -1,0 +1,71 @@
+// fake_verbs: a stand-in for libibverbs.so.1, for machines without an RDMA NIC.
+//
+// It has the functions that src/verbs calls, and devices whose ports reach each other inside one
+// process: fake0 with the address 127.0.0.1 (and ::1), fake1 with 127.0.0.2, and so on. What is
+// posted is carried out later by a thread of the fake's own, in the order of its queue pair, with
+// the rules of a reliable connection: keys are checked on both sides (domain, range, access, still
+// registered), a message needs a posted buffer, an error ends the pair and flushes what is queued,
+// completions only for what is signalled or has failed, a slot of a queue is free again when a
+// completion behind it was polled.
+//
+// The functions below control it; find them with dlsym. FAKE_VERBS_DEVICES says how many devices
+// there are (default 4).
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What is posted is carried out so long after, at the earliest.
+void fake_verbs_set_delay_ns(uint64_t delay_ns);
+// While held, nothing that is posted on this device is carried out (-1: on all).
+void fake_verbs_hold(int device, int held);
+// After this many more data transfers (WRITEs and READs) the device of the last is held.
+void fake_verbs_hold_after(int transfers);
+// The next `count` work requests are lost on their way, with all their repetitions: they fail as
+// after too many retries.
+void fake_verbs_lose(int count);
+// Breaks every queue pair of a device, as a fault of it would.
+void fake_verbs_break(int device);
+// A port that is down reaches nothing; what is posted fails after the retries.
+void fake_verbs_set_port(int device, int active);
+// The next `count` registrations of memory fail with this errno.
+void fake_verbs_refuse_registrations(int count, int error);
+// Registrations are cut off there, as real ones are.
+void fake_verbs_set_max_mr_size(uint64_t length_bytes);
+// For tests that must show that they would see it: a queue pair that was stopped or destroyed, or
+// memory that was deregistered, no longer keeps out what was posted to it before.
+void fake_verbs_let_late_bytes_through(int through);
+// For simulations: nothing is carried out but by step(), which carries out one work request of the
+// queue pair number `choice` of those that have any, whatever its time, and answers how many queue
+// pairs have work left.
+void fake_verbs_manual(int manual);
+uint64_t fake_verbs_step(uint64_t choice);
+// All of the above as at the start.
+void fake_verbs_reset(void);
+
+typedef struct fake_verbs_counts {
+  uint64_t sends;   // messages carried out, from this device
+  uint64_t writes;  // RDMA WRITEs, from this device
+  uint64_t reads;   // RDMA READs, from this device
+  uint64_t write_bytes;
+  uint64_t read_bytes;
+  uint64_t send_completions;     // entries for what was posted to send queues
+  uint64_t receive_completions;  // entries for messages received
+  uint64_t doorbells;            // calls of post_send
+  uint64_t no_buffer;            // messages that found none and were tried again
+  uint64_t refused_keys;         // transfers that a key did not open memory for
+  uint64_t overruns;             // completions lost because a queue was full
+  uint64_t queue_pairs;          // alive
+  uint64_t regions;              // alive
+  uint64_t late_bytes;           // moved only because late bytes are let through
+} fake_verbs_counts;
+void fake_verbs_get_counts(int device, fake_verbs_counts* counts);
+// Posted and not yet carried out, of all devices.
+uint64_t fake_verbs_queued(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif
