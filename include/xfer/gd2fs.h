@@ -345,17 +345,44 @@ XFER_GD2FS_API int xfer_gd2fs_cq_wait(xfer_gd2fs_ctx* ctx, xfer_gd2fs_cq* cq,
 #define XFER_GD2FS_OP_READDIR 11u
 #define XFER_GD2FS_OP_SETATTR 12u
 #define XFER_GD2FS_OP_ADVISE 13u
+#define XFER_GD2FS_OP_VIEW 14u
+
+/* --- views ----------------------------------------------------------------------------------- */
+
+/* Bytes of a file where they lie: in the memory of a server on this host, without a copy, if they
+ * are in its cache as one piece; else in the buffer that the request names. Filled in before the
+ * completion is handed out; the same memory until xfer_gd2fs_view_put. */
+typedef struct xfer_gd2fs_view {
+  const void* addr;
+  uint64_t len;       /* short only at the end of the file */
+  uint32_t zero_copy; /* 1: the server's memory, read-only; 0: in the request's buffer */
+  uint32_t reserved0;
+  uint64_t number; /* the library's */
+  uint64_t reserved[4];
+} xfer_gd2fs_view;
+XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_view) == 64);
+
+/* Like preadv with one SGE, whose bytes stay as they are if no copy is needed. The server may use
+ * its memory for something else at any time: look at the bytes, give the view back, and believe
+ * what was seen only if that says so. */
+XFER_GD2FS_API ssize_t xfer_gd2fs_view_get(xfer_gd2fs_ctx* ctx, void* id, const char* filepath,
+                                           uint64_t off, const xfer_gd2fs_sge* sge,
+                                           xfer_gd2fs_view* view);
+/* Gives a view back; its addr may not be read any more. 0: all bytes were the file's until now.
+ * -ESTALE: they may have changed while they were looked at. -EINVAL: it is not out. A view stays
+ * readable until it is given back, also when its ctx has been closed or the server is gone. */
+XFER_GD2FS_API int xfer_gd2fs_view_put(xfer_gd2fs_view* view);
 
 /* Any operation. Fields that an operation does not use are 0. */
 typedef struct xfer_gd2fs_op {
   uint16_t opcode; /* XFER_GD2FS_OP_* */
   uint16_t flags;  /* 0 */
-  uint16_t nsge;   /* READ, WRITE */
+  uint16_t nsge;   /* READ, WRITE; VIEW: 1 */
   uint16_t advice; /* ADVISE */
   void* id;
   const char* filepath;
   const char* other; /* RENAME: the new path; READDIR: the name to start after, or NULL */
-  uint64_t off;      /* READ, WRITE, ADVISE */
+  uint64_t off;      /* READ, WRITE, VIEW, ADVISE */
   uint64_t size;     /* CREATE, TRUNCATE; ADVISE: the length */
   const xfer_gd2fs_sge* sges;
   xfer_gd2fs_stat* stat;      /* STAT */
@@ -368,7 +395,8 @@ typedef struct xfer_gd2fs_op {
   /* READ, WRITE: a CUstream (1: the legacy default stream, 2: the per-thread one). What is queued
    * on it at this call comes before the operation touches the memory. 0: nothing does. */
   uint64_t gpu_stream;
-  uint64_t reserved[14];
+  xfer_gd2fs_view* view; /* VIEW */
+  uint64_t reserved[13];
 } xfer_gd2fs_op;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_op) == 216);
 

@@ -277,6 +277,12 @@ py::object Client::call_transfer(uint16_t opcode, const py::object& filepath,
   return request;
 }
 
+std::unique_ptr<View> Client::view(const py::object& filepath, const py::object& offset,
+                                   const py::object& length) {
+  return std::make_unique<View>(*context_, filepath, to_u64(offset, "offset"),
+                                to_u64(length, "length"));
+}
+
 namespace {
 
 // An operation on names with the text it points to.

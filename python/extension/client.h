@@ -14,6 +14,7 @@
 #include "context.h"
 #include "errors.h"
 #include "memory.h"
+#include "view.h"
 
 namespace pygd2fs {
 
@@ -72,6 +73,10 @@ class Client {
   // Submits and waits.
   py::object call_transfer(uint16_t opcode, const py::object& filepath, const py::object& offset,
                            const py::object& sges, const py::object& stream);
+
+  // Submits and waits.
+  std::unique_ptr<View> view(const py::object& filepath, const py::object& offset,
+                             const py::object& length);
 
   // Names. `other` and `size` are those of xfer_gd2fs_op; None and 0 where not used.
   py::object name(const Queue* queue, uint16_t opcode, const py::object& path,

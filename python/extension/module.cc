@@ -8,6 +8,7 @@
 #include "client.h"
 #include "memory.h"
 #include "request.h"
+#include "view.h"
 
 namespace pygd2fs {
 namespace {
@@ -131,6 +132,10 @@ void bind_transfers(py::class_<Client>& client) {
            stream)
       .def("_call_transfer", &Client::call_transfer, py::arg("opcode"), py::arg("filepath"),
            py::arg("offset"), py::arg("sges"), stream)
+      .def("View", &Client::view, py::arg("filepath"), py::arg("offset"), py::arg("length"),
+           "Looks at bytes of a file. On the server's host, and if they lie in its cache as one "
+           "piece, without a copy. The server may use that memory for something else at any time: "
+           "work on the bytes, then Release(), and believe the result only if it says True.")
       .def("_name", &Client::name, py::arg("queue").none(true), py::arg("opcode"), py::arg("path"),
            py::arg("other"), py::arg("size"), py::arg("entries"))
       .def("_call_name", &Client::call_name, py::arg("opcode"), py::arg("path"), py::arg("other"),
@@ -191,6 +196,7 @@ PYBIND11_MODULE(_pygd2fs, module) {
   module.doc() = "The C interface of GD2FS for Python; use pygd2fs.";
   bind_memory(module);
   bind_request(module);
+  bind_view(module);
   bind_client(module);
   bind_queue(module);
   module.def("InspectStatus", &inspect_status, py::arg("status"),

@@ -40,6 +40,8 @@ const char* Request::operation() const {
       return "truncate";
     case XFER_GD2FS_OP_FSYNC:
       return "fsync";
+    case XFER_GD2FS_OP_VIEW:
+      return "view";
     case XFER_GD2FS_OP_READDIR:
       return "readdir";
     case XFER_GD2FS_OP_SETATTR:
@@ -52,7 +54,8 @@ const char* Request::operation() const {
 }
 
 std::string Request::words() const {
-  const bool moves_bytes = opcode_ == XFER_GD2FS_OP_READ || opcode_ == XFER_GD2FS_OP_WRITE;
+  const bool moves_bytes = opcode_ == XFER_GD2FS_OP_READ || opcode_ == XFER_GD2FS_OP_WRITE ||
+                           opcode_ == XFER_GD2FS_OP_VIEW;
   std::string text =
       std::string("<Request ") + operation() + " " + std::string(py::repr(filepath_));
   if (moves_bytes) {

@@ -81,6 +81,19 @@ class Request:
     @property
     def desc(self) -> str: ...
 
+class FileView:
+    """Bytes of a file where they lie; a read-only buffer. See Client.View."""
+
+    def Release(self) -> bool:
+        """Gives the view back. True: all bytes were the file's until now. False: believe nothing
+        of what was seen. BufferError while an array or memoryview of it is alive."""
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def zero_copy(self) -> bool: ...
+    @property
+    def released(self) -> bool: ...
+
 class _Queue:
     def __init__(self, client: _Client) -> None: ...
     def fd(self) -> int: ...
@@ -183,6 +196,10 @@ class _Client:
         sges: Iterable[SGE],
         stream: object = None,
     ) -> Request: ...
+    def View(self, filepath: _Path, offset: int, length: int) -> FileView:
+        """Looks at bytes of a file. On the server's host, and if they lie in its cache as one piece,
+        without a copy. The server may use that memory for something else at any time: work on the
+        bytes, then Release(), and believe the result only if it says True."""
     def _name(
         self,
         queue: _Queue | None,

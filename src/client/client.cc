@@ -8,6 +8,7 @@
 #include "client/name_operation.h"
 #include "client/read_operation.h"
 #include "client/readdir_operation.h"
+#include "client/view_operation.h"
 #include "client/write_operation.h"
 
 namespace gd2fs::client {
@@ -169,6 +170,8 @@ std::unique_ptr<Operation> Client::make(Request& request) {
   switch (request.op) {
     case Op::read:
       return std::make_unique<ReadOperation>(*this, request);
+    case Op::view:
+      return std::make_unique<ViewOperation>(*this, request);
     case Op::write:
       return std::make_unique<WriteOperation>(*this, request);
     case Op::readdir:

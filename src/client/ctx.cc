@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "client/op_check.h"
+#include "client/view_table.h"
 #include "gpu/cuda_gpu.h"
 
 namespace gd2fs::client {
@@ -251,10 +252,25 @@ void Ctx::end_on_loop(Slot& slot) {
   if (slot.status.ok()) {
     if (slot.stat != nullptr) copy_facts(slot.facts, slot.stat);
     if (slot.entries != nullptr) copy_entries(slot.Request::entries, slot.entries);
+    if (slot.view != nullptr) slot.status = give_view(slot);
   } else {
     GD2FS_LOG_DEBUG("{}: {}", slot.path, slot.status.to_string());
   }
   finish(slot, completion_status(slot.status, slot.origin), slot.value);
+}
+
+Status Ctx::give_view(Slot& slot) {
+  xfer_gd2fs_view& view = *slot.view;
+  std::memset(&view, 0, sizeof view);
+  view.addr = slot.view_buffer;
+  view.len = slot.value;
+  if (slot.lent.empty()) return {};
+  view.addr = slot.lent.front().bytes.data();
+  view.zero_copy = 1;
+  view.number = ViewTable::instance().add(std::move(slot.lent));
+  slot.lent.clear();
+  if (view.number == 0) return {StatusCode::busy, "views_max are out", EMFILE};
+  return {};
 }
 
 void Ctx::finish(Slot& slot, uint16_t status, uint64_t value) {

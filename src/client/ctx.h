@@ -89,6 +89,7 @@ class Ctx {
   Result<size_t> wait_for_finished(Queue& queue, std::span<CompletionQueue::Finished*> out,
                                    uint64_t deadline_ns);
   void poison();
+  Status give_view(Slot& slot);
   void finish(Slot& slot, uint16_t status, uint64_t value);
   // Posts to the loop: cancels every request in flight that `which` chooses.
   template <class Which>

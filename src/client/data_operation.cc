@@ -26,6 +26,7 @@ Batch::Batch(DataOperation& owner, PlannedBatch planned, msg::Type message_type,
   type = message_type;
   memory.direction = type == msg::Type::write ? Window::Direction::source : Window::Direction::sink;
   if (list != nullptr) window = &memory;
+  if (owner.lends_) memory.lent = &lent;
   done.bind<&Batch::on_done>(this);
   on_staging_.bind<&Batch::on_staged>(this);
   on_landing_.bind<&Batch::on_landed>(this);
@@ -120,6 +121,7 @@ Batch::~Batch() {
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
   if (staging_ != nullptr) staging_->begin_sending();
+  lent.clear();  // of an earlier try
   if (straight_source_ && !staging_->may_go_straight(targets_, link.staging())) {
     wrong_link_ = true;
     return gd2fs::fail(StatusCode::unavailable, "GPU memory cannot be read by this connection");

@@ -45,6 +45,7 @@ class Batch final : public Exchange {
   DataOperation& operation;
   PlannedBatch plan;
   Window memory;                    // window offset 0 is the first piece's first byte
+  std::vector<LentBytes> lent;      // of a view: bytes that were not copied, by window offset
   std::vector<uint64_t> sequences;  // of a write: one per piece, for all its retries
   Peer* sequences_of = nullptr;     // whose they are
   uint64_t generation = 0;          // with which it was last sent
@@ -109,6 +110,7 @@ class DataOperation : public Operation {
   void reached(uint32_t step) { step_ = std::max(step_, step); }
 
   const bool write_;
+  bool lends_ = false;  // bytes that a server on this host grants are noted, not copied
   LayoutRef layout_;
   uint64_t born_ = 0;  // number of the last question asked when the request began
   uint64_t done_bytes_ = 0;

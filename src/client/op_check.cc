@@ -137,7 +137,7 @@ void unpin_all(IomemTable& iomems, Slot* slot) {
 }
 
 Status take_op(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
-  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_ADVISE) {
+  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_VIEW) {
     return bad("no such operation");
   }
   const bool advises = op.opcode == XFER_GD2FS_OP_ADVISE;
@@ -150,11 +150,20 @@ Status take_op(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
   slot->op = static_cast<Op>(op.opcode);
   slot->stat = nullptr;
   slot->entries = nullptr;
+  slot->view = nullptr;
+  slot->lent.clear();
   GD2FS_TRY(take_path(op.filepath, path_kind(slot->op), "no path", &slot->path));
-  if (slot->op != Op::read && slot->op != Op::write) {
-    return take_name_op(op, slot);
+  const bool moves_bytes = slot->op == Op::read || slot->op == Op::write || slot->op == Op::view;
+  if (!moves_bytes) return take_name_op(op, slot);
+  if (slot->op == Op::view) {
+    if (op.view == nullptr || op.sges == nullptr || op.nsge != 1) return bad("a view has one SGE");
+    slot->view = op.view;
+    slot->view_buffer = op.sges[0].addr;
   }
   Status taken = take_sges(op, iomems, slot);
+  if (taken.ok() && slot->op == Op::view && slot->memory.first_target() != 0) {
+    taken = bad("a view is for host memory");
+  }
   if (!taken.ok()) {
     unpin_all(iomems, slot);
     slot->memory.clear();

@@ -44,7 +44,7 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
   return finish_body(
       builder,
       msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch, batch.plan.group,
-                      client_.map()->groups[batch.plan.group].epoch, vector, sequential_));
+                      client_.map()->groups[batch.plan.group].epoch, vector, sequential_, lends_));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

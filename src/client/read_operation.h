@@ -10,20 +10,23 @@
 
 namespace gd2fs::client {
 
-class ReadOperation final : public DataOperation {
+class ReadOperation : public DataOperation {
  public:
   ReadOperation(Client& client, Request& request) : DataOperation(client, request, false) {}
+
+ protected:
+  Status on_batch_ok(Batch& batch) override;
+  void on_batches_done() override;
+  void start_over() override;
+
+  uint64_t length_ = 0;  // asked for, cut at the end of the file
 
  private:
   void begin() override;
   Result<ConstBytes> compose(Batch& batch, Link& link,
                              flatbuffers::FlatBufferBuilder& builder) override;
-  Status on_batch_ok(Batch& batch) override;
   void on_batch_stale(std::unique_ptr<Batch>) override {}
-  void on_batches_done() override;
-  void start_over() override;
 
-  uint64_t length_ = 0;      // asked for, cut at the end of the file
   uint64_t generation_ = 0;  // of the layout that said where that is
   bool sequential_ = false;
 };

@@ -29,6 +29,7 @@ enum class Op : uint8_t {
   readdir = 11,
   setattr = 12,
   advise = 13,
+  view = 14,
 };
 
 // The numbers are XFER_GD2FS_ADVICE_*.
@@ -74,6 +75,8 @@ struct Request {
   uint64_t value = 0;  // bytes moved, entries filled, or bytes in the servers' memory
   FileFacts facts;     // stat, create, truncate; of read and write the inode only
   std::vector<DirectoryEntry> entries;
+  // view: the bytes in the server's memory, in order and side by side; empty: they are in `memory`.
+  std::vector<LentBytes> lent;
 
  private:
   friend class Client;

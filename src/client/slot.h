@@ -27,6 +27,8 @@ struct Slot final : CompletionQueue::Finished, Request {
   std::vector<IomemHandle> pins;  // one entry per pin
   xfer_gd2fs_stat* stat = nullptr;
   xfer_gd2fs_dirent* entries = nullptr;
+  xfer_gd2fs_view* view = nullptr;
+  void* view_buffer = nullptr;
 
   Ctx* ctx = nullptr;
   Mail start;

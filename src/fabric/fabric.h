@@ -84,6 +84,18 @@ class StraightPath {
   virtual void arrived(uint64_t offset, uint64_t length_bytes) = 0;
 };
 
+// Bytes pushed for a window that were not copied into it: they lie in memory that a server on this
+// host may recycle at any time. Whoever looks at them asks afterwards whether they still were
+// right.
+struct LentBytes {
+  uint64_t offset = 0;  // in the window
+  ConstBytes bytes;
+  const Generation* unit = nullptr;
+  uint64_t generation = 0;
+  std::shared_ptr<const void> mapping;  // keeps bytes and unit readable
+  bool still_right() const { return still_there(*unit, generation); }
+};
+
 // The requester's memory for one request; owned by the requester until withdrawn.
 struct Window : ListNode<> {
   enum class Direction : uint8_t { sink, source };
@@ -92,7 +104,9 @@ struct Window : ListNode<> {
   std::vector<MemorySegment> segments;  // offset 0 is the first byte of the first segment
   StraightPath* straight = nullptr;     // null: there is none
   uint64_t moved_bytes = 0;             // landed in (sink) or handed over (source); for progress
-  uint64_t length_bytes() const;        // sums the segments
+  // If set, what can be lent is noted here instead of being copied into the segments.
+  std::vector<LentBytes>* lent = nullptr;
+  uint64_t length_bytes() const;  // sums the segments
   // The fabric's own, from expose() on.
   uint64_t total_bytes = 0;
   bool device = false;  // some of it is GPU memory
@@ -121,6 +135,7 @@ struct Push : ListNode<> {
   ConstBytes bytes;  // any length; the fabric cuts it into stripes
   uint32_t crc = 0;
   SharedPlace place;
+  bool lend = false;  // the peer would rather look at the bytes than have them, however few
   Completion done;
   // The fabric's own, between push() and done.
   uint64_t grant = 0;

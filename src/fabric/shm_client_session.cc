@@ -121,6 +121,7 @@ Status ShmClientSession::take_grant(const InFrame& frame) {
   if (grant.arena_offset > arena_bytes || header.length > arena_bytes - grant.arena_offset) {
     return violation("the peer granted bytes outside of an arena");
   }
+  if (window.lent != nullptr) return lend(header, grant, std::move(arena), window);
   const bool is_short = header.length <= kCopyNowBytes;
   if (is_short && window.straight == nullptr) return copy_now(header, grant, *arena, window);
   Copy* copy = copy_pool_.get();
@@ -145,6 +146,19 @@ Status ShmClientSession::copy_now(const FrameHeader& frame, const GrantBody& gra
                                   const Arena& arena, Window& window) {
   copy_into(window, frame.offset, {arena.memory.data() + grant.arena_offset, frame.length});
   const bool taken = still_there(arena.unit_at(grant.arena_offset), grant.generation);
+  send_granted(grant, frame.request_id, taken);
+  return taken ? landed(frame.request_id, window, frame.length) : Status();
+}
+
+// Nothing is copied and nobody holds the bytes: whoever looks at them asks afterwards.
+Status ShmClientSession::lend(const FrameHeader& frame, const GrantBody& grant,
+                              std::shared_ptr<const Arena> arena, Window& window) {
+  const Generation& unit = arena->unit_at(grant.arena_offset);
+  const bool taken = still_there(unit, grant.generation);
+  if (taken) {
+    const ConstBytes bytes(arena->memory.data() + grant.arena_offset, frame.length);
+    window.lent->push_back({frame.offset, bytes, &unit, grant.generation, std::move(arena)});
+  }
   send_granted(grant, frame.request_id, taken);
   return taken ? landed(frame.request_id, window, frame.length) : Status();
 }

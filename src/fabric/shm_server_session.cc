@@ -62,8 +62,9 @@ void ShmServerSession::send_special(FrameKind kind, uint64_t request_id, uint64_
 
 bool ShmServerSession::may_grant(const Push& push) {
   SharedArena* const arena = push.place.arena;
-  if (arena == nullptr || push.bytes.size() < kGrantMinBytes || stream_ == nullptr) return false;
-  if (push.bytes.size() > kGrantMaxBytes) return false;
+  if (arena == nullptr || stream_ == nullptr) return false;
+  const uint64_t length_bytes = push.bytes.size();
+  if (length_bytes > kGrantMaxBytes || (length_bytes < kGrantMinBytes && !push.lend)) return false;
   const auto found = given_.find(arena->id);
   if (found != given_.end()) return !found->second.refused;
   if (!stream_->give(*arena)) return false;  // it does not read; this time through the ring

@@ -155,6 +155,8 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void start_copy(Copy& copy, Window& window, MakePart make_part);
   Status copy_now(const FrameHeader& frame, const GrantBody& grant, const Arena& arena,
                   Window& window);
+  Status lend(const FrameHeader& frame, const GrantBody& grant, std::shared_ptr<const Arena> arena,
+              Window& window);
   void copy_granted(Copy& copy, Window& window);
   bool start_straight(Copy& copy, Window& window, Bytes bytes, const SharedStaging& memory);
   void on_straight(Copy& copy, const Status& status);

@@ -96,6 +96,7 @@ void ReadStep::push_slices() {
     if (push == nullptr) return;
     push->request_id = op_->request_id_;
     push->offset = window_offset_;
+    push->lend = op_->lend_;
     if (slice.zeros) {
       const uint32_t left = slice.length_bytes - slice_done_bytes_;
       push->bytes = ConstBytes(kZeros).first(std::min<size_t>(left, kZeros.size()));
@@ -156,6 +157,7 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   handle_ = handle;
   generation_ = read.generation();
   sequential_ = read.sequential();
+  lend_ = read.lend();
   pieces_.clear();
   if (read.pieces() != nullptr) {
     for (const msg::ReadPiece* piece : *read.pieces()) {

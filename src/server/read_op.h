@@ -81,6 +81,7 @@ class ReadOp final : public Request, public StepTaker {
   Handle handle_;
   uint64_t generation_ = 0;
   bool sequential_ = false;
+  bool lend_ = false;    // the client wants to look at the bytes
   bool stream_ = false;  // of small reads: the bytes behind it will be asked for
   std::vector<msg::ReadPiece> pieces_;
   size_t next_piece_ = 0;

@@ -53,6 +53,7 @@ def run(kind, server_program, program, folder):
     server = {"memory": MemoryCluster, "disk": DiskCluster}[kind](server_program, folder)
     try:
         env = dict(os.environ, GD2FS_CPADDR=server.address, GD2FS_CLUSTER=CLUSTER, GD2FS_TOKEN_FILE=str(server.token_file))
+        env["ABI_EXPECTS_VIEWS"] = "1" if kind == "disk" and os.environ.get("GD2FS_SHM") != "off" else "0"
         done = subprocess.run(program, env=env, timeout=110, check=False)
         if server.process.poll() is not None:
             return f"the server died with {server.process.returncode}"

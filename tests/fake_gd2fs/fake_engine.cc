@@ -170,6 +170,13 @@ Outcome Engine::execute(Ctx& ctx, Operation& operation) {
   switch (op.opcode) {
     case XFER_GD2FS_OP_READ:
       return names.read(operation.path, op.off, operation.sges);
+    case XFER_GD2FS_OP_VIEW: {
+      const auto end = names.read(operation.path, op.off, operation.sges);
+      *op.view = {};
+      op.view->addr = operation.sges.front().addr;
+      op.view->len = end.value;
+      return end;
+    }
     case XFER_GD2FS_OP_WRITE:
       return names.write(operation.path, op.off, operation.sges);
     case XFER_GD2FS_OP_STAT:

@@ -111,7 +111,7 @@ int64_t check_sges(const Ctx& ctx, const xfer_gd2fs_op& op) {
 }
 
 int64_t check_op(const Ctx& ctx, const xfer_gd2fs_op& op) {
-  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_ADVISE) {
+  if (op.opcode < XFER_GD2FS_OP_READ || op.opcode > XFER_GD2FS_OP_VIEW) {
     return fail(EINVAL, "an unknown opcode");
   }
   if (op.flags != 0) return fail(EINVAL, "unknown flags");
@@ -128,7 +128,10 @@ int64_t check_op(const Ctx& ctx, const xfer_gd2fs_op& op) {
       (op.advice < XFER_GD2FS_ADVICE_PREFETCH || op.advice > XFER_GD2FS_ADVICE_DROP)) {
     return fail(EINVAL, "no such advice");
   }
-  const bool moves_bytes = op.opcode <= XFER_GD2FS_OP_WRITE;
+  if (op.opcode == XFER_GD2FS_OP_VIEW && (op.nsge != 1 || op.view == nullptr)) {
+    return fail(EINVAL, "a view has one SGE");
+  }
+  const bool moves_bytes = op.opcode <= XFER_GD2FS_OP_WRITE || op.opcode == XFER_GD2FS_OP_VIEW;
   return moves_bytes ? check_sges(ctx, op) : 0;
 }
 
@@ -270,6 +273,11 @@ ssize_t xfer_gd2fs_submit(xfer_gd2fs_ctx* handle, xfer_gd2fs_cq* cq, const xfer_
   if (op->request != nullptr) *op->request = operation.number;
   call.engine().accept(call.ctx(), std::move(operation));
   return accepted;
+}
+
+// Nothing is ever lent here.
+int xfer_gd2fs_view_put(xfer_gd2fs_view*) {
+  return 0;
 }
 
 int xfer_gd2fs_cancel(xfer_gd2fs_ctx* handle, uint64_t request) {
