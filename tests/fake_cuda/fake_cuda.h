@@ -30,8 +30,8 @@ void fake_cuda_break_next(int error);
 // How long a write into device memory may take; operations queued and not yet carried out.
 uint64_t fake_cuda_queued(void);
 
-// For a NIC: where the bytes [offset, offset + length) of an exported dmabuf lie; NULL if it is none,
-// or they do not lie in one piece.
+// For a NIC: where the bytes [offset, offset + length) of an exported dmabuf lie; NULL if it is
+// none, or they do not lie in one piece.
 void* fake_cuda_dmabuf_bytes(int fd, uint64_t offset, uint64_t length);
 
 typedef struct fake_cuda_counts {
