@@ -74,6 +74,7 @@ class Steps {
         step.inode = 0;
         break;
       case Op::read:
+      case Op::view:
       case Op::truncate:
       case Op::stat:
         if (open) return;
