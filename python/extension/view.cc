@@ -100,6 +100,7 @@ void bind_view(py::module_& module) {
                         py::custom_type_setup([](PyHeapTypeObject* type) {
                           type->as_buffer.bf_getbuffer = &get_buffer;
                           type->as_buffer.bf_releasebuffer = &release_buffer;
+                          type->ht_type.tp_as_buffer = &type->as_buffer;
                         }),
                         "Bytes of a file where they lie; a read-only buffer. See Client.View.");
   view.def("Release", &View::release,
