@@ -22,7 +22,12 @@ RdmaFabric::RdmaFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t 
       shm_(loop, worker, options, copy_threads),
       ports_(loop, memory_, counters_) {}
 
-RdmaFabric::~RdmaFabric() = default;
+RdmaFabric::~RdmaFabric() {
+  ports_.end_worker();
+  // The worker has ended, so the word that it left on the loop is there to be taken; by the loop
+  // itself, if that is what destroys us.
+  while (ports_.closing() > 0 && !loop_.on_loop_thread()) (void)loop_.run_queued();
+}
 
 Status RdmaFabric::open_nic(const std::string& host) {
   if (!host.empty()) return ports_.open_now(host);

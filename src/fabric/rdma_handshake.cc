@@ -56,6 +56,7 @@ Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
   RdmaShared shared;
   shared.memory = &memory_;
   shared.counters = &counters_;
+  shared.closing = closing_;
   shared.worker = &worker();
   const auto found = ports_.find(address);
   if (found != ports_.end()) {

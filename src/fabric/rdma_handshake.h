@@ -17,6 +17,9 @@ class RdmaPorts {
   // The same, and waits for it: for start-up.
   Status open_now(const std::string& address);
   bool any() const { return !ports_.empty(); }
+  // For the end: waits for what the worker has.
+  void end_worker() { worker_.reset(); }
+  uint32_t closing() const { return *closing_; }
   // A thread of its own: what is done there takes milliseconds, or minutes for memory.
   Worker& worker();
 
@@ -27,6 +30,7 @@ class RdmaPorts {
   Loop& loop_;
   RdmaMemory& memory_;
   RdmaCounters& counters_;
+  std::shared_ptr<uint32_t> closing_ = std::make_shared<uint32_t>(0);
   std::unordered_map<std::string, std::shared_ptr<RdmaPort>> ports_;
   std::unique_ptr<ThreadWorker> worker_;  // last: its jobs use the rest
 };

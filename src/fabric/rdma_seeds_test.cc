@@ -215,7 +215,7 @@ class RdmaSeeds : public RdmaWorld {
     }
     client.session.reset();
     server().session.reset();
-    open();
+    ASSERT_NO_FATAL_FAILURE(open());
   }
   void step() {
     for (uint64_t n = seeded.below(8); n > 0; --n) fake.step(seeded.next());
@@ -227,7 +227,7 @@ class RdmaSeeds : public RdmaWorld {
     if (seeded.chance(1, 3)) ask();
     if (seeded.chance(1, 2)) serve();
     if (seeded.chance(1, 60)) disturb();
-    mend();
+    ASSERT_NO_FATAL_FAILURE(mend());
   }
   void run(uint64_t seed) {
     seeded = Random(seed);
@@ -245,8 +245,9 @@ class RdmaSeeds : public RdmaWorld {
       step();
       if (i % 50 == 0) look_at_canaries();
     }
+    if (HasFatalFailure()) return;
     client.session->close(Status(StatusCode::canceled, "the end"));
-    mend();
+    ASSERT_NO_FATAL_FAILURE(mend());
     look_at_canaries();
     client.session.reset();
     server().session.reset();
@@ -256,13 +257,15 @@ class RdmaSeeds : public RdmaWorld {
 TEST_F(RdmaSeeds, no_byte_lands_in_a_buffer_that_was_given_back) {
   const uint64_t only = number_from("GD2FS_SIM_SEED", 0);
   const uint64_t count = number_from("GD2FS_SIM_SEEDS", 30);
-  for (uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : count); ++seed) {
+  // So that a long run can go on where another ended.
+  const uint64_t first = number_from("GD2FS_SIM_FIRST_SEED", 1);
+  for (uint64_t seed = only != 0 ? only : first; seed <= (only != 0 ? only : count); ++seed) {
     SCOPED_TRACE("GD2FS_SIM_SEED=" + std::to_string(seed));
     run(seed);
     EXPECT_EQ(late, 0u);
     if (HasFailure()) return;
   }
-  EXPECT_GT(replies, count);  // it is about something
+  EXPECT_GT(replies, 0u);  // it is about something
 }
 
 }  // namespace

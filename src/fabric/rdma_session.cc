@@ -56,6 +56,8 @@ void RdmaSession::end_close() {
   closer_->entries = queue_->take_entries();
   closer_->queue = std::move(queue_);
   closer_->session = this;
+  closer_->closing = shared_.closing;
+  ++*shared_.closing;
   closer_->job.run = [closer = closer_]() -> Status {
     closer->end();
     return {};
@@ -73,6 +75,7 @@ void RdmaSession::Closer::end() {
 
 void RdmaSession::Closer::on_done(Completion&) {
   if (!gone) end();  // the worker had no room
+  --*closing;
   RdmaSession* const owner = session;
   if (owner != nullptr) owner->closer_ = nullptr;
   delete this;

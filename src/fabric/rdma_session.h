@@ -37,6 +37,7 @@ struct RdmaShared {
   RdmaMemory* memory = nullptr;  // outlives the sessions
   Worker* worker = nullptr;      // ends queue pairs; outlives the sessions
   RdmaCounters* counters = nullptr;
+  std::shared_ptr<uint32_t> closing;  // how many queue pairs the worker is about to end
 };
 
 class RdmaSession : public TcpSession, private RdmaQueue::Owner {
@@ -71,6 +72,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
     std::unique_ptr<RdmaQueue> queue;
     RdmaSession* session = nullptr;
     RdmaEntries entries;
+    std::shared_ptr<uint32_t> closing;
     std::mutex mutex;
     std::condition_variable ended;
     bool gone = false;
