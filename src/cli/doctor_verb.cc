@@ -92,7 +92,8 @@ int run_doctor(const Invocation& invocation, const DoctorOptions& options) {
   check_memory(machine, needs, &findings);
   check_io_uring(machine, &findings);
   if (!options.offline) {
-    check_reachability(invocation.config, invocation.origins.contains("client.cp"), &findings);
+    check_reachability(invocation.config, needs, invocation.origins.contains("client.cp"),
+                       &findings);
   }
   const auto missing =
       static_cast<size_t>(std::count_if(findings.begin(), findings.end(), [](const Finding& each) {

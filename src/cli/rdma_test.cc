@@ -1,11 +1,14 @@
 // A whole deployment in this process, as `gd2fs up` builds it, with clients that come by RDMA over
 // the fake NICs. The server listens on fake1, clients come from fake0.
+#include <fstream>
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include "base/random.h"
 #include "cli/controller_process.h"
 #include "cli/daemon.h"
+#include "cli/reachability.h"
 #include "cli/server_process.h"
 #include "client/ctx.h"
 #include "fabric/test_directory.h"
@@ -32,6 +35,9 @@ class RdmaDeployment : public testing::Test {
     controller = std::move(*ControllerProcess::start(clock, config, *data, secret, Random(1)));
     const Cluster cluster = *controller->create_cluster("c");
     token = *key_from_token(cluster.token);
+    config.client_token_file = directory.path() + "/token";
+    std::ofstream(config.client_token_file) << cluster.token << "\n";
+    EXPECT_EQ(::chmod(config.client_token_file.c_str(), 0600), 0);
   }
   void start(std::vector<std::string> listen) {
     ServerPlace place;
@@ -203,6 +209,39 @@ TEST_F(RdmaDeployment, an_rdma_address_that_is_not_there_stops_the_server_with_t
   const auto started = ServerProcess::start(clock, config, place, Random(2));
   ASSERT_FALSE(started.has_value());
   EXPECT_TRUE(started.error().is(StatusCode::not_found)) << started.error().to_string();
+}
+
+TEST_F(RdmaDeployment, doctor_reaches_a_server_by_rdma_or_says_why_not) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0", "rdma://127.0.0.2:0"}));
+  config.client_cp = "gd2fs" + controller->address().substr(3);
+  config.cluster = "c";
+  const auto look = [&](const char* from, doctor::Needs needs) {
+    config.client_dp = from;
+    doctor::Findings findings;
+    check_reachability(config, needs, true, &findings);
+    doctor::Finding only;
+    int count = 0;
+    for (const doctor::Finding& each : findings) {
+      const bool by_rdma = each.subject.find("rdma://") != std::string::npos;
+      EXPECT_TRUE(by_rdma || each.level == doctor::Level::ok) << each.subject << each.found;
+      if (!by_rdma) continue;
+      only = each;
+      ++count;
+    }
+    EXPECT_EQ(count, 1);
+    return only;
+  };
+  doctor::Finding found = look("rdma://127.0.0.1", {.rdma = true});
+  EXPECT_EQ(found.level, doctor::Level::ok) << found.found;
+  EXPECT_NE(found.found.find("over rdma in"), std::string::npos) << found.found;
+  found = look("tcp://127.0.0.1", {});
+  EXPECT_EQ(found.level, doctor::Level::ok);
+  EXPECT_NE(found.found.find("--dp"), std::string::npos) << found.found;
+  fake.set_port(kClient, 0);
+  found = look("rdma://127.0.0.1", {});
+  EXPECT_EQ(found.level, doctor::Level::note) << found.found;
+  EXPECT_NE(found.remedy, "");
+  EXPECT_EQ(look("rdma://127.0.0.1", {.rdma = true}).level, doctor::Level::missing);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "client/cluster_map.h"
 #include "client/options.h"
 #include "fabric/calls.h"
-#include "fabric/shm_fabric.h"
+#include "fabric/rdma_fabric.h"
 
 namespace gd2fs::cli {
 namespace {
@@ -20,6 +20,7 @@ using client::ClusterMap;
 using doctor::Finding;
 using doctor::Findings;
 using doctor::Level;
+using doctor::Needs;
 
 constexpr const char* kArea = "servers";
 constexpr uint64_t kTimeoutNs = 3 * kSecond;
@@ -44,10 +45,12 @@ class Probe final : public SessionEvents {
   Probe& operator=(const Probe&) = delete;
 
   // Until both sides have proved themselves; how long that took.
-  Result<uint64_t> connect(const std::string& address, SameHost same_host) {
+  Result<uint64_t> connect(const std::string& address, SameHost same_host,
+                           const std::string& local_address = {}) {
     close();
     ConnectOptions to;
     to.address = address;
+    to.local_address = local_address;
     to.cluster = options_.cluster;
     to.key = options_.key;
     to.insecure = options_.key.empty();
@@ -103,7 +106,7 @@ class Probe final : public SessionEvents {
   RealClock clock_;
   Loop loop_;
   ThreadWorker resolver_;
-  ShmFabric fabric_;
+  RdmaFabric fabric_;
   const uint64_t incarnation_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Calls> calls_;
@@ -144,10 +147,47 @@ std::optional<ClusterMap> ask_controllers(Probe& probe, const ClientOptions& opt
   return map;
 }
 
+// From each of the rails that the settings name. It is a lack only if none reaches this address.
+void ask_rails(Probe& probe, const ClientOptions& options, const std::string& subject,
+               const std::string& address, Level lack, Findings* out) {
+  Findings rails;
+  for (const client::LocalAddress& local : options.locals) {
+    if (local.transport != client::Transport::rdma) continue;
+    const bool v6 = local.host.find(':') != std::string::npos;
+    const std::string from = local.host.empty() ? "" : v6 ? "[" + local.host + "]" : local.host;
+    const Result<uint64_t> took_ns =
+        probe.connect(address, SameHost::off, from.empty() ? "" : "rdma://" + from);
+    Finding& rail = rails.emplace_back();
+    rail.area = kArea;
+    rail.subject = subject + (from.empty() ? "" : " from " + from);
+    if (took_ns) {
+      rail.found = answer_text(probe.path(), *took_ns);
+      lack = Level::note;
+    } else {
+      rail.level = Level::missing;
+      rail.found = took_ns.error().text();
+      rail.remedy =
+          "what is said of RDMA above, here and on the server; are both in one network, and does "
+          "UDP port 4791 pass?";
+    }
+  }
+  for (Finding& rail : rails) {
+    if (rail.level == Level::missing) rail.level = lack;
+    out->push_back(std::move(rail));
+  }
+  if (rails.empty()) {
+    out->push_back({kArea, subject, Level::ok, "offered; --dp names no rdma:// address", ""});
+  }
+}
+
 // Over the network, and by shared memory where a server on this host offers that.
-void ask_server(Probe& probe, const ClientOptions& options, uint32_t id, const std::string& address,
-                Findings* out) {
+void ask_server(Probe& probe, const ClientOptions& options, const Needs& needs, uint32_t id,
+                const std::string& address, Findings* out) {
   const std::string subject = "server " + std::to_string(id) + " " + address;
+  if (address.starts_with(kRdmaScheme)) {
+    ask_rails(probe, options, subject, address, needs.lack_of_rdma(), out);
+    return;
+  }
   const Result<uint64_t> network_ns = probe.connect(address, SameHost::off);
   if (!network_ns) {
     out->push_back(failure(subject, Level::missing, network_ns.error()));
@@ -176,7 +216,7 @@ Result<ClientOptions> client_options(const Config& config) {
 
 }  // namespace
 
-void check_reachability(const Config& config, bool named, Findings* out) {
+void check_reachability(const Config& config, const Needs& needs, bool named, Findings* out) {
   const Result<ClientOptions> options = client_options(config);
   if (!options) {
     out->push_back(failure("settings", Level::missing, options.error()));
@@ -193,7 +233,7 @@ void check_reachability(const Config& config, bool named, Findings* out) {
       continue;
     }
     for (const std::string& address : server.addresses) {
-      ask_server(probe, *options, id, address, out);
+      ask_server(probe, *options, needs, id, address, out);
     }
   }
 }

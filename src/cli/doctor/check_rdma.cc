@@ -13,8 +13,7 @@ void check_library(const Machine& machine, const Needs& needs, Findings* out) {
     return;
   }
   out->push_back({kArea, "library", needs.lack_of_rdma(),
-                  "no libibverbs.so.1 (" + machine.verbs_library_why +
-                      "): no RDMA; TCP and shared memory do without",
+                  machine.verbs_library_why + ": no RDMA; TCP and shared memory do without",
                   "apt-get install libibverbs1 ibverbs-providers, or the vendor's packages"});
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -10,6 +9,8 @@
 #include <linux/io_uring.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+
+#include "verbs/verbs.h"
 
 namespace gd2fs::cli::doctor {
 namespace {
@@ -48,12 +49,9 @@ bool counted_before(const std::string& a, const std::string& b) {
 
 Machine Machine::this_one() {
   Machine machine;
-  if (void* library = dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL); library != nullptr) {
-    machine.verbs_library = true;
-    dlclose(library);
-  } else {
-    machine.verbs_library_why = dlerror();  // NOLINT(concurrency-mt-unsafe): one thread yet
-  }
+  const auto library = verbs::Library::get();
+  machine.verbs_library = library.has_value();
+  if (!library) machine.verbs_library_why = library.error().text();
   machine.memlock_bytes = doctor::memlock_bytes();
   machine.io_uring_errno = doctor::io_uring_errno();
   return machine;

@@ -10,8 +10,8 @@ namespace gd2fs::cli::doctor {
 
 struct Machine {
   std::string root;                     // in front of every path; empty for the real one
-  bool verbs_library = false;           // libibverbs.so.1 can be loaded
-  std::string verbs_library_why;        // if not: what the loader said
+  bool verbs_library = false;           // libibverbs.so.1 can be loaded and has what we need
+  std::string verbs_library_why;        // if not: why
   uint64_t memlock_bytes = UINT64_MAX;  // RLIMIT_MEMLOCK; UINT64_MAX is no limit
   int io_uring_errno = 0;               // of io_uring_setup; 0: it works
 
