@@ -35,6 +35,10 @@ class DiskCluster:
         data = folder / "data"
         command = [program, "up", "--data", data, "--listen", "127.0.0.1:0", "--cluster", CLUSTER, "--slab", "512MiB",
                    "--log-level", "warn"]
+        # Where clients are to use RDMA, the server listens for it.
+        rails = re.findall(r"rdma://[^,]+", os.environ.get("GD2FS_DPADDR", ""))
+        if rails:
+            command += ["--set", "server.listen=" + ",".join(rails)]
         env = {name: value for name, value in os.environ.items() if not name.startswith("GD2FS_")}
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                                         env=dict(env, HOME=str(folder)))

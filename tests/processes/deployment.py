@@ -13,6 +13,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GD2FS = os.environ.get("GD2FS_BIN", str(ROOT / "build/bin/gd2fs"))
+# The local addresses that clients are to use as rails, if GD2FS_DPADDR says rdma://; then servers listen there, too.
+RAILS = re.findall(r"rdma://(\[[^]]+\]|[^,:]+)", os.environ.get("GD2FS_DPADDR", ""))
+# The same for all processes of a run of the tests: how clients reach a server.
+KEPT = {"GD2FS_SHM", "GD2FS_DPADDR", "GD2FS_REQUIRE"}
 READY_SECONDS = 60
 STOP_SECONDS = 60
 
@@ -96,11 +100,11 @@ class Deployment:
         self.log = self.place / "log"
         self.port = free_port()
         self.data_port = free_port()
+        self.rdma_port = free_port()
         self.up = self.controller = self.server = None
 
     def env(self, **more):
-        # How clients reach a server of this host is chosen for the whole run: GD2FS_SHM=off.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GD2FS_") or name == "GD2FS_SHM"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("GD2FS_") or name in KEPT}
         kept.update(HOME=str(self.home), GD2FS_CPADDR=self.address, GD2FS_CLUSTER=self.cluster)
         kept.update(more)
         return kept
@@ -108,6 +112,12 @@ class Deployment:
     @property
     def address(self):
         return f"gd2fs://127.0.0.1:{self.port}"
+
+    def server_listen(self, tcp=None):
+        """Flags of the process that serves data, which listens on TCP and on every rail."""
+        addresses = [tcp] if tcp else []
+        addresses += [f"rdma://{rail}:{self.rdma_port}" for rail in RAILS]
+        return ["--set", "server.listen=" + ",".join(addresses)] if addresses else []
 
     @property
     def token_file(self):
@@ -125,7 +135,8 @@ class Deployment:
     def start_up(self):
         assert self.up is None or not self.up.running()
         self.up = Process(["up", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", "--slab", "256MiB",
-                           "--set", "store.data_file=64MiB", *self.arguments], self.log, self.env())
+                           "--set", "store.data_file=64MiB", *self.server_listen(), *self.arguments],
+                          self.log, self.env())
         match = re.fullmatch(r"ready gd2fs://127\.0\.0\.1:(\d+) cluster=(\S+)\n", self.up.ready)
         assert match, self.up.ready
         self.port = int(match[1])
@@ -136,8 +147,8 @@ class Deployment:
                                    f"127.0.0.1:{self.port}", *self.arguments], self.place / "controller.log", self.env())
 
     def start_server(self):
-        self.server = Process(["server", "--data", str(self.data), "--controller", f"127.0.0.1:{self.port}", "--listen",
-                               f"127.0.0.1:{self.data_port}", "--slab", "256MiB", "--set", "store.data_file=64MiB",
+        self.server = Process(["server", "--data", str(self.data), "--controller", f"127.0.0.1:{self.port}",
+                               *self.server_listen(f"127.0.0.1:{self.data_port}"), "--slab", "256MiB", "--set", "store.data_file=64MiB",
                                "--secret-file", str(self.place / "controller/secret")],
                               self.place / "server.log", self.env())
 

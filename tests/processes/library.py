@@ -9,6 +9,7 @@ import os
 from deployment import ROOT
 
 LIBRARY = os.environ.get("GD2FS_LIB", str(ROOT / "build/lib/libgd2fs.so"))
+DATA_ADDRESS = os.environ.get("GD2FS_DPADDR", "tcp://127.0.0.1").encode()
 READ, WRITE, STAT, CREATE, UNLINK, RENAME, MKDIR, RMDIR, TRUNCATE, FSYNC, READDIR = range(1, 12)
 CLASS_TRANSPORT = 3
 
@@ -80,7 +81,7 @@ class Ctx:
     def __init__(self, address, cluster, token_file, timeout_ms=60000, buffer_bytes=1 << 20):
         os.environ["GD2FS_TOKEN_FILE"] = str(token_file)
         self.library = load()
-        options = Options(cp_address=address.encode(), dp_address=b"tcp://127.0.0.1", cluster_id=cluster.encode(),
+        options = Options(cp_address=address.encode(), dp_address=DATA_ADDRESS, cluster_id=cluster.encode(),
                           timeout=timeout_ms, log_level=b"error")
         self.ctx = self.library.xfer_gd2fs_connect(ctypes.byref(options))
         if not self.ctx:

@@ -6,7 +6,7 @@ from deployment import ROOT
 
 
 def test_fio_finds_every_byte_that_it_wrote(deployment):
-    environment = deployment.env(GD2FS_DPADDR="tcp://127.0.0.1", GD2FS_TOKEN_FILE=str(deployment.token_file))
+    environment = deployment.env(GD2FS_TOKEN_FILE=str(deployment.token_file))
     done = subprocess.run(["fio", "--output-format=json", f"--aux-path={deployment.place}", "contrib/fio/verify.fio"],
                           env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -22,7 +22,7 @@ def test_fio_notices_a_byte_that_is_not_what_it_wrote(deployment, tmp_path):
     """The verification itself can fail."""
     job = (ROOT / "contrib/fio/verify.fio").read_text().split("[job2]")[0].replace("rw=randrw", "rw=write")
     (tmp_path / "job.fio").write_text(job.replace("size=256m", "size=4m"))
-    environment = deployment.env(GD2FS_DPADDR="tcp://127.0.0.1", GD2FS_TOKEN_FILE=str(deployment.token_file))
+    environment = deployment.env(GD2FS_TOKEN_FILE=str(deployment.token_file))
 
     def fio(*arguments):
         return subprocess.run(["fio", f"--aux-path={tmp_path}", *arguments, str(tmp_path / "job.fio")],

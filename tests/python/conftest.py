@@ -24,6 +24,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GD2FS_BUILD", ROOT / "build")).resolve()
 TEST_SECONDS = 120
+DATA_ADDRESS = os.environ.get("GD2FS_DPADDR", "tcp://127.0.0.1")
 # A shell that starts a command in the background lets it ignore Ctrl-C, and Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # GPU memory is that of a fake driver, unless the machine's own is asked for.
@@ -116,7 +117,7 @@ class Stack:
         self.fake = fake  # the fake library's own functions, or None
 
     def connect(self, **options):
-        return self.gd2fs.Client(self.address, "tcp://127.0.0.1", self.cluster, 1, 1, 1, **options)
+        return self.gd2fs.Client(self.address, DATA_ADDRESS, self.cluster, 1, 1, 1, **options)
 
     def environment(self):
         """For a process that imports the same package."""

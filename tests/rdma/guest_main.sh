@@ -1,8 +1,8 @@
 # Runs in the guest, as root of the host's files (see guest_init.sh): sets up the network and two rails, runs the tests that run.sh
 # named and writes down how each ended. run.sh puts a copy of this file, and job.sh with the variables used here, into the shared folder.
 share=/run/gd2fs-guest
-. "$share/job.sh"  # repository, test_seconds, tests (an array of names, or of one command line)
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+. "$share/job.sh"  # repository, build, test_seconds, tests (an array of names, or of one command line)
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 set -u
 exec </dev/null
 
@@ -31,9 +31,9 @@ mkdir -p /mnt
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/drive
 mount /dev/vda /mnt/drive
-export GD2FS_TEST_DIR=/mnt/drive GD2FS_BIN=$repository/build/bin/gd2fs TMPDIR=/tmp
-export GD2FS_GUEST=1 GD2FS_GUEST_RAILS="10.77.0.1 10.77.1.1" GD2FS_GUEST_RAILS6="fd77:0::1 fd77:1::1"
 cd "$repository"
+GD2FS_BUILD=$(realpath "$build")
+export GD2FS_TEST_DIR=/mnt/drive GD2FS_BUILD GD2FS_BIN=$GD2FS_BUILD/bin/gd2fs GD2FS_LIB=$GD2FS_BUILD/lib/libgd2fs.so TMPDIR=/tmp
 set +e
 
 echo "guest: up after $(cut -d' ' -f1 /proc/uptime) s"

@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
 # Runs tests of RDMA on soft-RoCE, in a QEMU guest that is made from Debian packages alone (docs/rdma.md).
-#   tests/rdma/run.sh                 all tests
+#   tests/rdma/run.sh                 the tests of the default run
 #   tests/rdma/run.sh NAME...         the named ones; each is tests/rdma/NAME.test.sh
 #   tests/rdma/run.sh -- COMMAND...   one command in the guest, its output to stdout, its exit code ours
-#   tests/rdma/run.sh --list          their names
+#   tests/rdma/run.sh --list          the names of all
 # The guest sees this machine's files as they are and can change none of them; what it writes is gone at its end. It needs what
 # `tools/setup.sh rdma` installs, and the programs in build/. Logs stay in build/rdma-logs.
+#   GD2FS_BUILD               where the programs are, build
 #   GD2FS_GUEST_SECONDS       the whole run, 450; a guest that takes longer is killed
 #   GD2FS_GUEST_TEST_SECONDS  each test, in the guest's own time, 240
 #   GD2FS_GUEST_MEMORY        MiB, 3072
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/rdma
-all_tests=(verbs doctor tcp)
+default_tests=(verbs doctor tcp)
 guest_seconds=${GD2FS_GUEST_SECONDS:-450}
 
 tests=() command=
 case "${1:-}" in
-  --list) printf '%s\n' "${all_tests[@]}"; exit ;;
+  --list) for test in "$here"/*.test.sh; do basename "$test" .test.sh; done; exit ;;
   --) shift; tests=(command); command="$*" ;;
-  "") tests=("${all_tests[@]}") ;;
+  "") tests=("${default_tests[@]}") ;;
   *) tests=("$@") ;;
 esac
 for name in "${tests[@]}"; do
@@ -48,7 +49,7 @@ guest=$("$here/make_guest.sh")
 cp "$here/guest_main.sh" "$share/main.sh"
 {
   printf 'repository=%q\ntest_seconds=%q\n' "$PWD" "${GD2FS_GUEST_TEST_SECONDS:-240}"
-  printf 'command=%q\n' "$command"
+  printf 'command=%q\nbuild=%q\n' "$command" "${GD2FS_BUILD:-build}"
   printf 'tests=('; printf '%q ' "${tests[@]}"; printf ')\n'
 } >"$share/job.sh"
 # Files that the guest's drive lies in; never written out, gone with the guest.
@@ -58,7 +59,7 @@ truncate -s 8G "$share/drive"
 setpriv --pdeathsig KILL qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${GD2FS_GUEST_MEMORY:-3072}" -machine pc \
   -nodefaults -display none -no-reboot -serial "file:$share/console.log" \
   -kernel "$guest/vmlinuz" -initrd "$guest/initramfs" \
-  -append "console=ttyS0 quiet panic=-1 mitigations=off no5lvl ipv6.disable=0" \
+  -append "console=ttyS0 quiet panic=-1 mitigations=off no5lvl no_timer_check nowatchdog" \
   -virtfs local,path=/,mount_tag=host,security_model=none,multidevs=remap,readonly=on \
   -virtfs local,path="$share",mount_tag=share,security_model=none,multidevs=remap \
   -drive file="$share/drive",format=raw,if=virtio,cache=unsafe \
