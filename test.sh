@@ -76,6 +76,7 @@ step_fuzz() {
 # RDMA on soft-RoCE in a guest of QEMU's; up to 8 minutes.
 step_rdma() {
   tools/setup.sh rdma
+  contrib/fio/build.sh
   tests/rdma/run.sh
 }
 

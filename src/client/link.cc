@@ -163,6 +163,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   exchange.state_ = Exchange::State::sent;
   sent_.emplace(exchange.request_id_, &exchange);
   sent_bytes_ += exchange.credit_bytes;
+  ever_sent_bytes_ += exchange.credit_bytes;
   if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
   return sent;
 }

@@ -71,6 +71,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   bool has_credit(uint64_t bytes);
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
+  uint64_t ever_sent_bytes() const { return ever_sent_bytes_; }
   Handles& handles() { return handles_; }
   SharedStaging staging() const { return open() ? session_->staging() : SharedStaging(); }
   const LinkOptions& options() const { return options_; }
@@ -119,7 +120,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   std::unique_ptr<Session> session_;
   Handles handles_;
   std::unordered_map<uint64_t, Exchange*> sent_;
-  uint64_t sent_bytes_ = 0;
+  uint64_t sent_bytes_ = 0;  // of what is in sent_
+  uint64_t ever_sent_bytes_ = 0;
   uint64_t silent_since_ns_ = 0;
   Completion credit_;
   TaskGroup tasks_;  // last: its frames use all of the above

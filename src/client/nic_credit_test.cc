@@ -117,6 +117,31 @@ TEST_F(NicCreditTest, what_is_small_does_not_wait_and_what_is_huge_goes_alone) {
   EXPECT_TRUE(other.finished && tiny.finished);
 }
 
+TEST_F(NicCreditTest, requests_that_come_one_by_one_take_the_rails_in_turn) {
+  LinkOptions link;
+  link.name = "server";
+  link.addresses = {"tcp://server:7528"};
+  link.cluster = "kv";
+  link.key = kKey;
+  Peer both(loop, fabric, Random(7), std::vector<LinkOptions>(2, link), 100, nullptr);
+  Asked first(1 << 20);
+  both.start(first);  // both links connect for it
+  world.run_for_ns(50 * kMs);
+  ASSERT_EQ(accepted.size(), 2u);
+  answer_one();
+  size_t by_the_first = 0;
+  std::list<Asked> asked;
+  for (int round = 0; round < 6; ++round) {
+    both.start(asked.emplace_back(1 << 20));
+    world.run_for_ns(50 * kMs);
+    ASSERT_EQ(unanswered(), 1u);
+    by_the_first += accepted.front().messages.size();
+    answer_one();
+    world.run_for_ns(50 * kMs);
+  }
+  EXPECT_EQ(by_the_first, 3u);
+}
+
 TEST_F(NicCreditTest, a_peer_that_goes_leaves_its_credit_to_the_others) {
   Asked first(60 << 20);
   Asked second(60 << 20);

@@ -1,8 +1,19 @@
 #include "client/peer.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace gd2fs::client {
+namespace {
+
+// Where the fewest bytes are on their way; among equals (a caller with one request at a time finds
+// all idle) where the fewest went so far, so that every rail is used and known to work.
+bool better(const Link& link, const Link& than) {
+  return std::tuple(link.sent_bytes(), link.sent(), link.ever_sent_bytes()) <
+         std::tuple(than.sent_bytes(), than.sent(), than.ever_sent_bytes());
+}
+
+}  // namespace
 
 void Exchange::on_withdrawn(Completion&) {
   peer_->on_settled(*this, false);
@@ -50,10 +61,7 @@ Link* Peer::pick(const Exchange& exchange) {
       continue;
     }
     if (!small(exchange) && !link->has_credit(exchange.credit_bytes)) continue;
-    if (best == nullptr || link->sent_bytes() < best->sent_bytes() ||
-        (link->sent_bytes() == best->sent_bytes() && link->sent() < best->sent())) {
-      best = link.get();
-    }
+    if (best == nullptr || better(*link, *best)) best = link.get();
   }
   return best;
 }

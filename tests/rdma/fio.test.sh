@@ -1,4 +1,4 @@
-# fio with our engine: random reads and writes, every byte verified; over IPv6.
+# fio with our engine (contrib/fio/build.sh): random reads and writes, every byte verified; over IPv6.
 GD2FS_DPADDR="rdma://[fd77:0::1],rdma://[fd77:1::1]"
 . tests/rdma/over_rdma.sh
 place=$GD2FS_TEST_DIR/fio

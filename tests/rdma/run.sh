@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/rdma
-default_tests=(verbs doctor tcp)
+default_tests=(verbs doctor tcp abi fio)
 guest_seconds=${GD2FS_GUEST_SECONDS:-450}
 
 tests=() command=
