@@ -3,37 +3,28 @@
 
 #include "meta/keys.h"
 #include "meta/namespace.h"
-#include "meta/namespace_core.h"
+#include "meta/path_mutation.h"
 #include "meta/walk.h"
 
 namespace gd2fs {
 
 namespace {
 
-class CreateFile final : public Mutation {
+class CreateFile final : public PathMutation {
  public:
   CreateFile(NamespaceCore& core, OperationCode operation, uint16_t cluster, const Path& path,
              CreateOptions options)
-      : Mutation(operation, cluster),
+      : PathMutation(operation, cluster, path),
         core_(core),
-        cluster_id_(cluster),
         exclusive_(operation == OperationCode::create),
-        path_(path),
         options_(options) {
-    add_argument(path.text());
     add_argument(options.size_bytes);
     add_argument(uint64_t{options.chunk_log2});
   }
 
-  Task<Status> resolve(MetaTransaction& walk) override {
-    GD2FS_CO_ASSIGN(const auto directories, co_await walk_to_parent(walk, cluster_id_, path_));
-    parent_ = directories.back();
-    co_return Status();
-  }
-
   void expect(std::vector<std::string>* keys) const override {
     keys->push_back(inode_key(parent_));
-    keys->push_back(dentry_key(parent_, path_.last()));
+    PathMutation::expect(keys);
   }
 
   Task<Status> attempt(MetaTransaction& tx) override {
@@ -63,7 +54,7 @@ class CreateFile final : public Mutation {
       co_return path_error(StatusCode::invalid, EFBIG, path_);
     }
     if (inode_ == 0) {
-      GD2FS_CO_ASSIGN(inode_, co_await core_.inodes.take(cluster_id_));
+      GD2FS_CO_ASSIGN(inode_, co_await core_.inodes.take(cluster_id()));
     }
     const auto size_bytes = static_cast<int64_t>(record.size_bytes);
     UsageDelta delta{.files = 1, .size_bytes = size_bytes, .reserved_bytes = size_bytes};
@@ -86,11 +77,8 @@ class CreateFile final : public Mutation {
   }
 
   NamespaceCore& core_;
-  uint16_t cluster_id_;
   bool exclusive_;
-  const Path& path_;
   CreateOptions options_;
-  uint64_t parent_ = 0;
   uint64_t inode_ = 0;  // taken once, kept for the next attempt
 
  public:

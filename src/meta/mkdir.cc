@@ -3,29 +3,21 @@
 
 #include "meta/keys.h"
 #include "meta/namespace.h"
-#include "meta/namespace_core.h"
+#include "meta/path_mutation.h"
 #include "meta/walk.h"
 
 namespace gd2fs {
 
 namespace {
 
-class MakeDirectory final : public Mutation {
+class MakeDirectory final : public PathMutation {
  public:
   MakeDirectory(NamespaceCore& core, uint16_t cluster, const Path& path)
-      : Mutation(OperationCode::mkdir, cluster), core_(core), cluster_id_(cluster), path_(path) {
-    add_argument(path.text());
-  }
-
-  Task<Status> resolve(MetaTransaction& walk) override {
-    GD2FS_CO_ASSIGN(const auto directories, co_await walk_to_parent(walk, cluster_id_, path_));
-    parent_ = directories.back();
-    co_return Status();
-  }
+      : PathMutation(OperationCode::mkdir, cluster, path), core_(core) {}
 
   void expect(std::vector<std::string>* keys) const override {
     keys->push_back(inode_key(parent_));
-    keys->push_back(dentry_key(parent_, path_.last()));
+    PathMutation::expect(keys);
   }
 
   Task<Status> attempt(MetaTransaction& tx) override {
@@ -35,7 +27,7 @@ class MakeDirectory final : public Mutation {
     GD2FS_CO_TRY(check_not_held(there, path_));
     if (there) co_return path_error(StatusCode::exists, EEXIST, path_);
     if (inode_ == 0) {
-      GD2FS_CO_ASSIGN(inode_, co_await core_.inodes.take(cluster_id_));
+      GD2FS_CO_ASSIGN(inode_, co_await core_.inodes.take(cluster_id()));
     }
     UsageDelta delta{.directories = 1};
     GD2FS_CO_TRY(co_await charge(tx, delta));
@@ -53,9 +45,6 @@ class MakeDirectory final : public Mutation {
 
  private:
   NamespaceCore& core_;
-  uint16_t cluster_id_;
-  const Path& path_;
-  uint64_t parent_ = 0;
   uint64_t inode_ = 0;
 };
 

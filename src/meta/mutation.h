@@ -73,6 +73,7 @@ class Mutation {
   void put_intent(MetaTransaction& tx, const Intent& intent, std::vector<HeldName> held);
   Task<Status> charge(MetaTransaction& tx, UsageDelta delta);
 
+  uint16_t cluster_id() const { return cluster_id_; }
   const Cluster& cluster() const { return cluster_.cluster; }
   ClusterRecord& cluster_record() { return cluster_; }
   uint64_t now_us() const { return now_us_; }

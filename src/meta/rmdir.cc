@@ -3,29 +3,17 @@
 
 #include "meta/keys.h"
 #include "meta/namespace.h"
-#include "meta/namespace_core.h"
+#include "meta/path_mutation.h"
 #include "meta/walk.h"
 
 namespace gd2fs {
 
 namespace {
 
-class RemoveDirectory final : public Mutation {
+class RemoveDirectory final : public PathMutation {
  public:
   RemoveDirectory(uint16_t cluster, const Path& path)
-      : Mutation(OperationCode::rmdir, cluster), cluster_id_(cluster), path_(path) {
-    add_argument(path.text());
-  }
-
-  Task<Status> resolve(MetaTransaction& walk) override {
-    GD2FS_CO_ASSIGN(const auto directories, co_await walk_to_parent(walk, cluster_id_, path_));
-    parent_ = directories.back();
-    co_return Status();
-  }
-
-  void expect(std::vector<std::string>* keys) const override {
-    keys->push_back(dentry_key(parent_, path_.last()));
-  }
+      : PathMutation(OperationCode::rmdir, cluster, path) {}
 
   Task<Status> attempt(MetaTransaction& tx) override {
     GD2FS_CO_ASSIGN(const auto there, co_await read_dentry(tx, parent_, path_.last()));
@@ -42,11 +30,6 @@ class RemoveDirectory final : public Mutation {
     answer.info = info_of(there->inode, record, cluster().namespace_epoch);
     co_return Status();
   }
-
- private:
-  uint16_t cluster_id_;
-  const Path& path_;
-  uint64_t parent_ = 0;
 };
 
 }  // namespace

@@ -3,32 +3,18 @@
 
 #include "meta/keys.h"
 #include "meta/namespace.h"
-#include "meta/namespace_core.h"
+#include "meta/path_mutation.h"
 #include "meta/walk.h"
 
 namespace gd2fs {
 
 namespace {
 
-class SetPinned final : public Mutation {
+class SetPinned final : public PathMutation {
  public:
   SetPinned(uint16_t cluster, const Path& path, bool pinned)
-      : Mutation(OperationCode::set_pinned, cluster),
-        cluster_id_(cluster),
-        path_(path),
-        pinned_(pinned) {
-    add_argument(path.text());
+      : PathMutation(OperationCode::set_pinned, cluster, path), pinned_(pinned) {
     add_argument(pinned ? 1 : 0);
-  }
-
-  Task<Status> resolve(MetaTransaction& walk) override {
-    GD2FS_CO_ASSIGN(const auto directories, co_await walk_to_parent(walk, cluster_id_, path_));
-    parent_ = directories.back();
-    co_return Status();
-  }
-
-  void expect(std::vector<std::string>* keys) const override {
-    keys->push_back(dentry_key(parent_, path_.last()));
   }
 
   Task<Status> attempt(MetaTransaction& tx) override {
@@ -49,10 +35,7 @@ class SetPinned final : public Mutation {
   }
 
  private:
-  uint16_t cluster_id_;
-  const Path& path_;
   bool pinned_;
-  uint64_t parent_ = 0;
 };
 
 }  // namespace

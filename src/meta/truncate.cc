@@ -7,32 +7,18 @@
 #include "meta/fences.h"
 #include "meta/keys.h"
 #include "meta/namespace.h"
-#include "meta/namespace_core.h"
+#include "meta/path_mutation.h"
 #include "meta/walk.h"
 
 namespace gd2fs {
 
 namespace {
 
-class Truncate final : public Mutation {
+class Truncate final : public PathMutation {
  public:
   Truncate(uint16_t cluster, const Path& path, uint64_t size_bytes)
-      : Mutation(OperationCode::truncate, cluster),
-        cluster_id_(cluster),
-        path_(path),
-        size_bytes_(size_bytes) {
-    add_argument(path.text());
+      : PathMutation(OperationCode::truncate, cluster, path), size_bytes_(size_bytes) {
     add_argument(size_bytes);
-  }
-
-  Task<Status> resolve(MetaTransaction& walk) override {
-    GD2FS_CO_ASSIGN(const auto directories, co_await walk_to_parent(walk, cluster_id_, path_));
-    parent_ = directories.back();
-    co_return Status();
-  }
-
-  void expect(std::vector<std::string>* keys) const override {
-    keys->push_back(dentry_key(parent_, path_.last()));
   }
 
   Task<Status> attempt(MetaTransaction& tx) override {
@@ -60,10 +46,7 @@ class Truncate final : public Mutation {
   }
 
  private:
-  uint16_t cluster_id_;
-  const Path& path_;
   uint64_t size_bytes_;
-  uint64_t parent_ = 0;
 };
 
 }  // namespace
