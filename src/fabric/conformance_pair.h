@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/random.h"
 #include "fabric/fabric.h"
+#include "loop/worker.h"
 
 namespace gd2fs {
 
@@ -31,6 +32,31 @@ class FabricPair {
   // False if the predicate stayed false for long.
   virtual bool run_until(const std::function<bool()>& predicate) = 0;
   virtual void run_for_ns(uint64_t ns) = 0;
+};
+
+// Both processes on one loop of the real world, with one fabric, which the derived class has.
+class OneLoopPair : public FabricPair {
+ public:
+  Loop& client_loop() override { return loop_; }
+  Loop& server_loop() override { return loop_; }
+  Fabric& client() override { return server(); }
+  bool run_until(const std::function<bool()>& predicate) override {
+    const uint64_t end_ns = clock_.now_ns() + 20 * kSecond;
+    while (!predicate()) {
+      if (clock_.now_ns() > end_ns) return false;
+      loop_.turn(10 * kMs);
+    }
+    return true;
+  }
+  void run_for_ns(uint64_t ns) override {
+    const uint64_t end_ns = clock_.now_ns() + ns;
+    while (clock_.now_ns() < end_ns) loop_.turn(kMs);
+  }
+
+ protected:
+  RealClock clock_;
+  Loop loop_{clock_, Loop::Waits::epoll};
+  ThreadWorker worker_{"resolver"};
 };
 
 struct Received {

@@ -35,67 +35,31 @@ class SimPair final : public FabricPair {
   SimFabric server_{network_, "server0", server_loop_};
 };
 
-// Both processes on one loop and over the loopback device.
-class TcpPair final : public FabricPair {
+// Over the loopback device.
+class TcpPair final : public OneLoopPair {
  public:
   explicit TcpPair(std::string host, TcpOptions options = {})
       : host_(std::move(host)), fabric_(loop_, worker_, options) {}
-  Loop& client_loop() override { return loop_; }
-  Loop& server_loop() override { return loop_; }
-  Fabric& client() override { return fabric_; }
   Fabric& server() override { return fabric_; }
   std::string listen_address() override { return "tcp://" + host_ + ":0"; }
   std::string dead_address() override { return "tcp://" + host_ + ":1"; }
-  bool run_until(const std::function<bool()>& predicate) override {
-    const uint64_t end_ns = clock_.now_ns() + 20 * kSecond;
-    while (!predicate()) {
-      if (clock_.now_ns() > end_ns) return false;
-      loop_.turn(10 * kMs);
-    }
-    return true;
-  }
-  void run_for_ns(uint64_t ns) override {
-    const uint64_t end_ns = clock_.now_ns() + ns;
-    while (clock_.now_ns() < end_ns) loop_.turn(kMs);
-  }
 
  private:
   std::string host_;
-  RealClock clock_;
-  Loop loop_{clock_, Loop::Waits::epoll};
-  ThreadWorker worker_{"resolver"};
   TcpFabric fabric_;
 };
 
 // The same through shared memory.
-class ShmPair final : public FabricPair {
+class ShmPair final : public OneLoopPair {
  public:
   ShmPair() : fabric_(loop_, worker_) {}
-  Loop& client_loop() override { return loop_; }
-  Loop& server_loop() override { return loop_; }
-  Fabric& client() override { return fabric_; }
   Fabric& server() override { return fabric_; }
   std::string listen_address() override { return "tcp://127.0.0.1:0"; }
   std::string dead_address() override { return "tcp://127.0.0.1:1"; }
   std::string same_host_directory() override { return directory_.path() + "/door"; }
-  bool run_until(const std::function<bool()>& predicate) override {
-    const uint64_t end_ns = clock_.now_ns() + 20 * kSecond;
-    while (!predicate()) {
-      if (clock_.now_ns() > end_ns) return false;
-      loop_.turn(10 * kMs);
-    }
-    return true;
-  }
-  void run_for_ns(uint64_t ns) override {
-    const uint64_t end_ns = clock_.now_ns() + ns;
-    while (clock_.now_ns() < end_ns) loop_.turn(kMs);
-  }
 
  private:
   TestDirectory directory_;
-  RealClock clock_;
-  Loop loop_{clock_, Loop::Waits::epoll};
-  ThreadWorker worker_{"resolver"};
   ShmFabric fabric_;
 };
 

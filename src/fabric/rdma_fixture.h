@@ -7,7 +7,7 @@
 
 namespace gd2fs {
 
-class RdmaPair final : public FabricPair {
+class RdmaPair final : public OneLoopPair {
  public:
   // everything: all of the process's memory is registered, as with on-demand paging; else none is.
   enum class Memory { none, everything };
@@ -17,25 +17,10 @@ class RdmaPair final : public FabricPair {
     const Status added = fabric_.add_memory(all());
     EXPECT_TRUE(added.ok()) << added.to_string();
   }
-  Loop& client_loop() override { return loop_; }
-  Loop& server_loop() override { return loop_; }
-  Fabric& client() override { return fabric_; }
   Fabric& server() override { return fabric_; }
   std::string listen_address() override { return "rdma://127.0.0.1:0"; }
   std::string dead_address() override { return "rdma://127.0.0.1:1"; }
   bool checks_bytes() const override { return !everything_; }
-  bool run_until(const std::function<bool()>& predicate) override {
-    const uint64_t end_ns = clock_.now_ns() + 20 * kSecond;
-    while (!predicate()) {
-      if (clock_.now_ns() > end_ns) return false;
-      loop_.turn(10 * kMs);
-    }
-    return true;
-  }
-  void run_for_ns(uint64_t ns) override {
-    const uint64_t end_ns = clock_.now_ns() + ns;
-    while (clock_.now_ns() < end_ns) loop_.turn(kMs);
-  }
   RdmaFabric& fabric() { return fabric_; }
 
  private:
@@ -46,9 +31,6 @@ class RdmaPair final : public FabricPair {
     return memory;
   }
   const bool everything_;
-  RealClock clock_;
-  Loop loop_{clock_, Loop::Waits::epoll};
-  ThreadWorker worker_{"resolver"};
   RdmaFabric fabric_{loop_, worker_};
 };
 
