@@ -439,6 +439,25 @@ TEST_F(ClientTest,
   EXPECT_EQ(asked->request.status.code(), StatusCode::not_found);
 }
 
+// `unavailable` may hide that the write is on the drive, and a server that does not know the handle
+// has not looked: to write to the new file as well would be twice.
+TEST_F(ClientTest, a_write_that_may_have_reached_a_file_that_was_replaced_since_fails) {
+  connect();
+  for (const bool unsure : {false, true}) {
+    cluster_.make("/a", 1000);
+    (void)read("/a", 0, 1);  // its layout is known
+    cluster_.interfere = [&, first = unsure](msg::Type type) mutable -> std::optional<Status> {
+      if (type != msg::Type::write) return std::nullopt;
+      if (std::exchange(first, false)) return Status(StatusCode::unavailable);
+      cluster_.interfere = nullptr;
+      cluster_.replace("/a");
+      return Status(StatusCode::stale, "the capability has expired", EBADF);
+    };
+    const auto asked = write("/a", 0, random_bytes(10));
+    EXPECT_EQ(asked->request.status.code(), unsure ? StatusCode::not_found : StatusCode::ok);
+  }
+}
+
 TEST_F(ClientTest, a_set_size_that_finds_the_file_cut_counts_as_before_the_cut) {
   connect();
   cluster_.make("/a", 1000);

@@ -36,8 +36,8 @@ class Exchange : public ListNode<> {
 
   Completion done;
   Status outcome;
-  std::vector<std::byte> reply;  // also of an error
-  uint32_t lost_sends = 0;       // times it was sent and the connection ended before the answer
+  std::vector<std::byte> reply;   // also of an error
+  bool perhaps_executed = false;  // it was sent, and no answer told what became of that
 
   bool idle() const { return state_ == State::idle; }
   // As Peer::cancel, at the peer where it was started.

@@ -41,7 +41,7 @@ void Peer::start(Exchange& exchange) {
   exchange.peer_ = this;
   exchange.canceled_ = false;
   exchange.pauses_ = 0;
-  exchange.lost_sends = 0;
+  exchange.perhaps_executed = false;
   exchange.outcome = Status();
   exchange.reply.clear();
   queue(exchange);
@@ -118,11 +118,13 @@ void Peer::end_sequence(uint64_t sequence) {
 
 void Peer::on_settled(Exchange& exchange, bool lost) {
   if (!small(exchange)) credit_used_bytes_ -= exchange.credit_bytes;
-  if (lost) ++exchange.lost_sends;
   const StatusCode code = exchange.outcome.code();
   const bool final =
       code == StatusCode::canceled || (!lost && code != StatusCode::unavailable &&
                                        code != StatusCode::busy && code != StatusCode::timed_out);
+  // Also by an answer: `unavailable` comes of a drive that failed during the write, too, and `busy`
+  // when only a part was put off.
+  if (!final) exchange.perhaps_executed = true;
   if (!final && exchange.canceled_) exchange.outcome = Status(StatusCode::canceled);
   if (final || exchange.canceled_ || (exchange.elsewhere && code != StatusCode::busy)) {
     end(exchange);
@@ -163,7 +165,7 @@ void Peer::cancel(Exchange& exchange) {
       loop_.cancel(exchange.pause_);
       break;
     case Exchange::State::sent:
-      ++exchange.lost_sends;
+      exchange.perhaps_executed = true;
       exchange.outcome = Status(StatusCode::canceled);
       return exchange.link_->abandon(exchange);
     case Exchange::State::withdrawing:

@@ -146,7 +146,7 @@ void WriteOperation::on_batch_stale(std::unique_ptr<Batch> batch) {
   // A server that does not know the handle has not looked whether an earlier copy was executed: the
   // same again, under a new handle. Else the next generation.
   const bool promised = batch->outcome.errno_value() != EBADF;
-  batch->unsure = !promised && (batch->unsure || batch->lost_sends > 0);
+  batch->unsure = !promised && (batch->unsure || batch->perhaps_executed);
   if (!batch->unsure) batch->generation = 0;
   if (batch->drop_pieces(done, request_.memory)) parked_.push_back(std::move(batch));
 }
