@@ -13,6 +13,8 @@ export GD2FS_SIM_SEEDS="${GD2FS_SIM_SEEDS:-500}"
 export GD2FS_KILL_ROUNDS="${GD2FS_KILL_ROUNDS:-20}"
 export GD2FS_FUZZ_SECONDS="${GD2FS_FUZZ_SECONDS:-180}"
 . tools/ccache.sh
+# A sanitizer's report names lines.
+export ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 TSAN_OPTIONS=external_symbolizer_path=/usr/bin/llvm-symbolizer-19
 export GTEST_COLOR=no PYTHONDONTWRITEBYTECODE=1
 jobs=$(nproc)
 

@@ -12,7 +12,7 @@ build_packages=(build-essential cmake ninja-build ccache pkg-config git ca-certi
   libibverbs-dev liburing-dev libflatbuffers-dev flatbuffers-compiler libsqlite3-dev libssl-dev
   libcli11-dev libtomlplusplus-dev libspdlog-dev prometheus-cpp-dev nlohmann-json3-dev
   pybind11-dev python3 python3-dev python3-venv libgtest-dev libgmock-dev libisal-dev)
-test_packages=(clang-19 clang-tidy-19 clang-tools-19 clang-format-19 libclang-rt-19-dev lld-19
+test_packages=(clang-19 clang-tidy-19 clang-tools-19 clang-format-19 libclang-rt-19-dev lld-19 llvm-19
   spin fio iproute2 nftables e2fsprogs procps binutils valgrind)
 demo_packages=(procps)
 rdma_packages=(qemu-system-x86 busybox-static cpio kmod rdma-core ibverbs-providers ibverbs-utils perftest iproute2 e2fsprogs

@@ -254,7 +254,7 @@ void World::carry_out(Pair& pair, uint64_t now) {
       ++pair.device->counts.refused_keys;
       return end(pair, IBV_WC_LOC_PROT_ERR);
     }
-    local = region->memory + (work.local.addr - region->begin);
+    local = region->at(work.local.addr);
   }
   const bool message = work.opcode == IBV_WR_SEND || work.opcode == IBV_WR_SEND_WITH_IMM;
   const bool done = message ? late || send(pair, *peer, work, local, now)
@@ -283,7 +283,7 @@ bool World::send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint
   }
   peer.receives.pop_front();
   if (from != nullptr) {
-    std::memcpy(region->memory + (buffer.local.addr - region->begin), from, work.local.length);
+    std::memcpy(region->at(buffer.local.addr), from, work.local.length);
   }
   ++pair.device->counts.sends;
   Entry entry;
@@ -314,7 +314,7 @@ bool World::transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local,
     return false;
   }
   if (late || !region->alive) pair.device->counts.late_bytes += length;
-  std::byte* remote = region->memory + (work.remote_address - region->begin);
+  std::byte* remote = region->at(work.remote_address);
   if (write) {
     std::memcpy(remote, local, length);
     ++pair.device->counts.writes;

@@ -39,7 +39,10 @@ struct Region : ibv_mr {
   bool alive = true;
   uint64_t begin = 0;  // as callers name it
   uint64_t size = 0;
-  std::byte* memory = nullptr;  // of `begin`
+  std::byte* memory = nullptr;  // of `begin`; null: all of the process
+  std::byte* at(uint64_t address) const {
+    return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(memory) + (address - begin));
+  }
   unsigned access = 0;
 };
 
