@@ -36,6 +36,7 @@ double nanoseconds_of(Call call) {
 void check_neighbours(Bench& bench) {
   constexpr size_t kLength = 2 << 20;
   std::vector<Pointer> all;
+  all.reserve(64);
   for (int i = 0; i < 64; ++i) all.push_back(bench.alloc(kLength));
   std::ranges::sort(all);
   const auto pair =

@@ -75,6 +75,7 @@ std::vector<GpuPiece> scattered(std::byte* host, std::byte* gpu, uint64_t length
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
   if (order.size() > 20'000) order.resize(20'000);
   std::vector<GpuPiece> pieces;
+  pieces.reserve(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
     pieces.push_back({host + order[i] * stride + skew, gpu + i * stride, length, 1, 1});
   }
@@ -84,6 +85,7 @@ std::vector<GpuPiece> scattered(std::byte* host, std::byte* gpu, uint64_t length
 template <class Measure>
 double best_of(int rounds, Measure measure) {
   std::vector<double> times;
+  times.reserve(static_cast<size_t>(rounds));
   for (int i = 0; i < rounds; ++i) times.push_back(measure());
   return median(times);
 }

@@ -235,7 +235,7 @@ void Troubles::partition() {
     if (!both && way != backwards) continue;
     const auto& [from, to] =
         partitions_.emplace_back(way ? node(b) : node(a), way ? node(a) : node(b));
-    note("nothing gets from " + from + " to " + to);
+    note(std::string("nothing gets from ").append(from).append(" to ").append(to));
     cluster_.network().partition(from, to);
     later(pause_ns, What::heal_partition, partitions_.size() - 1);
   }

@@ -53,7 +53,7 @@ inline int write_seeds_if_asked(int argc, char** argv, void (*seeds)(SeedFolder&
     if (!word.starts_with(kOption)) continue;
     SeedFolder folder{std::string(word.substr(kOption.size()))};
     seeds(folder);
-    std::exit(0);
+    std::exit(0);  // NOLINT(concurrency-mt-unsafe): no thread has begun
   }
   return 0;
 }

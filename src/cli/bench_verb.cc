@@ -27,9 +27,10 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   verb->add_option("--lanes", options->lanes, "TCP connections, of GD2FS and of the raw sockets")
       ->check(CLI::Range(1, 16));
-  verb->add_option("--rows", options->rows, "Only these rows: write, miss, hit, small, kv, create")
+  verb->add_option("--rows", options->rows,
+                   "Only these rows: write, miss, hit, memory, small, kv, create")
       ->delimiter(',')
-      ->check(CLI::IsMember({"write", "miss", "hit", "small", "kv", "create"}));
+      ->check(CLI::IsMember({"write", "miss", "hit", "memory", "small", "kv", "create"}));
   verb->add_option("--device", options->device_name, "Memory to read into and write from")
       ->check(CLI::Validator(is_device, "cpu|cuda:N"))
       ->capture_default_str();

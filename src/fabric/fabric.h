@@ -157,6 +157,9 @@ struct Pull : ListNode<> {
   // when the pull ends ok: the fabric takes them as the bytes arrive, in the cache, so that who
   // keeps them need not read the bytes again.
   std::span<uint32_t> block_crcs;
+  // Somebody waits for nothing but these bytes (not for a drive): worth a core more, if a copy is
+  // what brings them.
+  bool urgent = false;
   Completion done;
   // The fabric's own, between pull() and done. Stripe i lies at offset + i * kStripeDefaultBytes;
   // those before first_missing have arrived, of the 64 after it the set bits of arrived.

@@ -29,7 +29,7 @@ uint32_t helpers(uint32_t asked) {
 
 uint32_t staged_helpers() {
   const uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
-  return std::min(ShmFabric::kStagedHelpersMax, (cores - 1) / 2);
+  return std::min(ShmFabric::kStagedHelpersMax, cores / 2);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The server's end of shared memory: grants and their leases, staging slots.
 #include <algorithm>
+#include <thread>
 
 #include "base/crc32c.h"
 #include "fabric/shm_session.h"
@@ -7,6 +8,12 @@
 
 namespace gd2fs {
 namespace {
+
+// A helper would take the one that the client copies with.
+bool has_two_cores() {
+  static const bool two = std::thread::hardware_concurrency() <= 2;
+  return two;
+}
 
 Status violation(std::string_view what) {
   return {StatusCode::invalid, what};
@@ -209,6 +216,7 @@ Status ShmServerSession::take_staged(const FrameHeader& header) {
   slot.state = Slot::State::copying;
   slot.from = {staging_.data() + header.type * kStagingSlotBytes, header.length};
   slot.block_crcs = crcs_of(*slot.pull, header.offset, header.length);
+  slot.alone = has_two_cores() && !slot.pull->urgent;
   copies_.submit(slot);
   return {};
 }

@@ -85,6 +85,7 @@ void WriteStep::on_reserved(const Status& status) {
       store_write.offset_bytes % kBlockBytes == 0 && store_write.length_bytes % kBlockBytes == 0;
   block_crcs_.resize(whole_blocks ? store_write.length_bytes / kBlockBytes : 0);
   pull_.block_crcs = block_crcs_;
+  pull_.urgent = store_write.ack_from_memory;
   store_write.block_crcs = block_crcs_;
   op_->connection_->session().pull(pull_);
 }

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -44,6 +45,39 @@ def test_a_full_disk_is_enospc_and_what_was_acknowledged_stays(make_deployment, 
     deployment.run("rm", "/0", "/1", "/2")
     deployment.run("put", place / "piece", "/again")
     assert deployment.run("cat", "/again", text=False) == piece
+    assert "0 damaged blocks" in deployment.run("scrub")
+
+
+def test_a_hung_drive_is_set_aside_the_rest_serves_and_all_is_there_when_it_answers_again(make_deployment, small_disk, place):
+    deployment = make_deployment("--drive", small_disk / "drive", "--drive", place / "other", "--set", "store.data_file=16MiB",
+                                 "--set", "store.reserve=16MiB", "--set", "store.deadline=2s").start()
+    pieces = {f"/{number}": os.urandom(1 << 20) for number in range(16)}
+
+    def put(path, code=0):
+        (place / "piece").write_bytes(pieces[path])
+        deployment.run("put", place / "piece", path, code=code)
+        return deployment.last.returncode == 0
+
+    for path in pieces:
+        put(path)
+    subprocess.run(["fsfreeze", "--freeze", small_disk], check=True)  # from now on no write to it ends
+    try:
+        # Whichever waits for the hung drive ends in time, and the drive gets no more work.
+        began = time.monotonic()
+        pieces |= {f"/new-{number}": os.urandom(1 << 20) for number in range(16)}
+        acknowledged = [path for path in pieces if path.startswith("/new-") and put(path, code=None)]
+        assert time.monotonic() - began < 60
+        assert len(acknowledged) >= 12, "the drive that works did not take over"
+        assert "is set aside" in deployment.log.read_text()
+        readable = [path for path in pieces if deployment.run("cat", path, code=None, text=False) == pieces[path]]
+        assert set(acknowledged) <= set(readable)
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", small_disk], check=True)
+    code, _ = deployment.up.stop()
+    assert code != 0, "nobody is told that a drive could not be closed"
+    deployment.start()
+    for path in [path for path in pieces if not path.startswith("/new-")] + acknowledged:
+        assert deployment.run("cat", path, text=False) == pieces[path], path
     assert "0 damaged blocks" in deployment.run("scrub")
 
 

@@ -25,7 +25,7 @@ struct BenchOptions {
   uint64_t slab_bytes = 0;  // 0: what the largest size needs
   uint32_t lanes = 1;       // streams asked for, and those of the raw socket baseline
   // Which rows: of "write", "miss" and "hit" (which read the files of "write", so that those rows
-  // come too), "small", "kv", "create"; empty: all.
+  // come too), "memory", "small", "kv", "create"; empty: all.
   std::vector<std::string> rows;
   std::string device_name = "cpu";  // where the application's memory lies: "cpu", "cuda:0", ...
   int device = -1;                  // the same as a number; -1: host memory

@@ -160,6 +160,10 @@ Status BenchClient::unlink(const std::string& path) {
   return finish_name_op(xfer_gd2fs_unlink(ctx_, this, path.c_str()), path);
 }
 
+Status BenchClient::fsync(const std::string& path) {
+  return finish_name_op(xfer_gd2fs_fsync(ctx_, this, path.c_str()), path);
+}
+
 Status BenchClient::mkdir(const std::string& path) {
   return finish_name_op(xfer_gd2fs_mkdir(ctx_, this, path.c_str()), path);
 }

@@ -52,6 +52,7 @@ class BenchClient {
   Result<double> run_one(const Transfer& transfer);  // seconds
   Status create(const std::string& path, uint64_t size_bytes);
   Status unlink(const std::string& path);
+  Status fsync(const std::string& path);
   Status mkdir(const std::string& path);
 
  private:

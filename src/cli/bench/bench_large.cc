@@ -55,15 +55,22 @@ Result<double> read_and_compare(Bench& bench, BenchClient& client, uint64_t size
   return seconds;
 }
 
+// What a file of the cluster of durability memory holds.
+Status check_file(Bench& bench, uint64_t size_bytes, const std::string& path) {
+  GD2FS_ASSIGN(BenchClient reader,
+               bench.connect(bench.memory.bytes(), BenchServer::kMemoryCluster));
+  const Result<double> read = read_and_compare(bench, reader, size_bytes, path);
+  return read ? Status() : read.error();
+}
+
 }  // namespace
 
 std::string bench_file(uint64_t size_bytes, uint32_t number) {
   return "/bench-" + std::to_string(size_bytes) + "-" + std::to_string(number);
 }
 
-Result<BenchClient> Bench::connect(Bytes registered) {
-  GD2FS_ASSIGN(BenchClient client,
-               BenchClient::connect(server.address(), BenchServer::kCluster, options.lanes));
+Result<BenchClient> Bench::connect(Bytes registered, const char* cluster) {
+  GD2FS_ASSIGN(BenchClient client, BenchClient::connect(server.address(), cluster, options.lanes));
   client.use_device(options.device);
   GD2FS_TRY(client.use(registered));
   return client;
@@ -90,6 +97,27 @@ Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t sam
     pairs.add(ours, baseline);
   }
   return pairs.row("write", "disk");
+}
+
+Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes(), BenchServer::kMemoryCluster));
+  const Bytes source = bench.data.first(size_bytes);
+  Pairs pairs{size_bytes, {}, {}, {}, {}};
+  for (uint32_t i = 0; i <= samples; ++i) {
+    const std::string path = bench_file(size_bytes, i);
+    GD2FS_TRY(client.create(path, size_bytes));
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
+    const CpuSeconds used = cpu.used();
+    GD2FS_TRY(client.fsync(path));
+    const double baseline = best_checked_copy(source, bench.memory.first(size_bytes));
+    if (i == samples) GD2FS_TRY(check_file(bench, size_bytes, path));
+    GD2FS_TRY(client.unlink(path));
+    if (i == 0) continue;
+    pairs.cpu += used;
+    pairs.add(ours, baseline);
+  }
+  return pairs.row("write", "memory");
 }
 
 Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {

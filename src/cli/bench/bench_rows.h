@@ -21,13 +21,15 @@ struct Bench {
   BenchBuffer& memory;  // where reads land, where writes come from
   Random random;
 
-  Result<BenchClient> connect(Bytes registered);
+  Result<BenchClient> connect(Bytes registered, const char* cluster = BenchServer::kCluster);
   // Seconds to bring so many bytes of `data` into `target` without GD2FS.
   Result<double> hit_baseline(Bytes target);
 };
 
 // Large transfers of one request each. Reads compare every byte with `data`.
 Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
+// Writes that are acknowledged when readers see them; each is durable before the next begins.
+Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
 Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
 Result<BenchRow> large_hit_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
 // Small reads of a hit at random places of one file.

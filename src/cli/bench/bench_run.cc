@@ -53,6 +53,14 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
   if (wants("write") || wants("miss") || wants("hit")) GD2FS_TRY(for_sizes(large_write_row));
   if (wants("miss")) GD2FS_TRY(for_sizes(large_miss_row));
   if (wants("hit")) GD2FS_TRY(for_sizes(large_hit_row));
+  if (wants("memory")) {
+    const char* const before = std::getenv("GD2FS_TOKEN_FILE");  // NOLINT(concurrency-mt-unsafe)
+    const std::string token = before != nullptr ? before : "";
+    GD2FS_ASSIGN(const std::string other, bench.server.add_memory_cluster());
+    setenv("GD2FS_TOKEN_FILE", other.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): no client now
+    GD2FS_TRY(for_sizes(large_memory_write_row));
+    setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  }
   if (wants("small")) {
     for (uint32_t size : {4096u, 1u << 20}) {
       for (uint32_t depth : {1u, 32u}) {

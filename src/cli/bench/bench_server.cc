@@ -78,6 +78,7 @@ Status BenchServer::launch() {
   const std::string log = folder_ + "/server.log";
   const std::string slab = std::to_string(slab_bytes_);
   const int log_fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log_fd < 0) return Status::from_errno(errno, log);
   // HOME is the bench's folder, so that its token does not replace one of the user's.
   const std::string home = "HOME=" + folder_;
   std::vector<const char*> arguments = {program_.c_str(), "up",          "--data",    data.c_str(),
@@ -115,6 +116,26 @@ void BenchServer::settle() const {
     before = now;
     usleep(100'000);
   }
+}
+
+Result<std::string> BenchServer::add_memory_cluster() {
+  std::string token = folder_ + "/memory-token";
+  const std::string home = "HOME=" + folder_;  // where `gd2fs up` left what an admin needs
+  const std::vector<const char*> arguments = {
+      program_.c_str(), "--cp",   address_.c_str(), "cluster",     "create", kMemoryCluster,
+      "--durability",   "memory", "--token-out",    token.c_str(), nullptr};
+  const pid_t child = fork();
+  if (child < 0) return fail(Status::from_errno(errno, "fork"));
+  if (child == 0) {
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    putenv(const_cast<char*>(home.c_str()));  // NOLINT(concurrency-mt-unsafe): a fresh child
+    execv(program_.c_str(), const_cast<char* const*>(arguments.data()));
+    _exit(127);
+  }
+  int ended = 0;
+  waitpid(child, &ended, 0);
+  if (ended != 0) return fail(StatusCode::io, "gd2fs cluster create failed");
+  return token;
 }
 
 Status BenchServer::stop() {

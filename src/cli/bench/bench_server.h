@@ -12,6 +12,7 @@ namespace gd2fs {
 class BenchServer {
  public:
   static constexpr const char* kCluster = "bench";
+  static constexpr const char* kMemoryCluster = "bench-memory";
   // Makes `folder`/gd2fs-bench-<pid>. Sets GD2FS_TOKEN_FILE for this process.
   static Result<BenchServer> start(std::string program, const std::string& folder,
                                    uint64_t slab_bytes);
@@ -19,6 +20,9 @@ class BenchServer {
   BenchServer& operator=(BenchServer&&) = delete;
   ~BenchServer();  // stops it and removes the folder
 
+  // Adds a cluster of durability memory; its token's file. Its clients' threads take that from the
+  // environment.
+  Result<std::string> add_memory_cluster();
   Status restart();
   const std::string& address() const { return address_; }  // gd2fs://127.0.0.1:PORT
   const std::string& folder() const { return folder_; }

@@ -36,10 +36,12 @@ std::string address_of(const std::string& gid) {
 }
 
 void read_addresses(const Machine& machine, const std::string& folder, RdmaPort* port) {
-  for (const std::string& index : machine.list(folder + "/gids")) {
-    const std::string address = address_of(machine.read(folder + "/gids/" + index));
+  const std::string gids = folder + "/gids/";
+  const std::string types = folder + "/gid_attrs/types/";
+  for (const std::string& index : machine.list(gids)) {
+    const std::string address = address_of(machine.read(gids + index));
     if (address.empty()) continue;
-    if (machine.read(folder + "/gid_attrs/types/" + index) != "RoCE v2") continue;
+    if (machine.read(types + index) != "RoCE v2") continue;
     port->addresses.push_back({address, number(index)});
   }
 }
@@ -55,7 +57,8 @@ std::string netdev_of(const Machine& machine, const std::string& device,
 
 std::string uverbs_of(const Machine& machine, const std::string& device) {
   for (const std::string& name : machine.list(kUserVerbs)) {
-    if (machine.read(kUserVerbs + name + "/ibdev") == device) return "/dev/infiniband/" + name;
+    const std::string folder = kUserVerbs + name;
+    if (machine.read(folder + "/ibdev") == device) return "/dev/infiniband/" + name;
   }
   return {};
 }
@@ -66,8 +69,10 @@ std::vector<RdmaPort> rdma_ports(const Machine& machine) {
   std::vector<RdmaPort> ports;
   for (const std::string& device : machine.list(kDevices)) {
     const std::string uverbs = uverbs_of(machine, device);
-    for (const std::string& name : machine.list(kDevices + device + "/ports")) {
-      const std::string folder = kDevices + device + "/ports/" + name;
+    const std::string device_folder = kDevices + device;
+    const std::string ports_folder = device_folder + "/ports/";
+    for (const std::string& name : machine.list(ports_folder)) {
+      const std::string folder = ports_folder + name;
       RdmaPort port;
       port.device = device;
       port.number = name;
