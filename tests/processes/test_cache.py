@@ -13,6 +13,7 @@ from library import FSYNC, Ctx
 from test_metrics import get
 
 COLD_BYTES = int(os.environ.get("GD2FS_COLD_BYTES", 512 << 20))
+COMPARE_EVERY = int(os.environ.get("GD2FS_COLD_COMPARE", 1))  # 16: for taking the time
 
 
 def metric(port, name):
@@ -38,7 +39,7 @@ def read_cold(deployment, port, path, size, readers):
     deployment.run("warmup", path, "--evict")
     script = pathlib.Path(__file__).with_name("cold_reader.py")
     started = [subprocess.Popen([sys.executable, str(script), deployment.address, str(deployment.token_file), path,
-                                 str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                 str(size), str(COMPARE_EVERY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 env=deployment.env()) for _ in range(readers)]
     for reader in started:
         assert reader.stdout.readline() == "ready\n"
