@@ -40,13 +40,21 @@ void copy_around_cache(std::byte* to, const std::byte* from, size_t length) {
 
 }  // namespace
 
-void CopyJob::copy() const {
+void CopyJob::copy(uint64_t begin, uint64_t end) const {
+  uint64_t at = 0;
   for (const Part& part : parts) {
-    if (around_cache) {
-      copy_around_cache(part.to, part.from, part.length_bytes);
-    } else {
-      std::memcpy(part.to, part.from, part.length_bytes);
+    const uint64_t from = std::max(begin, at);
+    const uint64_t to = std::min(end, at + part.length_bytes);
+    if (from < to) {
+      const auto copy_bytes = around_cache
+                                  ? &copy_around_cache
+                                  : +[](std::byte* target, const std::byte* source, size_t length) {
+                                      std::memcpy(target, source, length);
+                                    };
+      copy_bytes(part.to + (from - at), part.from + (from - at), to - from);
     }
+    at += part.length_bytes;
+    if (at >= end) return;
   }
 }
 
@@ -70,6 +78,7 @@ void CopyPool::submit(CopyJob& job) {
     std::lock_guard lock(mutex_);
     CHECK(job.state_ == CopyJob::State::idle);
     job.state_ = CopyJob::State::queued;
+    job.begun_bytes_ = 0;
     (job.alone ? alone_ : queue_).push_back(job);
     if (!job.alone) queued_bytes_ += job.length_bytes;
     ++jobs_;
@@ -92,28 +101,52 @@ void CopyPool::wake_helper() {
   }
 }
 
-CopyJob* CopyPool::begin(List<CopyJob>& from) {
-  CopyJob* job = from.pop_front();
-  if (job == nullptr) return nullptr;
-  if (!job->alone) queued_bytes_ -= job->length_bytes;
-  job->state_ = CopyJob::State::running;
-  return job;
+// The next slice of the first job.
+CopyPool::Slice CopyPool::begin(List<CopyJob>& from) {
+  CopyJob* const job = from.front();
+  if (job == nullptr) return {};
+  const Slice slice{job, job->begun_bytes_,
+                    std::min(job->length_bytes, job->begun_bytes_ + kSliceBytes)};
+  if (!job->alone) queued_bytes_ -= slice.end - slice.begin;
+  job->begun_bytes_ = slice.end;
+  ++job->slices_running_;
+  if (slice.end == job->length_bytes) {
+    job->unlink();
+    job->state_ = CopyJob::State::running;
+  }
+  return slice;
+}
+
+// True: that was the last one of its job.
+bool CopyPool::end(const Slice& slice) {
+  --slice.job->slices_running_;
+  return slice.job->slices_running_ == 0 && slice.job->state_ == CopyJob::State::running;
+}
+
+void CopyPool::begin_no_more(CopyJob& job) {
+  job.unlink();
+  if (!job.alone) queued_bytes_ -= job.length_bytes - job.begun_bytes_;
+  job.state_ = CopyJob::State::running;
 }
 
 void CopyPool::on_turn() {
-  CopyJob* job = nullptr;
+  Slice slice;
   bool more = false;
   {
     std::lock_guard lock(mutex_);
-    job = begin(alone_.empty() ? queue_ : alone_);
+    slice = begin(alone_.empty() ? queue_ : alone_);
     more = !queue_.empty() || !alone_.empty();
   }
-  if (job == nullptr) return;
+  if (slice.job == nullptr) return;
   if (more) loop_.post(turn_);
-  job->copy();
-  job->state_ = CopyJob::State::idle;
+  slice.job->copy(slice.begin, slice.end);
+  {
+    std::lock_guard lock(mutex_);
+    if (!end(slice)) return;
+    slice.job->state_ = CopyJob::State::idle;
+  }
   --jobs_;
-  job->finished_(job->owner_, *job);
+  slice.job->finished_(slice.job->owner_, *slice.job);
 }
 
 void CopyPool::on_copied() {
@@ -133,19 +166,19 @@ void CopyPool::on_copied() {
 bool CopyPool::take_back(CopyJob& job) {
   std::lock_guard lock(mutex_);
   if (job.state_ != CopyJob::State::queued) return job.state_ == CopyJob::State::idle;
-  job.unlink();
+  begin_no_more(job);
+  if (job.slices_running_ > 0) return false;
   job.state_ = CopyJob::State::idle;
-  if (!job.alone) queued_bytes_ -= job.length_bytes;
   --jobs_;
   return true;
 }
 
 void CopyPool::wait(CopyJob& job) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return job.state_ != CopyJob::State::running; });
   if (job.state_ == CopyJob::State::idle) return;
-  if (job.state_ == CopyJob::State::queued && !job.alone) queued_bytes_ -= job.length_bytes;
-  job.unlink();
+  if (job.state_ == CopyJob::State::queued) begin_no_more(job);
+  changed_.wait(lock, [&] { return job.slices_running_ == 0; });
+  if (job.state_ == CopyJob::State::copied) job.unlink();
   job.state_ = CopyJob::State::idle;
   --jobs_;
 }
@@ -153,20 +186,22 @@ void CopyPool::wait(CopyJob& job) {
 void CopyPool::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    CopyJob* job = begin(queue_);
-    if (job == nullptr) {
+    const Slice slice = begin(queue_);
+    if (slice.job == nullptr) {
       ++asleep_;
       wanted_.wait(lock);
       --asleep_;
       continue;
     }
     lock.unlock();
-    job->copy();
+    slice.job->copy(slice.begin, slice.end);
     lock.lock();
-    job->state_ = CopyJob::State::copied;
-    copied_.push_back(*job);
+    if (end(slice)) {
+      slice.job->state_ = CopyJob::State::copied;
+      copied_.push_back(*slice.job);
+      loop_.post(copied_mail_);
+    }
     changed_.notify_all();
-    loop_.post(copied_mail_);
   }
 }
 

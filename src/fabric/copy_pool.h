@@ -1,9 +1,10 @@
 // CopyPool: memory copied by a loop and by as many helper threads as pay.
 //
-// Jobs wait in one queue. The loop takes one in each turn, so that it goes on to serve its sessions
-// between them; helpers take others at the same time, and are woken only when so much waits that a
-// wake-up (58 us here) costs less than it gains. A job that nobody has begun can be taken back;
-// whoever needs a job's memory back waits until finished() was called, or with wait().
+// Jobs wait in one queue, and are made in slices of at most kSliceBytes. The loop makes one in each
+// turn, so that it goes on to serve its sessions between them; helpers make others at the same
+// time, and are woken only when so much waits that a wake-up (58 us here) costs less than it gains.
+// A job of which no slice is being made can be taken back; whoever needs a job's memory back waits
+// until finished() was called, or with wait().
 //
 // Thread rule: everything from the one loop; the helpers touch only what a job names.
 #pragma once
@@ -39,20 +40,26 @@ class CopyJob : public ListNode<> {
     owner_ = owner;
     finished_ = [](void* o, CopyJob& job) { (static_cast<T*>(o)->*Method)(job); };
   }
-  virtual void copy() const;  // on any thread
+  // The bytes [begin, end) of all, on any thread.
+  virtual void copy(uint64_t begin, uint64_t end) const;
 
  private:
   friend class CopyPool;
+  // With a slice that nobody has begun, with slices that are being made, with none but not yet
+  // told.
   void* owner_ = nullptr;
   void (*finished_)(void*, CopyJob&) = nullptr;
   enum class State : uint8_t { idle, queued, running, copied };
   State state_ = State::idle;
+  uint64_t begun_bytes_ = 0;  // of the slices that somebody has begun
+  uint32_t slices_running_ = 0;
 };
 
 class CopyPool {
  public:
   // So much must wait before a helper is woken for it.
   static constexpr uint64_t kHelpFromBytes = 2 << 20;
+  static constexpr uint64_t kSliceBytes = 512 * 1024;
 
   CopyPool(Loop& loop, uint32_t helpers_max);
   ~CopyPool();  // no job is in it
@@ -62,16 +69,24 @@ class CopyPool {
   // finished(job) follows from the loop, never inside the call.
   void submit(CopyJob& job);
   bool idle() const { return jobs_ == 0; }
-  // True: nobody has begun it, and it is out of the pool. False: finished() will still be called.
+  // True: it is out of the pool and nobody touches its memory, of which a part may have been
+  // copied. False: nobody begins another slice of it, and finished() will still be called.
   bool take_back(CopyJob& job);
   // Returns when the job is out of the pool, begun or not; finished() is not called any more.
   void wait(CopyJob& job);
 
  private:
+  struct Slice {
+    CopyJob* job = nullptr;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
   void run();
   void on_turn();
   void on_copied();
-  CopyJob* begin(List<CopyJob>& from);
+  Slice begin(List<CopyJob>& from);
+  static bool end(const Slice& slice);
+  void begin_no_more(CopyJob& job);
   void wake_helper();
 
   Loop& loop_;

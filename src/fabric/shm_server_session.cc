@@ -192,7 +192,9 @@ void ShmServerSession::free_slot(uint16_t slot) {
 
 // From memory that the client may change meanwhile: every byte is read once,
 // and the crc is of what was read.
-void ShmServerSession::Slot::copy() const {
+void ShmServerSession::Slot::copy(uint64_t begin, uint64_t end) const {
+  static_assert(kStagingSlotBytes <= CopyPool::kSliceBytes);
+  CHECK(begin == 0 && end == from.size());
   if (block_crcs.empty()) {
     std::memcpy(place.data(), from.data(), from.size());
     return;

@@ -63,7 +63,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
     ConstBytes from;
     Bytes place;
     std::span<uint32_t> block_crcs;
-    void copy() const override;
+    void copy(uint64_t begin, uint64_t end) const override;
   };
   bool may_grant(const Push& push);
   void on_lease(Completion&);
