@@ -1,6 +1,7 @@
 #include "cli/controller_process.h"
 
 #include "base/log.h"
+#include "cli/daemon.h"
 #include "cli/listen_address.h"
 #include "wire/token.h"
 
@@ -110,6 +111,21 @@ Task<std::vector<std::pair<std::string, double>>> ControllerProcess::ask_metrics
 
 std::vector<std::pair<std::string, double>> ControllerProcess::metrics() {
   return runner_.run(ask_metrics());
+}
+
+Result<StartedController> start_controller(Clock& clock, const Config& config, Random& random) {
+  GD2FS_ASSIGN(DataDir data, DataDir::open(config.data, random.next() | 1));
+  GD2FS_ASSIGN(std::string secret, deployment_key(config, data));
+  GD2FS_ASSIGN(std::unique_ptr<ControllerProcess> process,
+               ControllerProcess::start(clock, config, data, secret, random.fork()));
+  GD2FS_ASSIGN(Cluster cluster, process->create_cluster(config.cluster));
+  GD2FS_TRY(leave_token(data, cluster.name, cluster.token));
+  return StartedController{std::move(data), std::move(secret), std::move(process),
+                           std::move(cluster)};
+}
+
+std::string ready_address(const ControllerProcess& controller) {
+  return "gd2fs" + reachable_address(controller.address()).substr(std::string("tcp").size());
 }
 
 }  // namespace gd2fs::cli

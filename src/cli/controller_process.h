@@ -56,4 +56,16 @@ class ControllerProcess {
   bool stopped_ = false;
 };
 
+// A controller on its data directory, with the cluster that the command line names, whose token
+// lies where clients look for it: what `gd2fs controller` and `gd2fs up` begin with.
+struct StartedController {
+  DataDir data;
+  std::string secret;  // the deployment's
+  std::unique_ptr<ControllerProcess> process;
+  Cluster cluster;
+};
+Result<StartedController> start_controller(Clock& clock, const Config& config, Random& random);
+// What its address is on the ready line: "gd2fs://127.0.0.1:7527".
+std::string ready_address(const ControllerProcess& controller);
+
 }  // namespace gd2fs::cli

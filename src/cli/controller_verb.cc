@@ -20,26 +20,21 @@ Status run(const Invocation& invocation, const Nothing&) {
   warn_if_insecure(config);
   RealClock clock;
   Random random(Random::seed_from_kernel());
-  GD2FS_ASSIGN(const DataDir data, DataDir::open(config.data, random.next() | 1));
-  GD2FS_ASSIGN(const std::string secret, deployment_key(config, data));
-  GD2FS_ASSIGN(const std::unique_ptr<ControllerProcess> controller,
-               ControllerProcess::start(clock, config, data, secret, random.fork()));
-  GD2FS_ASSIGN(const Cluster cluster, controller->create_cluster(config.cluster));
-  GD2FS_TRY(leave_token(data, cluster.name, cluster.token));
+  GD2FS_ASSIGN(const StartedController started, start_controller(clock, config, random));
+  ControllerProcess& controller = *started.process;
   std::unique_ptr<MetricsServer> metrics;
   if (!config.metrics_listen.empty()) {
     GD2FS_ASSIGN(metrics, MetricsServer::start(config.metrics_listen,
-                                               {.values = [&] { return controller->metrics(); },
-                                                .ready = [&] { return controller->serving(); }}));
+                                               {.values = [&] { return controller.metrics(); },
+                                                .ready = [&] { return controller.serving(); }}));
   }
-  const std::string address = reachable_address(controller->address());
-  std::printf("ready gd2fs%s cluster=%s\n", address.substr(std::string("tcp").size()).c_str(),
-              cluster.name.c_str());
+  std::printf("ready %s cluster=%s\n", ready_address(controller).c_str(),
+              started.cluster.name.c_str());
   std::fflush(stdout);
   const int signal_number = signals.wait();
   GD2FS_LOG_INFO("signal {}: stopping", signal_number);
   metrics.reset();
-  return controller->stop();
+  return controller.stop();
 }
 
 }  // namespace

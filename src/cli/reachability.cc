@@ -154,12 +154,13 @@ void ask_rails(Probe& probe, const ClientOptions& options, const std::string& su
   for (const client::LocalAddress& local : options.locals) {
     if (local.transport != client::Transport::rdma) continue;
     const bool v6 = local.host.find(':') != std::string::npos;
-    const std::string from = local.host.empty() ? "" : v6 ? "[" + local.host + "]" : local.host;
+    const std::string from = v6 ? std::string("[").append(local.host).append("]") : local.host;
     const Result<uint64_t> took_ns =
         probe.connect(address, SameHost::off, from.empty() ? "" : "rdma://" + from);
     Finding& rail = rails.emplace_back();
     rail.area = kArea;
-    rail.subject = subject + (from.empty() ? "" : " from " + from);
+    rail.subject = subject;
+    if (!from.empty()) rail.subject.append(" from ").append(from);
     if (took_ns) {
       rail.found = answer_text(probe.path(), *took_ns);
       lack = Level::note;

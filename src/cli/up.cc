@@ -12,11 +12,6 @@
 namespace gd2fs::cli {
 namespace {
 
-// "tcp://127.0.0.1:7527" -> "gd2fs://127.0.0.1:7527"
-std::string ready_address(const std::string& bound) {
-  return "gd2fs" + reachable_address(bound).substr(std::string("tcp").size());
-}
-
 Result<ServerPlace> place_of(const Config& config, const DataDir& data, const std::string& secret,
                              const std::string& controller) {
   ServerPlace place;
@@ -52,29 +47,26 @@ Status up(const Invocation& invocation, const Nothing&) {
   warn_if_insecure(config);
   RealClock clock;
   Random random(Random::seed_from_kernel());
-  GD2FS_ASSIGN(const DataDir data, DataDir::open(config.data, random.next() | 1));
-  GD2FS_ASSIGN(const std::string secret, deployment_key(config, data));
-  GD2FS_ASSIGN(const std::unique_ptr<ControllerProcess> controller,
-               ControllerProcess::start(clock, config, data, secret, random.fork()));
-  GD2FS_ASSIGN(const Cluster cluster, controller->create_cluster(config.cluster));
-  GD2FS_TRY(leave_token(data, cluster.name, cluster.token));
-  GD2FS_ASSIGN(const ServerPlace place, place_of(config, data, secret, controller->address()));
+  GD2FS_ASSIGN(const StartedController started, start_controller(clock, config, random));
+  ControllerProcess& controller = *started.process;
+  GD2FS_ASSIGN(const ServerPlace place,
+               place_of(config, started.data, started.secret, controller.address()));
   GD2FS_ASSIGN(const std::unique_ptr<ServerProcess> server,
                ServerProcess::start(clock, config, place, random.fork()));
   std::unique_ptr<MetricsServer> metrics;
   if (!config.metrics_listen.empty()) {
     GD2FS_ASSIGN(metrics,
-                 MetricsServer::start(config.metrics_listen, sources_of(*controller, *server)));
+                 MetricsServer::start(config.metrics_listen, sources_of(controller, *server)));
     GD2FS_LOG_INFO("metrics on port {}", metrics->port());
   }
-  std::printf("ready %s cluster=%s\n", ready_address(controller->address()).c_str(),
-              cluster.name.c_str());
+  std::printf("ready %s cluster=%s\n", ready_address(controller).c_str(),
+              started.cluster.name.c_str());
   std::fflush(stdout);
   const int signal_number = signals.wait();
   GD2FS_LOG_INFO("signal {}: stopping", signal_number);
   metrics.reset();
   const Status server_stopped = server->stop();
-  Status controller_stopped = controller->stop();
+  Status controller_stopped = controller.stop();
   GD2FS_TRY(server_stopped);
   return controller_stopped;
 }

@@ -49,7 +49,7 @@ Result<ConstBytes> AdviseOperation::compose(Batch& batch, Link& link,
 }
 
 Status AdviseOperation::on_batch_ok(Batch& batch) {
-  const Status malformed(StatusCode::io, "the server's answer is malformed");
+  Status malformed(StatusCode::io, "the server's answer is malformed");
   uint64_t bytes = 0;
   if (prefetch()) {
     const auto* reply = open_body<msg::PrefetchReply>(batch.reply);
