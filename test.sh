@@ -69,7 +69,8 @@ step_tsan() {
   configure build-tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
     -DGD2FS_SANITIZE=thread -DGD2FS_PYTHON=OFF
   /usr/bin/cmake --build build-tsan --target loop_test fabric_test client_test abi_memory_tests
-  run_ctest build-tsan -R '^(loop|fabric|client|abi\.memory)\.'
+  # The tool itself ends a child of a process with threads that starts a thread.
+  GD2FS_SIM_SEEDS=20 run_ctest build-tsan -R '^(loop|fabric|client|abi\.memory)\.' -E '^abi\.memory\.forks$'
 }
 step_fuzz() {
   configure_clang

@@ -21,6 +21,8 @@ using cuda::TestCuda;
 using cuda::TestMemory;
 
 constexpr size_t kGpuBytes = 20 << 20;
+// That runs out while a copy is held, and not before it begins, however slow the machine is.
+constexpr uint64_t kShortTimeoutNs = 1500 * kMs;
 
 class CtxGpuTest : public ::testing::Test {
  protected:
@@ -117,7 +119,9 @@ class CtxGpuTest : public ::testing::Test {
     return reap();
   }
   void wait_until_queued(uint64_t operations) {
-    while (cuda().queued() < operations) (void)nothing_for(1);
+    while (cuda().queued() < operations) {
+      ASSERT_TRUE(nothing_for(1)) << "the request has ended before its copies were begun";
+    }
   }
 
   RealClock clock_;
@@ -331,12 +335,12 @@ TEST_F(CtxGpuTest, closing_waits_for_the_copies) {
 TEST_F(CtxGpuTest, a_request_whose_time_is_up_completes_only_after_its_copies) {
   GD2FS_NEEDS_FAKE_CUDA();
   close();
-  open(500 * kMs);
+  open(kShortTimeoutNs);
   EXPECT_EQ(run(kWrite, whole(0)).status, 0);
   cuda().hold(1);
   ASSERT_TRUE(submit(kRead, whole(0, 1 << 20)).has_value());
   wait_until_queued(2);
-  EXPECT_TRUE(nothing_for(1000));
+  EXPECT_TRUE(nothing_for(static_cast<int>(2 * kShortTimeoutNs / kMs)));
   cuda().hold(0);
   const uint16_t status = reap().status;
   EXPECT_EQ(XFER_GD2FS_STATUS_CLASS(status), XFER_GD2FS_STATUS_CLASS_TRANSPORT);
@@ -346,11 +350,11 @@ TEST_F(CtxGpuTest, a_request_whose_time_is_up_completes_only_after_its_copies) {
 TEST_F(CtxGpuTest, a_write_whose_bytes_do_not_leave_the_gpu_in_time_ends_after_their_copy) {
   GD2FS_NEEDS_FAKE_CUDA();
   close();
-  open(500 * kMs);
+  open(kShortTimeoutNs);
   cuda().hold(1);
   ASSERT_TRUE(submit(kWrite, whole(0, 1 << 20)).has_value());
   wait_until_queued(2);
-  EXPECT_TRUE(nothing_for(1000));
+  EXPECT_TRUE(nothing_for(static_cast<int>(2 * kShortTimeoutNs / kMs)));
   cuda().hold(0);
   EXPECT_EQ(XFER_GD2FS_STATUS_CODE(reap().status), unsigned{ETIMEDOUT});
 }

@@ -50,7 +50,8 @@ class CtxTest : public ::testing::Test {
   }
   Result<uint64_t> transfer(uint16_t opcode, QueueHandle queue, uint64_t offset, size_t length,
                             uint64_t* number = nullptr) {
-    const xfer_gd2fs_sge sge{memory_.data(), length, reinterpret_cast<xfer_gd2fs_iomem*>(iomem_)};
+    const xfer_gd2fs_sge sge{memory_.data(), length,
+                             reinterpret_cast<xfer_gd2fs_iomem*>(iomem_.load())};
     xfer_gd2fs_op op{};
     op.opcode = opcode;
     op.filepath = "/f";
@@ -74,7 +75,7 @@ class CtxTest : public ::testing::Test {
   std::thread serving_;
   std::vector<std::byte> memory_{4 << 20};
   std::unique_ptr<Ctx> ctx_;
-  IomemHandle iomem_ = 0;
+  std::atomic<IomemHandle> iomem_ = 0;  // a test replaces it under the eyes of another thread
 };
 
 TEST_F(CtxTest, one_waiter_gets_each_completion_and_the_others_their_timeout) {
