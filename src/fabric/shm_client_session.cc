@@ -370,7 +370,7 @@ void ShmClientSession::withdraw(Window& window, Completion& done) {
       if (never_began) {
         end_copy(*copy);
       } else {
-        if (waiting == nullptr) waiting = new Withdrawal{&done};
+        if (waiting == nullptr) waiting = new Withdrawal{.done = &done, .copies = 0};
         copy->window = nullptr;
         copy->waiting = waiting;
         ++waiting->copies;

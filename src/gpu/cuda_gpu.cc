@@ -98,8 +98,12 @@ struct CudaGpu::Attributes {
     Attributes out;
     int names[] = {cuda::kPointerContext,       cuda::kPointerMemoryType, cuda::kPointerIsManaged,
                    cuda::kPointerDeviceOrdinal, cuda::kPointerRangeStart, cuda::kPointerRangeSize};
-    void* values[] = {&out.context, &out.type,        &out.managed,
-                      &out.ordinal, &out.range_start, &out.range_bytes};
+    void* values[] = {static_cast<void*>(&out.context),
+                      &out.type,
+                      &out.managed,
+                      &out.ordinal,
+                      &out.range_start,
+                      &out.range_bytes};
     const Error error = driver.pointer_get_attributes(std::size(names), names, values, pointer);
     if (error != cuda::kSuccess) return fail(driver.failure(error, "cuPointerGetAttributes"));
     return out;
@@ -355,15 +359,14 @@ void CudaGpu::arm() {
   for (uint32_t i = 0; i < count; ++i) due_ns = std::min(due_ns, targets_[i]->due_ns());
   if (due_ns == UINT64_MAX) return loop_.cancel(timer_);
   const uint64_t now_ns = loop_.now_ns();
-  uint64_t next_ns = due_ns;
   if (now_ns >= due_ns) {
-    next_ns = now_ns + std::clamp((now_ns - due_ns) / kLateShare, kLookMinNs, kLookMaxNs);
+    const uint64_t pause_ns = (now_ns - due_ns) / kLateShare;
+    loop_.start_at(timer_, now_ns + std::clamp(pause_ns, kLookMinNs, kLookMaxNs));
   } else if (due_ns - now_ns > kWakeLeadNs) {
-    next_ns = due_ns - kWakeLeadNs;
+    loop_.start_at(timer_, due_ns - kWakeLeadNs);
   } else {
-    next_ns = std::min(due_ns, now_ns + kSpinStepNs);
+    loop_.start_at(timer_, std::min(due_ns, now_ns + kSpinStepNs));
   }
-  loop_.start_at(timer_, next_ns);
 }
 
 }  // namespace gd2fs
