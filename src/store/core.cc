@@ -48,6 +48,7 @@ void StoreCore::add_extent(const ChunkKey& key, uint8_t chunk_log2, const Extent
   const std::vector<int> shadowed = shadowed_extents(extents);
   index.set(key, chunk_log2, extents);
   std::vector<SlotAddress> gone;
+  gone.reserve(shadowed.size());
   for (const int i : shadowed) gone.push_back(extents[static_cast<size_t>(i)].at);
   if (!gone.empty()) drop_extents(key, gone);
   if (extents.size() - gone.size() > kExtentsPerChunkWanted && want_rewrite) want_rewrite(key);
