@@ -80,6 +80,7 @@ void Placement::records(std::vector<LogRecord>* out) const {
 
 std::vector<DriveUuid> Placement::uuids() const {
   std::vector<DriveUuid> uuids;
+  uuids.reserve(members_.size());
   for (const Member& member : members_) uuids.push_back(member.uuid);
   return uuids;
 }

@@ -129,6 +129,7 @@ void RewriteOp::on_run_read(Completion& done) {
 void RewriteOp::split_run() {
   const VisibleRun run = runs_[run_];
   std::vector<VisibleRun> blocks;
+  blocks.reserve(run.blocks);
   for (uint32_t i = 0; i < run.blocks; ++i) {
     blocks.push_back({.first_block = run.first_block + i, .blocks = 1, .extent = run.extent});
   }

@@ -48,6 +48,7 @@ void Wipe::on_written(Completion& done) {
     return;
   }
   std::vector<uint16_t> files;
+  files.reserve(slots_.size());
   for (const Slot slot : slots_) files.push_back(slot.file);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());

@@ -71,7 +71,7 @@ Result<const Library*> Library::get() {
 }
 
 Status failure(int errno_value, std::string_view what) {
-  const Status status = Status::from_errno(errno_value, what);
+  Status status = Status::from_errno(errno_value, what);
   if (errno_value != ENOMEM && errno_value != EPERM) return status;
   return {status.code(),
           std::string(status.text()) + " (is the limit of locked memory, ulimit -l, too low?)",

@@ -17,6 +17,7 @@ static double now_s(void) {
 
 static void silent_controller(void) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  EXPECT(listener >= 0);
   struct sockaddr_in address = {.sin_family = AF_INET};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t length = sizeof address;
