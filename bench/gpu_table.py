@@ -52,10 +52,15 @@ def aims():
     for mib in (64, 256, 1024):
         aim(f"TCP hit into the GPU, {mib} MiB: >= 0.90 of into host memory", last("read_hit", path="tcp", length_mib=mib),
             "{gpu_to_host:.2f}: {gpu_gbps:.2f} GB/s beside {host_gbps:.2f}", lambda r: r["gpu_to_host"], 0.90)  # fmt: skip
-    lanes = [row for row in KINDS.get("lanes", []) if row["device"] == "cpu"]
-    for row in lanes:
+    for row in KINDS.get("lanes", []):
         aim(f"TCP hit into host memory, {row['size_bytes'] >> 20} MiB, {row['lanes']} lanes asked for: >= 0.85 of raw sockets", row,
             "{ratio:.2f}: {gb_per_s:.2f} GB/s beside {baseline_gb_per_s:.2f}", lambda r: r["ratio"], 0.85)  # fmt: skip
+    for row in KINDS.get("lanes_write", []):
+        aim(f"TCP write, durability memory, {row['size_bytes'] >> 20} MiB, {row['lanes']} lanes asked for: >= 0.85 of raw sockets", row,
+            "{ratio:.2f}: {gb_per_s:.2f} GB/s beside {baseline_gb_per_s:.2f}", lambda r: r["ratio"], 0.85)  # fmt: skip
+    for row in KINDS.get("lanes_gpu", []):
+        aim(f"TCP hit into the GPU, {row['size_bytes'] >> 20} MiB, {row['lanes']} lanes asked for: >= 0.90 of into host memory", row,
+            "{gpu_to_host:.2f}: {gpu_gbps:.2f} GB/s beside {host_gbps:.2f}", lambda r: r["gpu_to_host"], 0.90)  # fmt: skip
     for row in KINDS.get("gpus_at_once", []):
         aim(f"{row['gpus']} GPUs at once: >= 0.95 of their links' sum", row, "{ratio:.2f}: {gd2fs_gbps:.1f} GB/s beside {links_gbps:.1f}", lambda r: r["ratio"], 0.95)
     for kind, word in (("kv_read", "read"), ("kv_write", "write")):

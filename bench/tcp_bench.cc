@@ -117,11 +117,18 @@ class Server final : public SessionEvents {
   std::list<Op> ops_;
 };
 
+TcpOptions tcp_options() {
+  TcpOptions options;
+  options.lanes_min = 1;
+  options.pumps = LanePumps::of_this_machine(0);
+  return options;
+}
+
 // --- the fabric's client: this thread drives its loop ---
 
 class Client final : public SessionEvents {
  public:
-  Client() : fabric_(loop_, worker_) {}
+  Client() : fabric_(loop_, worker_, tcp_options()) {}
   void connect(const std::string& address, uint32_t lanes) {
     loop_.spawn(run_connect(this, address, lanes));
     while (session_ == nullptr) loop_.turn(kMs);
@@ -321,7 +328,7 @@ int run(uint32_t lanes, int rounds) {
   RealClock clock;
   Loop loop(clock, Loop::Waits::epoll);
   ThreadWorker worker("server-resolver");
-  TcpFabric fabric(loop, worker);
+  TcpFabric fabric(loop, worker, tcp_options());
   Server server(slab, landing);
   ListenOptions options;
   options.insecure = true;

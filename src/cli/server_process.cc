@@ -115,7 +115,10 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const 
                                                             Random random) {
   std::unique_ptr<ServerProcess> process(new ServerProcess(clock));
   GD2FS_TRY(process->open_drives(config, place));
-  process->fabric_ = std::make_unique<RdmaFabric>(process->runner_.loop(), process->resolver_);
+  TcpOptions tcp;
+  tcp.pumps = LanePumps::of_this_machine(0);
+  process->fabric_ =
+      std::make_unique<RdmaFabric>(process->runner_.loop(), process->resolver_, std::move(tcp));
   const StoreOptions store_options = store_options_of(config, place);
   server::ServerOptions options =
       server_options_of(config, place, store_options.slab_bytes, random);

@@ -105,7 +105,10 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   ctx->default_queue_ = std::make_unique<Queue>(*ctx->thread_);
   ctx->resolver_ = std::make_unique<ThreadWorker>("gd2fs-resolve");
   ctx->gpu_ = std::make_unique<CudaGpu>(loop);  // touches no driver before it must
-  ctx->fabric_ = std::make_unique<RdmaFabric>(loop, *ctx->resolver_, TcpOptions(),
+  TcpOptions tcp;
+  tcp.lanes_min = LanePumps::lanes_of_this_machine();
+  tcp.pumps = ctx->make_pumps();
+  ctx->fabric_ = std::make_unique<RdmaFabric>(loop, *ctx->resolver_, std::move(tcp),
                                               ctx->options_.memory_threads);
   Status status = ctx->open_nics();
   if (!status.ok()) {
@@ -121,6 +124,17 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
     return fail(status.with("no token found at " + ctx->options_.token_path));
   }
   return fail(status);
+}
+
+// The loop's own thread is one of those that were asked for. What breaks in another breaks the
+// loop.
+std::shared_ptr<LanePumps> Ctx::make_pumps() {
+  const auto broken = [&loop = thread_->loop()](const CheckFailure& failure) {
+    loop.post([failure] { throw failure; });
+  };
+  const uint32_t pumps_min = options_.io_threads > 1 ? options_.io_threads - 1 : 0;
+  pumps_ = LanePumps::of_this_machine(pumps_min, broken);
+  return pumps_;
 }
 
 Status Ctx::run_on_loop(const std::function<Status()>& run) {
@@ -289,6 +303,7 @@ void Ctx::finish(Slot& slot, uint16_t status, uint64_t value) {
 void Ctx::poison() {
   // The GPU does not stop with us: what is on its way must be there before anybody hears of an end.
   if (gpu_ != nullptr) gpu_->drain();
+  if (pumps_ != nullptr) pumps_->stop();
   const uint16_t broken = completion_status(Status(StatusCode::io, "", EIO), Origin::ctx);
   slots_.for_each([&](Slot& slot) {
     if (slot.in_flight.load()) finish(slot, broken, 0);

@@ -82,6 +82,7 @@ class Ctx {
   };
   Ctx();
   Status open_nics();
+  std::shared_ptr<LanePumps> make_pumps();
   Status run_on_loop(const std::function<Status()>& run);
   void register_with_nics(IomemHandle iomem, void* address, size_t length_bytes);
   Status connect();
@@ -115,6 +116,7 @@ class Ctx {
 
   ClientOptions options_;
   std::unique_ptr<LoopThread> thread_;
+  std::shared_ptr<LanePumps> pumps_;        // the fabric's sessions use them; null: none
   std::unique_ptr<ThreadWorker> resolver_;  // looks host names up
   std::unique_ptr<Gpu> gpu_;
   std::unique_ptr<RdmaFabric> fabric_;

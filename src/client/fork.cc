@@ -60,6 +60,12 @@ void Ctx::close_descriptors_in_child() {
     close_members(epoll_fd);
     ::close(epoll_fd);
   }
+  if (pumps_ != nullptr) {
+    pumps_->for_each_epoll_in_child([](int fd) {
+      close_members(fd);
+      ::close(fd);
+    });
+  }
   const auto close_fd = [](const Queue& queue) {
     if (const int fd = queue.finished.fd_in_child(); fd >= 0) ::close(fd);
   };

@@ -72,6 +72,13 @@ template <const char* Host>
 std::unique_ptr<FabricPair> make_tcp_pair(uint64_t) {
   return std::make_unique<TcpPair>(Host);
 }
+// Every stripe goes by way of threads.
+inline std::unique_ptr<FabricPair> make_pumped_pair(uint64_t) {
+  TcpOptions options;
+  options.pumps = std::make_shared<LanePumps>(2);
+  options.pumps_from_bytes = 1;
+  return std::make_unique<TcpPair>("127.0.0.1", std::move(options));
+}
 inline constexpr char kIpv4Loopback[] = "127.0.0.1";
 inline constexpr char kIpv6Loopback[] = "[::1]";
 
@@ -82,6 +89,7 @@ inline std::vector<MakePair> all_pairs() {
          return std::make_unique<SimPair>(seed);
        }},
       {"tcp", make_tcp_pair<kIpv4Loopback>},
+      {"tcp_with_threads_for_its_lanes", make_pumped_pair},
       {"shm", [](uint64_t) -> std::unique_ptr<FabricPair> { return std::make_unique<ShmPair>(); }},
       {"rdma",
        [](uint64_t) -> std::unique_ptr<FabricPair> {

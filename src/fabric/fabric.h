@@ -109,7 +109,8 @@ struct Window : ListNode<> {
   uint64_t length_bytes() const;  // sums the segments
   // The fabric's own, from expose() on.
   uint64_t total_bytes = 0;
-  bool device = false;  // some of it is GPU memory
+  bool device = false;        // some of it is GPU memory
+  uint32_t stripes_busy = 0;  // on their way out, and their memory still needed
   size_t hint_segment = 0;
   uint64_t hint_offset = 0;
 };

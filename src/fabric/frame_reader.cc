@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/crc32c.h"
-#include "fabric/stripes.h"
 
 namespace gd2fs {
 namespace {
@@ -46,8 +45,8 @@ std::span<iovec> FrameReader::targets() {
     const uint64_t now = std::min<uint64_t>(left, kTurnBytes);
     const Landing& landing = frame_.landing;
     if (landing.window != nullptr) {
-      payload_parts_ =
-          window_parts(*landing.window, landing.offset + payload_done_, now, parts_, kPartsMax - 1);
+      payload_parts_ = window_parts(*landing.window, hint_, landing.offset + payload_done_, now,
+                                    parts_, kPartsMax - 1);
     } else if (!landing.memory.empty()) {
       parts_[0] = {landing.memory.data() + payload_done_, now};
       payload_parts_ = 1;
@@ -186,7 +185,7 @@ size_t FrameReader::take_payload(size_t available) {
   const Landing& landing = frame_.landing;
   if (!frame_.drained) {
     if (landing.window != nullptr) {
-      copy_into(*landing.window, landing.offset + payload_done_, from);
+      copy_into(*landing.window, hint_, landing.offset + payload_done_, from);
     } else {
       std::memcpy(landing.memory.data() + payload_done_, from.data(), part);
     }

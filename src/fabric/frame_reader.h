@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "fabric/fabric.h"
+#include "fabric/stripes.h"
 
 namespace gd2fs {
 
@@ -84,6 +85,7 @@ class FrameReader {
   size_t body_done_ = 0;
   uint64_t payload_done_ = 0;
   uint32_t crc_ = 0;
+  WindowHint hint_;
   iovec parts_[kPartsMax];
   int payload_parts_ = 0;  // of parts_, those that are payload (or body)
   size_t payload_asked_ = 0;

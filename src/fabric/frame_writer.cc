@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "fabric/stripes.h"
-
 namespace gd2fs {
 namespace {
 constexpr size_t kZerosBytes = 64 * 1024;
@@ -16,6 +14,22 @@ iovec part_of(const std::byte* data, size_t length_bytes) {
 
 OutFrame& FrameWriter::add() {
   return frames_.emplace_back();
+}
+
+void FrameWriter::add(const OutStripe& stripe) {
+  FrameHeader header = stripe.header;
+  OutFrame& frame = add();
+  frame.payload_bytes = header.payload_bytes;
+  if (stripe.window != nullptr) {
+    frame.window = stripe.window;
+    frame.window_offset = header.offset;
+    header.payload_crc = crc_of(*stripe.window, hint_, header.offset, header.payload_bytes);
+  } else {
+    frame.push = stripe.push;
+    frame.bytes = stripe.bytes;
+  }
+  encode_frame_header(header, frame.header);
+  added(frame);
 }
 
 std::span<iovec> FrameWriter::parts() {
@@ -54,19 +68,22 @@ void FrameWriter::add_payload(OutFrame& frame, uint64_t skip, int& count) {
       left -= part;
     }
   } else if (frame.window != nullptr) {
-    count += window_parts(*frame.window, frame.window_offset + skip, frame.payload_bytes - skip,
-                          parts_ + count, kPartsMax - count);
+    count += window_parts(*frame.window, hint_, frame.window_offset + skip,
+                          frame.payload_bytes - skip, parts_ + count, kPartsMax - count);
   } else {
     parts_[count++] = part_of(frame.bytes.data() + skip, frame.payload_bytes - skip);
   }
 }
 
-void FrameWriter::forget(const Window& window) {
+uint32_t FrameWriter::forget(const Window& window) {
+  uint32_t forgotten = 0;
   for (OutFrame& frame : frames_) {
     if (frame.window != &window) continue;
     frame.window = nullptr;
     frame.filler = true;
+    ++forgotten;
   }
+  return forgotten;
 }
 
 void FrameWriter::clear() {

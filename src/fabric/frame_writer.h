@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "fabric/fabric.h"
+#include "fabric/stripes.h"
 
 namespace gd2fs {
 
@@ -29,11 +30,21 @@ struct OutFrame {
   uint64_t total_bytes() const { return sizeof header + body.size() + payload_bytes; }
 };
 
+// A frame of bytes that no lane has begun to send.
+struct OutStripe {
+  FrameHeader header;  // of a window's bytes the crc is taken by who sends them
+  Push* push = nullptr;
+  ConstBytes bytes;          // of the push, or
+  Window* window = nullptr;  // header.payload_bytes of it at header.offset
+};
+
 class FrameWriter {
  public:
   static constexpr int kPartsMax = 128;
 
   OutFrame& add();
+  // Takes the crc of a window's bytes.
+  void add(const OutStripe& stripe);
   bool empty() const { return frames_.empty(); }
   size_t frames() const { return frames_.size(); }
   uint64_t queued_bytes() const { return queued_bytes_; }
@@ -68,8 +79,9 @@ class FrameWriter {
       }
     }
   }
-  // The window's memory may be read no more; a frame that is half out ends with zeros.
-  void forget(const Window& window);
+  // The window's memory may be read no more; a frame that is half out ends with zeros. How many
+  // did.
+  uint32_t forget(const Window& window);
   template <class Visit>
   void for_each(Visit visit) {
     for (OutFrame& frame : frames_) visit(frame);
@@ -78,6 +90,8 @@ class FrameWriter {
 
  private:
   void add_payload(OutFrame& frame, uint64_t skip, int& count);
+
+  WindowHint hint_;
 
   std::deque<OutFrame> frames_;
   uint64_t queued_bytes_ = 0;

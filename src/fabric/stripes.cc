@@ -79,17 +79,31 @@ bool inside(const Window& window, uint64_t offset, uint64_t length_bytes) {
   return offset <= window.total_bytes && length_bytes <= window.total_bytes - offset;
 }
 
-int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* parts,
-                 int count_max) {
-  // Stripes lie near one another, so the search starts where the last one ended.
-  size_t index = window.hint_segment;
-  uint64_t start = window.hint_offset;
+Status check_push(const Window& window, const FrameHeader& header) {
+  if (window.direction != Window::Direction::sink ||
+      !inside(window, header.offset, header.payload_bytes)) {
+    return {StatusCode::invalid, "the peer pushed outside of the window"};
+  }
+  if (window.device) {
+    return {StatusCode::invalid, "the peer pushed into GPU memory by the CPU"};
+  }
+  return {};
+}
+
+int window_parts(const Window& window, WindowHint& hint, uint64_t offset, uint64_t length_bytes,
+                 iovec* parts, int count_max) {
+  if (hint.window != &window || hint.request_id != window.request_id) {
+    hint = {&window, window.request_id, 0, 0};
+  }
+  // The search starts where the last one ended.
+  size_t index = hint.segment;
+  uint64_t start = hint.offset;
   while (offset < start) start -= window.segments[--index].length_bytes;
   while (index < window.segments.size() && offset >= start + window.segments[index].length_bytes) {
     start += window.segments[index++].length_bytes;
   }
-  window.hint_segment = index;
-  window.hint_offset = start;
+  hint.segment = index;
+  hint.offset = start;
   int count = 0;
   for (; length_bytes > 0 && count < count_max && index < window.segments.size(); ++index) {
     const MemorySegment& segment = window.segments[index];
@@ -104,14 +118,45 @@ int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* 
   return count;
 }
 
-void copy_into(Window& window, uint64_t offset, ConstBytes from) {
+int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* parts,
+                 int count_max) {
+  WindowHint hint{&window, window.request_id, window.hint_segment, window.hint_offset};
+  const int count = window_parts(window, hint, offset, length_bytes, parts, count_max);
+  window.hint_segment = hint.segment;
+  window.hint_offset = hint.offset;
+  return count;
+}
+
+uint32_t crc_of(const Window& window, WindowHint& hint, uint64_t offset, uint64_t length_bytes) {
+  uint32_t crc = 0;
+  while (length_bytes > 0) {
+    iovec parts[16];
+    const int count = window_parts(window, hint, offset, length_bytes, parts, 16);
+    CHECK(count > 0);
+    for (int i = 0; i < count; ++i) {
+      crc = crc32c_extend(crc, as_bytes(parts[i].iov_base, parts[i].iov_len));
+      offset += parts[i].iov_len;
+      length_bytes -= parts[i].iov_len;
+    }
+  }
+  return crc;
+}
+
+void copy_into(const Window& window, WindowHint& hint, uint64_t offset, ConstBytes from) {
   while (!from.empty()) {
     iovec part{};
-    CHECK(window_parts(window, offset, from.size(), &part, 1) == 1);
+    CHECK(window_parts(window, hint, offset, from.size(), &part, 1) == 1);
     std::memcpy(part.iov_base, from.data(), part.iov_len);
     from = from.subspan(part.iov_len);
     offset += part.iov_len;
   }
+}
+
+void copy_into(Window& window, uint64_t offset, ConstBytes from) {
+  WindowHint hint{&window, window.request_id, window.hint_segment, window.hint_offset};
+  copy_into(window, hint, offset, from);
+  window.hint_segment = hint.segment;
+  window.hint_offset = hint.offset;
 }
 
 void copy_out_of(Window& window, uint64_t offset, Bytes to) {

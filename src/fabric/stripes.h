@@ -46,12 +46,26 @@ inline bool fully_arrived(const Pull& pull) {
 
 // True if [offset, offset + length_bytes) lies inside the window.
 bool inside(const Window& window, uint64_t offset, uint64_t length_bytes);
+// Where the last search in a window ended: stripes lie near one another. Who looks from another
+// thread than the loop has one of its own; the loop's is in the window.
+struct WindowHint {
+  const Window* window = nullptr;
+  uint64_t request_id = 0;
+  size_t segment = 0;
+  uint64_t offset = 0;  // where that segment begins
+};
+// Whether the CPU may put this stripe into the window; an error is the peer's violation.
+Status check_push(const Window& window, const FrameHeader& header);
 // The memory of that range, at most `count_max` parts; the number of parts. The parts may cover
 // less than the range if there are more segments than parts.
 int window_parts(Window& window, uint64_t offset, uint64_t length_bytes, iovec* parts,
                  int count_max);
+int window_parts(const Window& window, WindowHint& hint, uint64_t offset, uint64_t length_bytes,
+                 iovec* parts, int count_max);
+uint32_t crc_of(const Window& window, WindowHint& hint, uint64_t offset, uint64_t length_bytes);
 // The whole range at once.
 void copy_into(Window& window, uint64_t offset, ConstBytes from);
+void copy_into(const Window& window, WindowHint& hint, uint64_t offset, ConstBytes from);
 void copy_out_of(Window& window, uint64_t offset, Bytes to);
 
 }  // namespace gd2fs

@@ -17,12 +17,16 @@ namespace {
 constexpr char kKey[] = "the token of the cluster kv .....";
 std::string g_log;
 
-class Hostile : public testing::Test {
+// With true, threads move the lanes but the first.
+class Hostile : public testing::TestWithParam<bool> {
  protected:
   RealClock clock;
   Loop loop{clock, Loop::Waits::epoll};
   ThreadWorker worker{"resolver"};
-  TcpOptions tcp{.lanes_min = 2, .greetings_max = 20};
+  TcpOptions tcp{.lanes_min = 2,
+                 .pumps = GetParam() ? std::make_shared<LanePumps>(2) : nullptr,
+                 .pumps_from_bytes = 1,
+                 .greetings_max = 20};
   TcpFabric fabric{loop, worker, tcp};
   std::list<Side> accepted;
   std::unique_ptr<Listener> listener;
@@ -132,6 +136,15 @@ class Hostile : public testing::Test {
     EXPECT_TRUE(until([&] { return !accepted.empty(); }));
     return made;
   }
+  RawPeer second_lane(Insider& of) {
+    HelloFacts facts = hello();
+    facts.session = of.welcome.session;
+    facts.lane = 1;
+    RawPeer lane = peer();
+    ClientHandshake handshake(facts, of.handshake.session_key(), false);
+    EXPECT_TRUE(lane.greet(handshake).has_value());
+    return lane;
+  }
   // The session of the insider ends, with this code and this word in the log.
   void expect_ended(Insider& liar, StatusCode code, const char* word) {
     EXPECT_TRUE(liar.raw.closed_by_peer());
@@ -146,7 +159,7 @@ class Hostile : public testing::Test {
 
 // --- before the handshake is over ---
 
-TEST_F(Hostile, bytes_that_are_no_frame_end_the_connection) {
+TEST_P(Hostile, bytes_that_are_no_frame_end_the_connection) {
   for (const char* what :
        {"GET / HTTP/1.1\r\nHost: gd2fs\r\nUser-Agent: a browser of sorts\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello, which is "
@@ -160,7 +173,7 @@ TEST_F(Hostile, bytes_that_are_no_frame_end_the_connection) {
   expect_honest_work();
 }
 
-TEST_F(Hostile, a_body_larger_than_a_handshake_needs_is_not_waited_for) {
+TEST_P(Hostile, a_body_larger_than_a_handshake_needs_is_not_waited_for) {
   RawPeer stranger = peer();
   FrameHeader header = RawPeer::header_of(FrameKind::message, msg::Type::hello, {});
   header.body_bytes = kFrameBodyMaxBytes;
@@ -170,7 +183,7 @@ TEST_F(Hostile, a_body_larger_than_a_handshake_needs_is_not_waited_for) {
   expect_honest_work();
 }
 
-TEST_F(Hostile, damaged_header_or_body_in_the_handshake_ends_it) {
+TEST_P(Hostile, damaged_header_or_body_in_the_handshake_ends_it) {
   ClientHandshake handshake(hello(), kKey, false);
   const auto body = handshake.hello_body();
   for (const size_t at : {5u, 20u, 63u, 70u}) {
@@ -187,7 +200,7 @@ TEST_F(Hostile, damaged_header_or_body_in_the_handshake_ends_it) {
   expect_honest_work();
 }
 
-TEST_F(Hostile, requests_before_the_proof_are_refused) {
+TEST_P(Hostile, requests_before_the_proof_are_refused) {
   RawPeer stranger = peer();
   stranger.say(FrameKind::message, msg::Type::read, pack_body(msg::ReadT{}), 1);
   EXPECT_TRUE(stranger.closed_by_peer());
@@ -203,7 +216,7 @@ TEST_F(Hostile, requests_before_the_proof_are_refused) {
   EXPECT_TRUE(accepted.empty());
 }
 
-TEST_F(Hostile, a_stranger_without_the_token_learns_only_that_he_is_denied) {
+TEST_P(Hostile, a_stranger_without_the_token_learns_only_that_he_is_denied) {
   RawPeer stranger = peer();
   ClientHandshake handshake(hello(), "a guess", true);
   stranger.say(FrameKind::message, msg::Type::hello, handshake.hello_body());
@@ -230,7 +243,7 @@ TEST_F(Hostile, a_stranger_without_the_token_learns_only_that_he_is_denied) {
   EXPECT_EQ(same->body.size(), challenge->body.size());
 }
 
-TEST_F(Hostile, a_peer_of_another_version_is_told_so) {
+TEST_P(Hostile, a_peer_of_another_version_is_told_so) {
   ClientHandshake handshake(hello(), kKey, false);
   msg::HelloT newer;
   open_body<msg::Hello>(handshake.hello_body())->UnPackTo(&newer);
@@ -253,7 +266,7 @@ TEST_F(Hostile, a_peer_of_another_version_is_told_so) {
   EXPECT_EQ(chosen->version(), kProtocolVersion);
 }
 
-TEST_F(Hostile, a_replayed_handshake_is_refused) {
+TEST_P(Hostile, a_replayed_handshake_is_refused) {
   ClientHandshake handshake(hello(), kKey, false);
   RawPeer first = peer();
   first.say(FrameKind::message, msg::Type::hello, handshake.hello_body());
@@ -273,7 +286,7 @@ TEST_F(Hostile, a_replayed_handshake_is_refused) {
   EXPECT_NE(g_log.find("denied"), std::string::npos);
 }
 
-TEST_F(Hostile, another_holder_of_the_token_cannot_join_a_session) {
+TEST_P(Hostile, another_holder_of_the_token_cannot_join_a_session) {
   auto owner = insider();
   HelloFacts facts = hello();
   facts.session = owner->welcome.session;
@@ -296,7 +309,7 @@ TEST_F(Hostile, another_holder_of_the_token_cannot_join_a_session) {
   EXPECT_FALSE(accepted.front().closed.has_value());
 }
 
-TEST_F(Hostile, a_silent_or_slow_stranger_is_sent_away_in_time) {
+TEST_P(Hostile, a_silent_or_slow_stranger_is_sent_away_in_time) {
   listener.reset();
   listen(100 * kMs);
   RawPeer silent = peer();
@@ -318,7 +331,7 @@ TEST_F(Hostile, a_silent_or_slow_stranger_is_sent_away_in_time) {
   EXPECT_NE(g_log.find("too slow"), std::string::npos) << g_log;
 }
 
-TEST_F(Hostile, a_crowd_of_silent_strangers_is_bounded_and_an_honest_client_still_gets_in) {
+TEST_P(Hostile, a_crowd_of_silent_strangers_is_bounded_and_an_honest_client_still_gets_in) {
   listener.reset();
   listen(60 * kSecond);
   std::list<RawPeer> crowd;
@@ -332,14 +345,14 @@ TEST_F(Hostile, a_crowd_of_silent_strangers_is_bounded_and_an_honest_client_stil
 
 // --- after it: a peer that has the token and lies ---
 
-TEST_F(Hostile, bytes_that_are_no_frame_end_the_session) {
+TEST_P(Hostile, bytes_that_are_no_frame_end_the_session) {
   auto liar = insider();
   const std::vector<std::byte> junk(200, std::byte{0x47});
   liar->raw.send(junk);
   expect_ended(*liar, StatusCode::invalid, "wrong magic");
 }
 
-TEST_F(Hostile, a_wrong_header_crc_ends_the_session) {
+TEST_P(Hostile, a_wrong_header_crc_ends_the_session) {
   auto liar = insider();
   std::vector<std::byte> frame(64);
   encode_frame_header(RawPeer::header_of(FrameKind::ping, msg::Type::none, {}), frame.data());
@@ -348,7 +361,7 @@ TEST_F(Hostile, a_wrong_header_crc_ends_the_session) {
   expect_ended(*liar, StatusCode::invalid, "header crc");
 }
 
-TEST_F(Hostile, a_wrong_body_crc_ends_the_session_and_the_body_is_not_shown) {
+TEST_P(Hostile, a_wrong_body_crc_ends_the_session_and_the_body_is_not_shown) {
   auto liar = insider();
   const auto body = pack_body(msg::FlushT{});
   FrameHeader header = RawPeer::header_of(FrameKind::message, msg::Type::flush, body, 1);
@@ -358,7 +371,7 @@ TEST_F(Hostile, a_wrong_body_crc_ends_the_session_and_the_body_is_not_shown) {
   EXPECT_TRUE(accepted.front().messages.empty());
 }
 
-TEST_F(Hostile, lengths_over_the_limits_end_the_session_before_memory_is_taken) {
+TEST_P(Hostile, lengths_over_the_limits_end_the_session_before_memory_is_taken) {
   auto liar = insider();
   FrameHeader header = RawPeer::header_of(FrameKind::message, msg::Type::read, {}, 1);
   header.body_bytes = 0xFFFFFFFF;
@@ -366,7 +379,7 @@ TEST_F(Hostile, lengths_over_the_limits_end_the_session_before_memory_is_taken) 
   expect_ended(*liar, StatusCode::invalid, "body too long");
 }
 
-TEST_F(Hostile, a_connection_cut_in_the_middle_of_a_frame_ends_the_session) {
+TEST_P(Hostile, a_connection_cut_in_the_middle_of_a_frame_ends_the_session) {
   auto liar = insider();
   FrameHeader header = RawPeer::header_of(FrameKind::message, msg::Type::read, {}, 1);
   header.body_bytes = 1000;
@@ -379,26 +392,61 @@ TEST_F(Hostile, a_connection_cut_in_the_middle_of_a_frame_ends_the_session) {
   expect_honest_work();
 }
 
-TEST_F(Hostile, a_request_id_used_twice_ends_the_session) {
+TEST_P(Hostile, a_request_id_used_twice_ends_the_session) {
   auto liar = insider();
   liar->raw.say(FrameKind::message, msg::Type::read, pack_body(msg::ReadT{}), 7);
   liar->raw.say(FrameKind::message, msg::Type::read, pack_body(msg::ReadT{}), 7);
   expect_ended(*liar, StatusCode::invalid, "request id twice");
 }
 
-TEST_F(Hostile, a_message_on_another_lane_than_the_first_ends_the_session) {
+TEST_P(Hostile, a_message_on_another_lane_than_the_first_ends_the_session) {
   auto liar = insider();
-  HelloFacts facts = hello();
-  facts.session = liar->welcome.session;
-  facts.lane = 1;
-  RawPeer lane = peer();
-  ClientHandshake handshake(facts, liar->handshake.session_key(), false);
-  ASSERT_TRUE(lane.greet(handshake).has_value());
+  RawPeer lane = second_lane(*liar);
   lane.say(FrameKind::message, msg::Type::read, pack_body(msg::ReadT{}), 1);
   expect_ended(*liar, StatusCode::invalid, "lane other than 0");
 }
 
-TEST_F(Hostile, stripes_replies_and_answers_that_nobody_asked_for_are_thrown_away) {
+// On the loop both are received, and what they make of the checksums ends the pull; threads may not
+// even write to the same memory.
+TEST_P(Hostile, a_stripe_that_comes_over_two_lanes_never_counts_twice) {
+  auto liar = insider();
+  RawPeer lane = second_lane(*liar);
+  liar->raw.say(FrameKind::message, msg::Type::write, pack_body(msg::WriteT{}), 1);
+  Side& server = accepted.front();
+  ASSERT_TRUE(until([&] { return server.messages.size() == 1; }));
+  std::vector<std::byte> into(2 * kStripeDefaultBytes);
+  std::vector<uint32_t> crcs(into.size() / kPullBlockBytes);
+  PullFlag pull(1, 0, into);
+  pull.block_crcs = crcs;
+  server.session->pull(pull);
+
+  const std::vector<std::byte> payload(kStripeDefaultBytes, std::byte{3});
+  FrameHeader header = RawPeer::header_of(FrameKind::pulled, msg::Type::none, {}, 1);
+  header.payload_bytes = kStripeDefaultBytes;
+  header.payload_crc = crc32c(payload);
+  std::vector<std::byte> frame(sizeof header);
+  encode_frame_header(header, frame.data());
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  lane.send(ConstBytes(frame).first(frame.size() / 2));
+  for (int i = 0; i < 3; ++i) liar->raw.send(frame);
+  lane.send(ConstBytes(frame).subspan(frame.size() / 2));
+  lane.send(frame);
+  for (int i = 0; i < 20; ++i) turn();
+  EXPECT_FALSE(pull.finished && pull.status.ok());  // the other stripe was never sent
+  header.offset = kStripeDefaultBytes;
+  encode_frame_header(header, frame.data());
+  lane.send(frame);
+  ASSERT_TRUE(until([&] { return pull.finished; }));
+  EXPECT_FALSE(server.closed.has_value());
+  if (!GetParam()) return;
+  EXPECT_TRUE(pull.status.ok()) << pull.status.to_string();
+  EXPECT_TRUE(std::ranges::all_of(into, [](std::byte b) { return b == std::byte{3}; }));
+  for (size_t i = 0; i < crcs.size(); ++i) {
+    EXPECT_EQ(crcs[i], crc32c(ConstBytes(payload).first(kPullBlockBytes))) << i;
+  }
+}
+
+TEST_P(Hostile, stripes_replies_and_answers_that_nobody_asked_for_are_thrown_away) {
   auto liar = insider();
   const std::vector<std::byte> payload(100'000, std::byte{1});
   for (const FrameKind kind : {FrameKind::stripe, FrameKind::pulled}) {
@@ -418,7 +466,7 @@ TEST_F(Hostile, stripes_replies_and_answers_that_nobody_asked_for_are_thrown_awa
   EXPECT_EQ(server.replies.size(), 1u);  // its owner knows no such request
 }
 
-TEST_F(Hostile, a_type_that_nobody_knows_reaches_the_handler_which_answers_unsupported) {
+TEST_P(Hostile, a_type_that_nobody_knows_reaches_the_handler_which_answers_unsupported) {
   auto newer = insider();
   newer->raw.say(FrameKind::message, static_cast<msg::Type>(60000), {}, 1);
   Side& server = accepted.front();
@@ -430,7 +478,7 @@ TEST_F(Hostile, a_type_that_nobody_knows_reaches_the_handler_which_answers_unsup
   EXPECT_TRUE(open_error(reply->body).is(StatusCode::unsupported));
 }
 
-TEST_F(Hostile, a_pull_of_an_unknown_window_is_answered_gone) {
+TEST_P(Hostile, a_pull_of_an_unknown_window_is_answered_gone) {
   auto puller = insider();
   FrameHeader header = RawPeer::header_of(FrameKind::pull, msg::Type::none, {}, 99);
   header.offset = 10;
@@ -444,7 +492,7 @@ TEST_F(Hostile, a_pull_of_an_unknown_window_is_answered_gone) {
   EXPECT_EQ(gone->header.length, 4096u);
 }
 
-TEST_F(Hostile, a_peer_that_asks_without_end_and_never_reads_is_cut_off) {
+TEST_P(Hostile, a_peer_that_asks_without_end_and_never_reads_is_cut_off) {
   auto liar = insider();
   FrameHeader pull = RawPeer::header_of(FrameKind::pull, msg::Type::none, {}, 99);
   pull.length = 1;
@@ -459,7 +507,7 @@ TEST_F(Hostile, a_peer_that_asks_without_end_and_never_reads_is_cut_off) {
   expect_ended(*liar, StatusCode::invalid, "pulls and does not read");
 }
 
-TEST_F(Hostile, a_flood_of_pings_is_answered_without_a_growing_queue) {
+TEST_P(Hostile, a_flood_of_pings_is_answered_without_a_growing_queue) {
   auto liar = insider();
   std::vector<std::byte> many;
   for (int i = 0; i < 1000; ++i) {
@@ -475,7 +523,7 @@ TEST_F(Hostile, a_flood_of_pings_is_answered_without_a_growing_queue) {
   EXPECT_EQ(pong->header.kind, FrameKind::pong);
 }
 
-TEST_F(Hostile, refusals_do_not_fill_the_log) {
+TEST_P(Hostile, refusals_do_not_fill_the_log) {
   for (int i = 0; i < 100; ++i) {
     RawPeer stranger = peer();
     const std::vector<std::byte> junk(64);
@@ -484,6 +532,10 @@ TEST_F(Hostile, refusals_do_not_fill_the_log) {
   }
   EXPECT_LT(std::ranges::count(g_log, '\n'), 40);
 }
+
+INSTANTIATE_TEST_SUITE_P(Lanes, Hostile, testing::Bool(), [](const auto& chosen) {
+  return std::string(chosen.param ? "moved_by_threads" : "moved_by_the_loop");
+});
 
 }  // namespace
 }  // namespace gd2fs

@@ -39,6 +39,9 @@ class TcpLane final : private FrameSink, private LaneEvents {
     return {};
   }
 
+  // Takes what has come, if anything.
+  void read_now() { on_readable(); }
+
   // Since the last time this was asked: anything heard, or room made by the peer's
   // acknowledgements? (That the socket takes a ping says nothing of the peer.)
   bool take_heard() { return std::exchange(heard_, false); }

@@ -32,11 +32,7 @@ Result<Landing> TcpSession::land_stripe(const FrameHeader& header) {
   const auto found = windows_.find(header.request_id);
   if (found == windows_.end()) return Landing();  // withdrawn: drained
   Window& window = *found->second;
-  if (window.direction != Window::Direction::sink ||
-      !inside(window, header.offset, header.payload_bytes)) {
-    return gd2fs::fail(violation("the peer pushed outside of the window"));
-  }
-  if (window.device) return gd2fs::fail(violation("the peer pushed into GPU memory by the CPU"));
+  GD2FS_TRY(check_push(window, header));
   Landing landing;
   landing.window = &window;
   landing.offset = header.offset;
@@ -56,6 +52,7 @@ Pull* TcpSession::find_pull(const FrameHeader& header, uint64_t length_bytes, By
 
 Landing TcpSession::land_pulled(const FrameHeader& header) {
   Landing landing;
+  if (bulk_ != nullptr && !bulk_->board().claim(header)) return landing;  // another lane has it
   landing.pull = find_pull(header, header.payload_bytes, &landing.memory);
   if (landing.pull != nullptr) {
     landing.block_crcs = crcs_of(*landing.pull, header.offset, header.payload_bytes);
@@ -187,19 +184,34 @@ Status TcpSession::take_pull(const FrameHeader& header) {
 Status TcpSession::take_pulled(InFrame& frame) {
   if (frame.drained) return {};
   Pull& pull = *frame.landing.pull;
-  if (!frame.payload_ok) {
-    finish_pull(pull, Status(StatusCode::corrupt, "the bytes changed while they were sent"));
+  // Another lane may have brought the same stripe meanwhile, from a peer that sends it twice.
+  if (frame.payload_ok && place_of(pull, frame.header.offset, frame.header.payload_bytes).empty()) {
     return {};
   }
-  // Another lane may have brought the same stripe meanwhile, from a peer that sends it twice.
-  if (place_of(pull, frame.header.offset, frame.header.payload_bytes).empty()) return {};
-  mark_arrived(pull, frame.header.offset);
+  pulled_arrived(pull, frame.header.offset, frame.payload_ok);
+  return {};
+}
+
+void TcpSession::pulled_arrived(Pull& pull, uint64_t offset, bool right) {
+  if (!right) {
+    return finish_pull(pull, Status(StatusCode::corrupt, "the bytes changed while they were sent"));
+  }
+  mark_arrived(pull, offset);
   if (fully_arrived(pull)) {
     finish_pull(pull, Status());
   } else {
     ask(pull);
   }
-  return {};
+}
+
+// What a bulk lane has put where it belongs.
+Status TcpSession::take_arrived(const BulkBoard::Arrived& arrived) {
+  if (arrived.pull != nullptr) {
+    pulled_arrived(*arrived.pull, arrived.offset, arrived.ok);
+    return {};
+  }
+  if (!arrived.ok) return {StatusCode::corrupt, "stripe crc"};
+  return landed(arrived.request_id, *arrived.window, arrived.length_bytes);
 }
 
 Status TcpSession::take_pull_gone(const FrameHeader& header) {

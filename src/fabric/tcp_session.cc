@@ -19,6 +19,10 @@ TcpSession::TcpSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_
   closed_.bind<&TcpSession::on_closed>(this);
   flush_.bind<&TcpSession::on_flush>(this);
   tick_.bind<&TcpSession::on_tick>(this);
+  if (lanes > 1 && options_.pumps != nullptr) {
+    bulk_ = std::make_unique<BulkLanes>(loop_, options_.pumps, options_.pumps_from_bytes, lanes,
+                                        [this] { on_bulk_word(); });
+  }
 }
 
 TcpSession::~TcpSession() {
@@ -33,13 +37,22 @@ void TcpSession::enter(std::shared_ptr<TcpSessions> sessions) {
 Status TcpSession::check_lane(uint16_t index) const {
   if (closing_) return {StatusCode::unavailable, "the session is closed"};
   if (index >= lanes_.size()) return {StatusCode::invalid, "no such lane"};
-  if (lanes_[index] != nullptr) return {StatusCode::exists, "the lane is there already"};
+  if (lanes_[index] != nullptr || (bulk_ != nullptr && bulk_->has(index))) {
+    return {StatusCode::exists, "the lane is there already"};
+  }
   return {};
 }
 
 Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
   socket.tune_same_host();
-  return add_lane(index, std::make_unique<SocketStream>(loop_, std::move(socket)));
+  if (bulk_ == nullptr || index == 0) {
+    return add_lane(index, std::make_unique<SocketStream>(loop_, std::move(socket)));
+  }
+  GD2FS_TRY(check_lane(index));
+  bulk_->add(index, std::move(socket));
+  if (!started_) return {};
+  kick();  // bytes may wait for a lane
+  return bulk_->start();
 }
 
 Status TcpSession::add_lane(uint16_t index, std::unique_ptr<LaneStream> stream) {
@@ -56,6 +69,7 @@ Status TcpSession::start() {
   for (auto& lane : lanes_) {
     if (lane != nullptr) GD2FS_TRY(lane->start());
   }
+  if (bulk_ != nullptr) GD2FS_TRY(bulk_->start());
   kick();  // its owner may have spoken before
   return {};
 }
@@ -161,12 +175,14 @@ void TcpSession::kick() {
 }
 
 void TcpSession::on_flush(Completion&) {
+  const uint64_t turn_bytes = bulk_ == nullptr ? kFlushTurnBytes : kFlushTurnBesidePumpsBytes;
   uint64_t written_bytes = 0;
   bool progress = true;
   while (progress && !closing_) {
     // Drives and other sessions have their turn too.
-    if (written_bytes >= kFlushTurnBytes) return loop_.complete_after_fds(flush_, Status());
+    if (written_bytes >= turn_bytes) return loop_.complete_after_fds(flush_, Status());
     progress = false;
+    feed_bulk_lanes();
     for (auto& lane : lanes_) {
       if (lane == nullptr || lane->blocked()) continue;
       progress |= flush_lane(*lane, &written_bytes);
@@ -203,12 +219,39 @@ bool TcpSession::flush_lane(TcpLane& lane, uint64_t* written_bytes) {
 void TcpSession::on_frame_sent(TcpLane& lane, OutFrame& frame) {
   if (frame.pong) lane.pong_queued = false;
   if (frame.message) message_bytes_ -= frame.total_bytes();
-  if (frame.push != nullptr) {
-    Push& push = *frame.push;
-    if (--push.stripes_busy == 0 && (fully_cut(push) || !push.outcome.ok())) finish_push(push);
-  } else if (frame.window != nullptr) {
-    frame.window->moved_bytes += frame.payload_bytes;
+  stripe_sent(frame.push, frame.window, frame.payload_bytes);
+}
+
+void TcpSession::stripe_sent(Push* push, Window* window, uint64_t length_bytes) {
+  if (push != nullptr) {
+    if (--push->stripes_busy == 0 && (fully_cut(*push) || !push->outcome.ok())) finish_push(*push);
+  } else if (window != nullptr) {
+    window->moved_bytes += length_bytes;
+    --window->stripes_busy;
   }
+}
+
+// What the pumps have done since the last time.
+void TcpSession::on_bulk_word() {
+  BulkBoard& board = bulk_->board();
+  for (BulkBoard::Sent sent; !closing_ && board.next(&sent);) {
+    stripe_sent(sent.push, sent.window, sent.length_bytes);
+  }
+  size_t words = 0;
+  for (BulkBoard::Arrived arrived; !closing_ && board.next(&arrived);) {
+    const Status taken = take_arrived(arrived);
+    if (!taken.ok()) return fail(taken);
+    if (++words == kWordsPerTurn) {
+      board.call_loop();
+      break;
+    }
+  }
+  if (closing_) return;
+  const Status failure = board.failure();
+  if (failure.ok()) return kick();
+  // What the peer said last lies in the first lane.
+  if (lanes_[0] != nullptr) lanes_[0]->read_now();
+  fail(failure);
 }
 
 // --- liveness ---
@@ -227,6 +270,10 @@ void TcpSession::on_tick(Completion&) {
       return fail(Status(StatusCode::unavailable, "the peer was silent for too long"));
     }
     if (lane->silent_ticks == 2) queue_bare(*lane, FrameKind::ping);
+  }
+  if (bulk_ != nullptr) {
+    const Status alive = bulk_->tick(tick_ns, options_.dead_after_ns);
+    if (!alive.ok()) return fail(alive);
   }
   loop_.start(tick_, tick_ns);
   on_second();
@@ -254,6 +301,7 @@ void TcpSession::close(Status reason) {
   for (auto& lane : lanes_) {
     if (lane != nullptr) lane->stop();
   }
+  if (bulk_ != nullptr) bulk_->stop();
   loop_.cancel(tick_);
   messages_.clear();
   windows_.clear();

@@ -4,13 +4,15 @@
 //
 // Messages, replies and pulls go over lane 0, in order. Bytes are cut into stripes late: whichever
 // lane's socket takes bytes gets the next stripe, so that the fastest lane carries most and a
-// reply need not wait behind bytes that were queued long ago.
+// reply need not wait behind bytes that were queued long ago. Where the process has threads for it
+// (TcpOptions::pumps), they move the lanes but the first; everything else stays on the loop.
 #pragma once
 
 #include <deque>
 #include <memory>
 #include <unordered_map>
 
+#include "fabric/bulk_lanes.h"
 #include "fabric/log_limit.h"
 #include "fabric/tcp_lane.h"
 
@@ -20,7 +22,12 @@ class TcpSession;
 
 struct TcpOptions {
   // A session that carries bytes gets at least this many lanes, whatever its owner asked for.
-  uint32_t lanes_min = 4;
+  uint32_t lanes_min = LanePumps::kLanesMin;
+  // Threads for the lanes of sessions that have several, shared by all of them, by several fabrics
+  // of one loop too; null: the loop moves everything.
+  std::shared_ptr<LanePumps> pumps;
+  // So much must wait to be sent before these are woken for it: that takes 60 to 300 us each.
+  uint64_t pumps_from_bytes = 2 << 20;
   uint64_t ping_after_ns = 2 * kSecond;  // of silence on a lane
   uint64_t dead_after_ns = 5 * kSecond;
   uint32_t greetings_max = 256;  // connections that have not yet proved themselves
@@ -35,6 +42,8 @@ class TcpSession : public Session {
  public:
   static constexpr size_t kReplyReserveBytes = kSendQueueMaxBytes;  // beyond what send() may use
   static constexpr uint64_t kFlushTurnBytes = 1 << 20;  // sent before others get their turn
+  static constexpr uint64_t kFlushTurnBesidePumpsBytes = 512 * 1024;
+  static constexpr size_t kWordsPerTurn = 256;          // of the bulk lanes
   static constexpr size_t kSmallPushBytes = 64 * 1024;  // sent before larger ones, over lane 0
   static constexpr size_t kAnswersMax = 65536;          // stripes that the peer asked for at once
 
@@ -124,6 +133,8 @@ class TcpSession : public Session {
   void on_tick(Completion&);
   bool flush_lane(TcpLane& lane, uint64_t* written_bytes);
   void on_frame_sent(TcpLane& lane, OutFrame& frame);
+  void stripe_sent(Push* push, Window* window, uint64_t length_bytes);
+  void on_bulk_word();
   void send_last_words();
   void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {});
   void queue_bare(TcpLane& lane, FrameKind kind);
@@ -136,10 +147,15 @@ class TcpSession : public Session {
   Status take_stripe(InFrame& frame);
   Status take_pull(const FrameHeader& header);
   Status take_pulled(InFrame& frame);
+  void pulled_arrived(Pull& pull, uint64_t offset, bool right);
+  Status take_arrived(const BulkBoard::Arrived& arrived);
   // tcp_transfers.cc
   bool next_stripe(TcpLane& lane);
-  void add_push_stripe(TcpLane& lane, List<Push>& from);
-  void add_answer(TcpLane& lane);
+  bool next_large(OutStripe* stripe);
+  void feed_bulk_lanes();
+  OutStripe take_push_stripe(List<Push>& from);
+  OutStripe take_answer();
+  void forget(Pull& pull);
   void finish_push(Push& push);
   void finish_pull(Pull& pull, Status status);
   void forget_if_done(uint64_t request_id);
@@ -151,7 +167,8 @@ class TcpSession : public Session {
   const uint64_t number_;
   const std::string session_key_;
   std::shared_ptr<TcpSessions> sessions_;
-  std::vector<std::unique_ptr<TcpLane>> lanes_;  // null: not joined yet
+  std::vector<std::unique_ptr<TcpLane>> lanes_;  // null: not joined yet, or a bulk lane
+  std::unique_ptr<BulkLanes> bulk_;              // null: the loop moves all lanes
   bool started_ = false;
   bool closing_ = false;
   Status close_reason_;

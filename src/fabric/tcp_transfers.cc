@@ -1,29 +1,10 @@
 // The memory that a TcpSession moves: windows, pushes, pulls.
 #include <algorithm>
 
-#include "base/crc32c.h"
 #include "fabric/stripes.h"
 #include "fabric/tcp_session.h"
 
 namespace gd2fs {
-namespace {
-
-uint32_t crc_of(Window& window, uint64_t offset, uint64_t length_bytes) {
-  uint32_t crc = 0;
-  while (length_bytes > 0) {
-    iovec parts[16];
-    const int count = window_parts(window, offset, length_bytes, parts, 16);
-    CHECK(count > 0);
-    for (int i = 0; i < count; ++i) {
-      crc = crc32c_extend(crc, as_bytes(parts[i].iov_base, parts[i].iov_len));
-      offset += parts[i].iov_len;
-      length_bytes -= parts[i].iov_len;
-    }
-  }
-  return crc;
-}
-
-}  // namespace
 
 // --- the requester's windows ---
 
@@ -35,7 +16,10 @@ void TcpSession::expose(Window& window) {
   window.moved_bytes = 0;
   window.hint_segment = 0;
   window.hint_offset = 0;
-  if (!closing_) windows_.emplace(window.request_id, &window);
+  window.stripes_busy = 0;
+  if (closing_) return;
+  windows_.emplace(window.request_id, &window);
+  if (bulk_ != nullptr) bulk_->board().expose(window);
 }
 
 void TcpSession::withdraw(Window& window, Completion& done) {
@@ -62,10 +46,12 @@ void TcpSession::forget_window(Window& window) {
     lane->writer.drop_unbegun([&](OutFrame& frame) {
       if (frame.window != &window) return false;
       gone.push_back({frame.window_offset, frame.payload_bytes});
+      --window.stripes_busy;
       return true;
     });
-    lane->writer.forget(window);
+    window.stripes_busy -= lane->writer.forget(window);
   }
+  if (bulk_ != nullptr) bulk_->forget(window, &gone);
   for (const PullRange& range : gone) {
     const Status sent = send_gone(window.request_id, range.offset, range.length_bytes);
     if (!sent.ok()) return fail(sent);
@@ -136,52 +122,62 @@ void TcpSession::forget_if_done(uint64_t request_id) {
 // Gives a lane the stripe that should leave next. False: there is none for it.
 bool TcpSession::next_stripe(TcpLane& lane) {
   const bool takes_small = lane.index() == 0 || lanes_[0] == nullptr || lanes_[0]->blocked();
+  OutStripe stripe;
   if (takes_small && !small_pushes_.empty()) {
-    add_push_stripe(lane, small_pushes_);
-  } else if (!answers_.empty()) {
-    add_answer(lane);
+    stripe = take_push_stripe(small_pushes_);
+  } else if (bulk_ != nullptr ? !bulk_->board().take(&stripe) : !next_large(&stripe)) {
+    return false;
+  }
+  lane.writer.add(stripe);
+  return true;
+}
+
+bool TcpSession::next_large(OutStripe* stripe) {
+  if (!answers_.empty()) {
+    *stripe = take_answer();
   } else if (!large_pushes_.empty()) {
-    add_push_stripe(lane, large_pushes_);
+    *stripe = take_push_stripe(large_pushes_);
   } else {
     return false;
   }
   return true;
 }
 
-void TcpSession::add_push_stripe(TcpLane& lane, List<Push>& from) {
+// All lanes take the large stripes off the board, the first one too.
+void TcpSession::feed_bulk_lanes() {
+  if (bulk_ == nullptr) return;
+  OutStripe stripe;
+  while (bulk_->wants_stripes() && next_large(&stripe)) bulk_->board().queue(stripe);
+  bulk_->wake();
+}
+
+OutStripe TcpSession::take_push_stripe(List<Push>& from) {
   Push& push = *from.front();
   const Stripe stripe = cut_stripe(push);
   ++push.stripes_busy;
   if (fully_cut(push)) flying_pushes_.push_back(push);  // leaves `from`
-  FrameHeader header;
-  header.kind = FrameKind::stripe;
-  header.request_id = push.request_id;
-  header.offset = stripe.offset;
-  header.payload_bytes = static_cast<uint32_t>(stripe.bytes.size());
-  header.payload_crc = stripe.crc;
-  OutFrame& frame = lane.writer.add();
-  encode_frame_header(header, frame.header);
-  frame.push = &push;
-  frame.bytes = stripe.bytes;
-  frame.payload_bytes = stripe.bytes.size();
-  lane.writer.added(frame);
+  OutStripe out;
+  out.header.kind = FrameKind::stripe;
+  out.header.request_id = push.request_id;
+  out.header.offset = stripe.offset;
+  out.header.payload_bytes = static_cast<uint32_t>(stripe.bytes.size());
+  out.header.payload_crc = stripe.crc;
+  out.push = &push;
+  out.bytes = stripe.bytes;
+  return out;
 }
 
-void TcpSession::add_answer(TcpLane& lane) {
+OutStripe TcpSession::take_answer() {
   const Answer answer = answers_.front();
   answers_.pop_front();
-  FrameHeader header;
-  header.kind = FrameKind::pulled;
-  header.request_id = answer.window->request_id;
-  header.offset = answer.offset;
-  header.payload_bytes = static_cast<uint32_t>(answer.length_bytes);
-  header.payload_crc = crc_of(*answer.window, answer.offset, answer.length_bytes);
-  OutFrame& frame = lane.writer.add();
-  encode_frame_header(header, frame.header);
-  frame.window = answer.window;
-  frame.window_offset = answer.offset;
-  frame.payload_bytes = answer.length_bytes;
-  lane.writer.added(frame);
+  ++answer.window->stripes_busy;
+  OutStripe out;
+  out.header.kind = FrameKind::pulled;
+  out.header.request_id = answer.window->request_id;
+  out.header.offset = answer.offset;
+  out.header.payload_bytes = static_cast<uint32_t>(answer.length_bytes);
+  out.window = answer.window;
+  return out;
 }
 
 // --- the responder's pulls ---
@@ -217,15 +213,22 @@ void TcpSession::ask(Pull& pull) {
     header.request_id = pull.request_id;
     header.offset = range.offset;
     header.length = range.length_bytes;
+    if (bulk_ != nullptr) bulk_->board().expect(pull, range);
     queue_frame(header, {});
   }
 }
 
-void TcpSession::finish_pull(Pull& pull, Status status) {
-  pull.unlink();
+// When it returns no lane touches the pull's memory any more.
+void TcpSession::forget(Pull& pull) {
   for (auto& lane : lanes_) {
     if (lane != nullptr) lane->reader.forget(pull);
   }
+  if (bulk_ != nullptr && !fully_arrived(pull)) bulk_->forget(pull);
+}
+
+void TcpSession::finish_pull(Pull& pull, Status status) {
+  pull.unlink();
+  forget(pull);
   const uint64_t moved = status.ok() ? pull.into.size() : 0;
   loop_.complete(pull.done, std::move(status), moved);
   forget_if_done(pull.request_id);
@@ -247,6 +250,14 @@ void TcpSession::drop_request(uint64_t request_id) {
     lane->writer.drop_unbegun([&](OutFrame& frame) {
       if (frame.push == nullptr || frame.push->request_id != request_id) return false;
       --frame.push->stripes_busy;
+      return true;
+    });
+  }
+  // What a bulk lane has taken it also sends.
+  if (bulk_ != nullptr) {
+    bulk_->board().drop_queued([&](const OutStripe& stripe) {
+      if (stripe.push == nullptr || stripe.push->request_id != request_id) return false;
+      --stripe.push->stripes_busy;
       return true;
     });
   }
@@ -272,9 +283,7 @@ void TcpSession::drop_request(uint64_t request_id) {
     loop_.complete(push->done, canceled);
   }
   while (Pull* pull = request.pulls.pop_front()) {
-    for (auto& lane : lanes_) {
-      if (lane != nullptr) lane->reader.forget(*pull);
-    }
+    forget(*pull);
     loop_.complete(pull->done, canceled);
   }
   forget_if_done(request_id);

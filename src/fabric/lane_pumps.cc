@@ -1,0 +1,98 @@
+#include "fabric/lane_pumps.h"
+
+#include <algorithm>
+#include <csignal>
+#include <pthread.h>
+#include <system_error>
+
+#include "wire/frame.h"
+
+namespace gd2fs {
+
+LanePumps::LanePumps(uint32_t pumps_max, std::function<void(const CheckFailure&)> on_broken)
+    : pumps_max_(std::min(pumps_max, kPumpsMax)), on_broken_(std::move(on_broken)) {
+  CHECK(pumps_max_ > 0);
+  pumps_.reserve(pumps_max_);
+}
+
+LanePumps::~LanePumps() {
+  stop();
+  // What was put to rest meanwhile.
+  for (auto& pump : pumps_) {
+    while (pump->loop.run_queued() > 0) {
+    }
+  }
+}
+
+std::shared_ptr<LanePumps> LanePumps::of_this_machine(
+    uint32_t pumps_min, std::function<void(const CheckFailure&)> on_broken) {
+  const uint32_t cores = std::thread::hardware_concurrency();
+  const uint32_t pumps = std::max(pumps_min, cores < kCoresMin ? 0 : cores / 2);
+  if (pumps == 0) return nullptr;
+  return std::make_shared<LanePumps>(pumps, std::move(on_broken));
+}
+
+uint32_t LanePumps::lanes_of_this_machine() {
+  return std::clamp(std::thread::hardware_concurrency() / 2, kLanesMin, kLanesMax);
+}
+
+LanePump* LanePumps::take() {
+  LanePump* best = nullptr;
+  for (auto& pump : pumps_) {
+    if (best == nullptr || pump->lanes < best->lanes) best = pump.get();
+  }
+  if ((best == nullptr || best->lanes > 0) && pumps_.size() < pumps_max_) {
+    auto pump = std::make_unique<LanePump>(clock_);
+    try {
+      start(*pump);
+      epoll_fds_[pumps_.size()].store(pump->loop.epoll_fd() + 1, std::memory_order_relaxed);
+      best = pumps_.emplace_back(std::move(pump)).get();
+    } catch (const std::system_error&) {
+      // Too many threads: those that are there do it.
+    }
+  }
+  if (best != nullptr) ++best->lanes;
+  return best;
+}
+
+void LanePumps::give_back(LanePump& pump) {
+  --pump.lanes;
+}
+
+void LanePumps::start(LanePump& pump) {
+  std::lock_guard lock(mutex_);
+  if (stopped_) return;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    pump.thread = std::thread([this, &pump] { run(pump); });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_setname_np(pump.thread.native_handle(), "gd2fs-lane");
+}
+
+void LanePumps::run(LanePump& pump) const {
+  try {
+    pump.loop.run(kSpinNs);
+  } catch (const CheckFailure& failure) {
+    if (on_broken_) on_broken_(failure);
+  } catch (const std::exception& failure) {  // out of memory, most likely
+    if (on_broken_) on_broken_(CheckFailure{failure.what()});
+  }
+}
+
+void LanePumps::stop() {
+  std::lock_guard lock(mutex_);
+  stopped_ = true;
+  for (auto& pump : pumps_) {
+    pump->loop.stop();
+    if (pump->thread.joinable()) pump->thread.join();
+  }
+}
+
+}  // namespace gd2fs
