@@ -42,8 +42,42 @@ def large_reads(client, path_name):
         row("read_hit", path=path_name, length_mib=length // MIB, gpu_ms=got["gpu"][0] * 1e3, host_ms=got["host"][0] * 1e3, plain_copy_ms=got["plain"][0] * 1e3,
             gpu_gbps=length / got["gpu"][0] / 1e9, host_gbps=length / got["host"][0] / 1e9, plain_gbps=length / got["plain"][0] / 1e9,
             gpu_to_host=got["host"][0] / got["gpu"][0], gpu_to_plain=got["plain"][0] / got["gpu"][0], gpu_cpu_s_per_gb=got["gpu"][1] / length * 1e9)  # fmt: skip
+        if path_name == "shm" and length < GIB:
+            hits_in_a_row(client, path, length, gpu, back, back_io, pinned)
         for iomem in (gpu_io, back_io, host_io):
             client.dereg(iomem)
+
+
+def hits_in_a_row(client, path, length, gpu, back, back_io, pinned):
+    """What a loader sees that reads one file after another: no pause between two hits, or the next one asked for ahead."""
+    count = 8
+
+    def ahead():
+        sges = (Sge * 1)(Sge(back.data_ptr(), length, back_io))
+        for number in range(count):
+            if number >= 2:
+                client.wait(1)
+            client.submit(READ, path, 0, sges)
+        client.wait(2)
+
+    def link(wait):
+        for _ in range(count):
+            back.copy_(pinned, non_blocking=True)
+            if wait:
+                torch.cuda.synchronize()
+        torch.cuda.synchronize()
+
+    got = medians(
+        7,
+        link_one_by_one=lambda: link(True),
+        link=lambda: link(False),
+        one_by_one=lambda: [client.move(READ, path, back, back_io, length) for _ in range(count)],
+        ahead=ahead,
+    )
+    check(f"{length // MIB} MiB read again and again are equal", torch.equal(gpu, back))
+    row("read_hits_in_a_row", length_mib=length // MIB, one_by_one_ms=got["one_by_one"][0] / count * 1e3, ahead_ms=got["ahead"][0] / count * 1e3,
+        one_by_one_to_link=got["link_one_by_one"][0] / got["one_by_one"][0], ahead_to_link=got["link"][0] / got["ahead"][0],
+        cpu_s_per_gb=got["ahead"][1] / count / length * 1e9)  # fmt: skip
 
 
 def large_writes(server, client, path_name, durability, lengths):

@@ -42,6 +42,10 @@ def aims():
     for mib in (64, 256, 1024):
         aim(f"same-host hit into the GPU, {mib} MiB: >= 0.95 of the pinned copy", last("read_hit", path="shm", length_mib=mib),
             "{gpu_to_plain:.2f}: {gpu_ms:.2f} ms, {gpu_gbps:.1f} GB/s beside {plain_gbps:.1f}, {gpu_cpu_s_per_gb:.3f} CPU s/GB", lambda r: r["gpu_to_plain"], 0.95)  # fmt: skip
+    for mib in (64, 256):
+        aim(f"eight such hits of {mib} MiB one by one without a pause, and with the next one asked for ahead", last("read_hits_in_a_row", length_mib=mib),
+            "{one_by_one_to_link:.2f} ({one_by_one_ms:.2f} ms each) and {ahead_to_link:.2f} ({ahead_ms:.2f} ms each) of the link doing the same, {cpu_s_per_gb:.3f} CPU s/GB of the client",
+            lambda r: r["ahead_to_link"], 0.95)  # fmt: skip
     for mib in (64, 256, 1024):
         aim(f"GPU to GD2FS, durability memory, {mib} MiB: >= 0.45 of device to host", last("write", path="shm", durability="memory", length_mib=mib),
             "{gpu_to_plain:.2f}: {gpu_ms:.2f} ms, {gpu_gbps:.1f} GB/s beside {plain_gbps:.1f}, {gpu_cpu_s_per_gb:.3f} CPU s/GB of client and server", lambda r: r["gpu_to_plain"], 0.45)  # fmt: skip
