@@ -133,8 +133,9 @@ struct SharedPlace {
 struct Push : ListNode<> {
   uint64_t request_id = 0;
   uint64_t offset = 0;
-  ConstBytes bytes;  // any length; the fabric cuts it into stripes
-  uint32_t crc = 0;
+  ConstBytes bytes;     // any length; the fabric cuts it into stripes
+  uint32_t crc = 0;     // of all bytes
+  bool has_crc = true;  // false: crc is not known; only for a session that does not want it
   SharedPlace place;
   bool lend = false;  // the peer would rather look at the bytes than have them, however few
   Completion done;
@@ -229,7 +230,10 @@ class Session {
   // done completes when nothing of this session can touch the memory any more; on TCP at once.
   virtual void withdraw(Window& window, Completion& done) = 0;
 
-  // Responder. Each completes exactly once; at close with unavailable.
+  // Responder. False: the peer takes pushed bytes out of our memory, so nobody need know a checksum
+  // of them, and nothing is gained by cutting them.
+  virtual bool wants_crcs() const { return true; }
+  // Each completes exactly once; at close with unavailable.
   virtual void push(Push& push) = 0;
   virtual void pull(Pull& pull) = 0;
   // Forgets what is queued for a request the requester gave up; its pushes and pulls complete with

@@ -16,8 +16,8 @@ class ShmFabric final : public Fabric {
   // Helpers that copy, at most, when 0 are asked for: a process has other threads too.
   static constexpr uint32_t kCopyHelpersMax = 3;
   // Of a server, for what clients stage. GPUs fill the staging memory at 50 GB/s, of which one
-  // thread takes 5 to 8. With two cores it helps only where nobody waits for a drive: the other core
-  // is the client's.
+  // thread takes 5 to 8. With two cores it helps only where nobody waits for a drive: the other
+  // core is the client's.
   static constexpr uint32_t kStagedHelpersMax = 6;
 
   ShmFabric(Loop& loop, Worker& worker, TcpOptions options = {}, uint32_t copy_threads = 0);

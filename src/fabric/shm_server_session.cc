@@ -1,6 +1,7 @@
 // The server's end of shared memory: grants and their leases, staging slots.
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "fabric/shm_session.h"
@@ -13,6 +14,11 @@ namespace {
 bool has_two_cores() {
   static const bool two = std::thread::hardware_concurrency() <= 2;
   return two;
+}
+
+// What goes through the ring goes as over TCP.
+void know_crc(Push& push) {
+  if (!std::exchange(push.has_crc, true)) push.crc = crc32c(push.bytes);
 }
 
 Status violation(std::string_view what) {
@@ -80,7 +86,10 @@ bool ShmServerSession::may_grant(const Push& push) {
 }
 
 void ShmServerSession::push(Push& push) {
-  if (closing_ || !may_grant(push)) return TcpSession::push(push);
+  if (closing_ || !may_grant(push)) {
+    know_crc(push);
+    return TcpSession::push(push);
+  }
   if (begin_push(push) == nullptr) return;
   push.grant = ++last_grant_;
   push.granted_ns = loop_.now_ns();
@@ -137,6 +146,7 @@ void ShmServerSession::take_granted(const FrameHeader& header) {
   const auto given = given_.find(push.place.arena->id);
   if (given != given_.end()) given->second.refused = true;
   push.unlink();
+  know_crc(push);
   large_pushes_.push_back(push);
   kick();
 }

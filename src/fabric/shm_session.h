@@ -44,6 +44,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   Status join(TcpSocket socket);
 
   std::string_view path() const override { return "shm"; }
+  bool wants_crcs() const override { return false; }
   void push(Push& push) override;
   void drop_request(uint64_t request_id) override;
   void close(Status reason) override;

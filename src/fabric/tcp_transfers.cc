@@ -97,6 +97,7 @@ TcpSession::Incoming* TcpSession::begin_push(Push& push) {
 }
 
 void TcpSession::push(Push& push) {
+  CHECK(push.has_crc);
   if (begin_push(push) == nullptr) return;
   (push.bytes.size() <= kSmallPushBytes ? small_pushes_ : large_pushes_).push_back(push);
   kick();

@@ -55,7 +55,7 @@ Connection::~Connection() {
 void Connection::count_session(uint64_t change) {
   ServerCounters& counters = state_.counters;
   counters.sessions += change;
-  if (over_shm()) counters.sessions_shm += change;
+  if (session_->path() == "shm") counters.sessions_shm += change;
   if (session_->path() == "rdma") counters.sessions_rdma += change;
 }
 

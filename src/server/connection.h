@@ -45,7 +45,6 @@ class Connection final : public SessionEvents {
 
   uint16_t cluster_id() const { return cluster_id_; }
   Session& session() { return *session_; }
-  bool over_shm() const { return session_->path() == "shm"; }
   ServerState& state() { return state_; }
   HandleTable& handles() { return handles_; }
   size_t requests() const { return requests_count_; }

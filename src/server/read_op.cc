@@ -82,22 +82,6 @@ SharedPlace ReadStep::place_of(const StoreSlice& slice) const {
   return {slice.arena, slice.arena_offset, slice.page_generation};
 }
 
-// A grant costs the same whatever its length: slices of one page that lie side by side go together.
-// (Elsewhere a slice goes alone, under the checksum that it has.)
-void ReadStep::add_neighbours(Push& push) {
-  if (push.place.arena == nullptr || !op_->connection_->over_shm()) return;
-  while (next_slice_ + 1 < store_read.slices.size()) {
-    const StoreSlice& next = store_read.slices[next_slice_ + 1];
-    const bool beside = !next.zeros && next.arena == push.place.arena &&
-                        next.page_generation == push.place.generation &&
-                        next.arena_offset == push.place.offset + push.bytes.size();
-    if (!beside) return;
-    push.crc = crc32c_combine(push.crc, next.crc, next.bytes.size());
-    push.bytes = ConstBytes(push.bytes.data(), push.bytes.size() + next.bytes.size());
-    ++next_slice_;
-  }
-}
-
 // Hands slices to the fabric until none is left or kPushesMax are in flight.
 void ReadStep::push_slices() {
   while (next_slice_ < store_read.slices.size()) {
@@ -117,16 +101,17 @@ void ReadStep::push_slices() {
       const uint32_t left = slice.length_bytes - slice_done_bytes_;
       push->bytes = ConstBytes(kZeros).first(std::min<size_t>(left, kZeros.size()));
       push->crc = crc32c_zeros(push->bytes.size());
+      push->has_crc = true;
       push->place = {};
     } else {
       push->bytes = slice.bytes;
       push->crc = slice.crc;
+      push->has_crc = !store_read.uncut;
       push->place = place_of(slice);
-      add_neighbours(*push);
     }
     window_offset_ += push->bytes.size();
     slice_done_bytes_ += static_cast<uint32_t>(push->bytes.size());
-    if (!slice.zeros || slice_done_bytes_ == slice.length_bytes) {
+    if (slice_done_bytes_ == slice.length_bytes) {
       slice_done_bytes_ = 0;
       ++next_slice_;
     }
@@ -221,6 +206,7 @@ void ReadOp::take_step() {
   read.generation = generation_;
   read.sequential = sequential_;
   read.stream = stream_;
+  read.uncut = !connection_->session().wants_crcs();
   const uint64_t window_offset = piece.window_offset() + piece_done_bytes_;
   piece_done_bytes_ += read.length_bytes;
   if (piece_done_bytes_ == piece.length_bytes()) {

@@ -39,7 +39,6 @@ class ReadStep final : public TransferStep {
   void on_pushed(Completion& done);
   void push_slices();
   SharedPlace place_of(const StoreSlice& slice) const;
-  void add_neighbours(Push& push);
   Push* free_push();
   void finish_if_quiet();
 

@@ -287,7 +287,8 @@ void StoreReadState::fill_slices() {
     const uint32_t end_block = merged.first_block + merged.blocks;
     while (merged.page != nullptr && merged.first_block < end_block) {
       const uint32_t stop =
-          merged.first_block / kSliceBlocksMax * kSliceBlocksMax + kSliceBlocksMax;
+          read_->uncut ? end_block
+                       : merged.first_block / kSliceBlocksMax * kSliceBlocksMax + kSliceBlocksMax;
       merged.blocks = std::min(end_block, stop) - merged.first_block;
       add_slice(merged);
       merged.first_block += merged.blocks;
@@ -317,7 +318,7 @@ void StoreReadState::add_slice(const Piece& piece) {
   slice.arena_offset = page.arena_offset(page.first_block()) + (begin - page_begin);
   slice.page_generation = page.generation();
   // Whole blocks have their checksum already; only the cut ones are summed up.
-  for (uint64_t at = begin; at < end;) {
+  for (uint64_t at = begin; at < end && !read_->uncut;) {
     const auto block = static_cast<uint32_t>(at / kBlockBytes);
     const uint64_t stop = std::min<uint64_t>(end, uint64_t{block + 1} * kBlockBytes);
     const uint64_t length_bytes = stop - at;

@@ -46,7 +46,7 @@ inline constexpr uint32_t kSliceBlocksMax = 8;
 struct StoreSlice {
   ConstBytes bytes;
   uint32_t length_bytes = 0;
-  uint32_t crc = 0;  // crc32c of exactly these bytes, made from verified block checksums
+  uint32_t crc = 0;  // of exactly these bytes, made from verified block checksums; not if uncut
   bool zeros = false;
   // Where it lies in memory that clients on this host may map; null if they may not.
   SharedArena* arena = nullptr;
@@ -67,8 +67,11 @@ struct StoreRead {
   uint64_t generation = 0;  // older than the inode's fence: stale
   bool sequential = false;  // hint: fill whole neighbouring ranges
   bool stream = false;      // hint: small reads of what follows will come: read ahead
-  bool fill_only =
-      false;  // brings the bytes into the slab and answers none; does not wait for room
+  // Brings the bytes into the slab and answers none; does not wait for room.
+  bool fill_only = false;
+  // For who moves the bytes without cutting and checking them: slices reach to the ends of their
+  // pages and have no crc.
+  bool uncut = false;
   Completion done;
 
   std::vector<StoreSlice> slices;

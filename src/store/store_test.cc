@@ -143,6 +143,21 @@ TEST(Store, SlicesEndWhereStripesDo) {
   }
 }
 
+TEST(Store, UncutSlicesReachToTheEndsOfTheirPages) {
+  TestStore t(3);
+  ASSERT_TRUE(t.open().ok());
+  const std::string data = pattern(3 * kMiB, 4);
+  ASSERT_TRUE(t.write({1, 0}, 0, data).ok());
+  StoreRead r;
+  r.key = {1, 0};
+  r.offset_bytes = 100'000;
+  r.length_bytes = 2'500'000;
+  r.uncut = true;
+  ASSERT_TRUE(t.read(r).ok());
+  EXPECT_EQ(t.bytes_of(r), data.substr(100'000, 2'500'000));
+  EXPECT_EQ(r.slices.size(), 1u);
+}
+
 TEST(Store, ARetriedTagIsAnsweredAndNotExecutedAgainAlsoAfterACrashAndARebuild) {
   TestStore t(4);
   ASSERT_TRUE(t.open().ok());
