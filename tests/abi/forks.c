@@ -53,7 +53,12 @@ static int child(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem, unsigned char* me
 
 int main(void) {
   const int sockets_before = count_sockets();
-  xfer_gd2fs_ctx* ctx = abi_connect(10000);
+  xfer_gd2fs_options options = {0};
+  options.timeout = 10000;
+  options.iothread_count = 4;
+  options.log_level = "error";
+  xfer_gd2fs_ctx* ctx = xfer_gd2fs_connect(&options);
+  EXPECT(ctx != NULL);
   static unsigned char memory[1 << 20];
   xfer_gd2fs_iomem* iomem = xfer_gd2fs_reg_iomem(ctx, memory, sizeof memory, NULL);
   EXPECT(iomem != NULL);
@@ -62,6 +67,16 @@ int main(void) {
   abi_ok(ctx, memory);
   EXPECT(count_sockets() > sockets_before);
   EXPECT(xfer_gd2fs_get_fd(ctx) >= 0);
+  /* So much that threads of the library move it, if it goes over TCP; the child has none of them.
+   */
+  static unsigned char large[48 << 20];
+  xfer_gd2fs_iomem* large_iomem = xfer_gd2fs_reg_iomem(ctx, large, sizeof large, NULL);
+  EXPECT(large_iomem != NULL);
+  const xfer_gd2fs_sge large_sge = {large, sizeof large, large_iomem};
+  EXPECT_EQ(xfer_gd2fs_pwritev(ctx, large, "/forks-large", 0, &large_sge, 1, 0), sizeof large);
+  abi_ok(ctx, large);
+  EXPECT_EQ(xfer_gd2fs_preadv(ctx, large, "/forks-large", 0, &large_sge, 1, 0), sizeof large);
+  abi_ok(ctx, large);
 
   for (int round = 0; round < 20; ++round) {
     /* Some forks happen with a request under way. */
