@@ -215,9 +215,9 @@ def main():
     row("software", torch=torch.__version__, cuda=torch.version.cuda, gpu=torch.cuda.get_device_name(0), allocator=os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "default"))
     server = Server("12GiB")
     try:
+        tiny = torch.zeros(1, dtype=torch.uint8, device="cuda")
         free = torch.cuda.mem_get_info()[0]
         client = Client(server, "?shm=off")
-        tiny = torch.zeros(1, dtype=torch.uint8, device="cuda")
         client.reg(tiny)
         row("vram", bytes_of_a_client=free - torch.cuda.mem_get_info()[0])
         stream_order(client)
