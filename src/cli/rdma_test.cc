@@ -64,12 +64,12 @@ class RdmaDeployment : public testing::Test {
     ctx->stop();
     ctx.reset();
   }
-  Status open(client::Require require, uint64_t timeout_ns = 20 * kSecond) {
+  Status open(client::Require require, uint64_t timeout_ns = 20 * kSecond, size_t rails = 1) {
     client::ClientOptions options;
     options.controllers = {controller->address()};
     client::LocalAddress local;
     local.transport = client::Transport::rdma;
-    options.locals = {local};
+    options.locals.assign(rails, local);
     options.cluster = "c";
     options.key = token;
     options.lanes = 1;
@@ -196,6 +196,38 @@ TEST_F(RdmaDeployment, a_break_in_the_middle_is_mended_by_a_new_connection) {
     fake.break_pairs(round % 2);
     EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0) << round;
     EXPECT_TRUE(memory == original) << round;
+  }
+}
+
+TEST_F(RdmaDeployment, a_rail_that_was_down_is_used_again_though_the_other_serves_all_meanwhile) {
+  constexpr int kOther = 2;  // the second NIC of the server
+  ASSERT_NO_FATAL_FAILURE(start({"rdma://127.0.0.2:0", "rdma://127.0.0.3:0"}));
+  ASSERT_TRUE(open(client::Require::rdma, 20 * kSecond, 2).ok());
+  Random random(3);
+  random.fill(memory);
+  const auto original = memory;
+  ASSERT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, memory.size()).status, 0);
+  const auto reads_until = [&](const std::function<bool()>& predicate) {
+    const uint64_t end_ns = clock.now_ns() + 20 * kSecond;
+    while (!predicate()) {
+      if (clock.now_ns() > end_ns) return false;
+      std::ranges::fill(memory, std::byte{0});
+      EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0);
+      EXPECT_TRUE(memory == original);
+    }
+    return true;
+  };
+  const auto pairs = [&] { return fake.counts(kOther).queue_pairs; };
+  const auto sends = [&] { return fake.counts(kOther).sends; };
+  ASSERT_TRUE(reads_until([&] { return sends() > 0; }));
+  for (int round = 0; round < 2; ++round) {
+    fake.set_port(kOther, 0);
+    ASSERT_TRUE(reads_until([&] { return pairs() == 0; }));
+    const uint64_t before = sends();
+    EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0);
+    EXPECT_EQ(sends(), before);
+    fake.set_port(kOther, 1);
+    EXPECT_TRUE(reads_until([&] { return sends() > before; })) << "not used again";
   }
 }
 

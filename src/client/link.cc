@@ -23,6 +23,7 @@ Link::Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions 
       options_(std::move(options)),
       tasks_(loop) {
   credit_.bind<&Link::on_credit>(this);
+  move_.bind<&Link::on_move>(this);
   order_addresses();
 }
 
@@ -50,7 +51,7 @@ void Link::give_credit(uint64_t bytes) {
 }
 
 void Link::want() {
-  if (open() || connecting_ || session_ != nullptr) return;
+  if (connecting_ || session_ != nullptr || next_session_ != nullptr) return;
   connecting_ = true;
   tasks_.spawn(connect());
 }
@@ -88,12 +89,22 @@ void Link::say_path(const std::string& address) {
 }
 
 void Link::fail_over(Status why) {
-  if (session_ != nullptr) session_->close(std::move(why));
+  if (session_ == nullptr) return;
+  served_ = false;
+  session_->close(std::move(why));
 }
 
-ConnectOptions Link::connect_options() const {
+// After a connection has ended or did not come about. A rail that has served begins again with its
+// own NIC of the peer's; what never answered, or does not any more, is passed over.
+void Link::next_address() {
+  const bool again = std::exchange(served_, false) && options_.way != LinkWay::tcp;
+  next_address_ = again ? 0 : next_address_ + 1;
+  ++failures_;
+}
+
+ConnectOptions Link::connect_options(const std::string& address) const {
   ConnectOptions out;
-  out.address = addresses_[next_address_ % addresses_.size()];
+  out.address = address;
   out.local_address = options_.local_address;
   out.role = PeerRole::client;
   out.cluster = options_.cluster;
@@ -114,7 +125,7 @@ uint64_t Link::back_off_ns() {
 }
 
 Task<void> Link::connect() {
-  while (owner_.wants_link()) {
+  do {
     if (failures_ > 0) co_await Delay(loop_, back_off_ns());
     if (addresses_.empty()) {
       connecting_ = false;
@@ -124,28 +135,72 @@ Task<void> Link::connect() {
       co_return;
     }
     const std::string address = addresses_[next_address_ % addresses_.size()];
-    Result<std::unique_ptr<Session>> result = co_await fabric_.connect(connect_options());
+    Result<std::unique_ptr<Session>> result = co_await fabric_.connect(connect_options(address));
     if (result.has_value()) {
       session_ = std::move(*result);
       session_->set_events(this);
       connecting_ = false;
+      looked_home_ns_ = loop_.now_ns();
+      away_ = options_.way != LinkWay::tcp && address != addresses_.front() &&
+              session_->path() != "shm";
       handles_.clear();
       say_path(address);
       owner_.on_link_open(*this);
       co_return;
     }
-    ++next_address_;
-    ++failures_;
+    next_address();
     last_failure_ = result.error().with(options_.name + " at " + address);
-    if (failures_ == 1) GD2FS_LOG_WARN("{}", last_failure_.to_string());
+    if (failures_ == 1) {
+      GD2FS_LOG_WARN("{}", last_failure_.to_string());
+    } else {
+      GD2FS_LOG_DEBUG("{}, {} failures in a row", last_failure_.to_string(), failures_);
+    }
     // A wrong token is wrong everywhere, but another reason may differ from address to address.
     const bool last_word =
         permanent(last_failure_) && failures_ >= addresses_.size() * options_.refusals_max;
     if (last_word) connecting_ = false;
     owner_.on_link_failed(*this, last_failure_, last_word);
     if (last_word) co_return;
-  }
+  } while (owner_.wants_link());
   connecting_ = false;
+}
+
+// --- going home ---
+
+void Link::look_home() {
+  if (!away_ || looking_home_ || loop_.now_ns() - looked_home_ns_ < kHomeNs) return;
+  looking_home_ = true;
+  tasks_.spawn(go_home());
+}
+
+Task<void> Link::go_home() {
+  const std::string home = addresses_.front();
+  Result<std::unique_ptr<Session>> result = co_await fabric_.connect(connect_options(home));
+  looking_home_ = false;
+  looked_home_ns_ = loop_.now_ns();
+  // Meanwhile the session may have ended, or the peer may have other addresses.
+  if (!result.has_value() || !open() || addresses_.front() != home) co_return;
+  next_session_ = std::move(*result);
+  next_session_->set_events(this);
+  move_when_quiet();
+}
+
+void Link::move_when_quiet() {
+  if (next_session_ == nullptr || !sent_.empty() || move_.pending()) return;
+  move_.start();
+  loop_.complete(move_, Status());
+}
+
+void Link::on_move(Completion&) {
+  if (next_session_ == nullptr || !sent_.empty()) return;
+  // What is being withdrawn from the old one comes back with its end.
+  old_session_ = std::exchange(session_, std::move(next_session_));
+  if (old_session_ != nullptr) old_session_->close(Status(StatusCode::canceled, "moved home"));
+  next_address_ = 0;
+  away_ = false;
+  handles_.clear();
+  say_path(addresses_.front());
+  owner_.on_link_open(*this);
 }
 
 Status Link::send(Exchange& exchange, ConstBytes body) {
@@ -165,6 +220,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   sent_bytes_ += exchange.credit_bytes;
   ever_sent_bytes_ += exchange.credit_bytes;
   if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
+  look_home();
   return sent;
 }
 
@@ -197,6 +253,7 @@ void Link::abandon(Exchange& exchange) {
   // A courtesy: a peer that does not get it finds the window gone.
   [[maybe_unused]] const Status told = tell(
       msg::Type::cancel, finish_body(builder, msg::CreateCancel(builder, exchange.request_id_)));
+  move_when_quiet();
 }
 
 void Link::on_message(Session& session, const Message& message) {
@@ -209,6 +266,7 @@ void Link::on_reply(Session&, const Message& reply) {
   const auto found = sent_.find(reply.request_id);
   if (found == sent_.end()) return;  // given up before
   failures_ = 0;
+  served_ = true;
   silent_since_ns_ = loop_.now_ns();
   Exchange& exchange = *found->second;
   if (reply.type == static_cast<uint16_t>(msg::Type::error)) {
@@ -220,14 +278,19 @@ void Link::on_reply(Session&, const Message& reply) {
   }
   exchange.reply.assign(reply.body.begin(), reply.body.end());
   withdraw(exchange);
+  move_when_quiet();
 }
 
-void Link::on_closed(Session&, const Status& reason) {
+void Link::on_closed(Session& session, const Status& reason) {
+  if (&session == old_session_.get()) return old_session_.reset();
+  if (&session == next_session_.get()) {
+    next_session_.reset();
+    return owner_.on_link_open(*this);  // as it was
+  }
   last_failure_ = reason.with(options_.name);
   GD2FS_LOG_WARN("{}: connection ended: {}", options_.name, reason.to_string());
   session_.reset();
-  ++next_address_;
-  ++failures_;
+  next_address();
   handles_.clear();
   const Status lost(StatusCode::unavailable, reason.text(), reason.errno_value());
   while (!sent_.empty()) {
@@ -237,6 +300,7 @@ void Link::on_closed(Session&, const Status& reason) {
     exchange.outcome = lost;
     owner_.on_settled(exchange, true);
   }
+  if (next_session_ != nullptr) return move_when_quiet();
   owner_.on_link_closed(*this, lost);
 }
 

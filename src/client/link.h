@@ -1,6 +1,10 @@
 // Link: one standing connection of the client: from one local NIC to one peer, which may have
 // several addresses. It connects while its owner wants it, tries the addresses in turn, backs off
-// between rounds, and matches replies to exchanges. Belongs to one loop.
+// between rounds, and matches replies to exchanges.
+//
+// Of RDMA links each has a home, the peer's NIC of its own number. One that had to go elsewhere
+// looks every kHomeNs, while it is used, whether its home is there again, and moves when nothing is
+// under way. Belongs to one loop.
 #pragma once
 
 #include <string>
@@ -42,6 +46,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
  public:
   static constexpr uint64_t kBackOffMinNs = 5 * kMs;
   static constexpr uint64_t kBackOffMaxNs = 1 * kSecond;
+  static constexpr uint64_t kHomeNs = 5 * kSecond;
   // Below kRequestsMax, so that the peer never has to refuse.
   static constexpr size_t kSentMax = kRequestsMax - 24;
 
@@ -49,7 +54,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   class Owner {
    public:
     virtual ~Owner() = default;
-    virtual bool wants_link() const = 0;  // asked before each attempt
+    virtual bool wants_link() const = 0;  // asked before each further attempt
     virtual void on_link_open(Link& link) = 0;
     // One attempt has failed. last_word: every address refuses us for good (a wrong token); the
     // link stops trying until it is wanted again.
@@ -66,7 +71,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   ~Link() override;
 
   bool open() const { return session_ != nullptr && session_->open(); }
-  bool has_room() const { return open() && sent_.size() < kSentMax; }
+  bool has_room() const { return open() && next_session_ == nullptr && sent_.size() < kSentMax; }
   // False: its NIC has no credit for so many bytes now; on_link_credit() follows.
   bool has_credit(uint64_t bytes);
   size_t sent() const { return sent_.size(); }
@@ -77,7 +82,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   const LinkOptions& options() const { return options_; }
   const Status& last_failure() const { return last_failure_; }
 
-  // Starts connecting unless it does so already.
+  // Starts connecting unless it does so already: one attempt at least, and more while its owner
+  // wants it. (What it was wanted for may have gone over another link before the first begins.)
   void want();
   void set_addresses(std::vector<std::string> addresses);
   // Ends the session, so that the next address is tried.
@@ -97,9 +103,14 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
 
  private:
   Task<void> connect();
+  Task<void> go_home();
+  void look_home();
+  void move_when_quiet();
+  void on_move(Completion&);
   void order_addresses();
+  void next_address();
   void say_path(const std::string& address);
-  ConnectOptions connect_options() const;
+  ConnectOptions connect_options(const std::string& address) const;
   void take(Exchange& exchange);
   void give_credit(uint64_t bytes);
   void on_credit(Completion&);
@@ -113,11 +124,18 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   LinkOptions options_;
   std::vector<std::string> addresses_;  // those of options_.addresses that are used, in order
   size_t next_address_ = 0;
+  bool served_ = false;    // the session has answered something
   uint32_t failures_ = 0;  // in a row
   bool connecting_ = false;
   Status last_failure_;
   bool said_fall_back_ = false;
   std::unique_ptr<Session> session_;
+  std::unique_ptr<Session> next_session_;  // home, while something is still under way on session_
+  std::unique_ptr<Session> old_session_;   // while it ends
+  uint64_t looked_home_ns_ = 0;
+  bool looking_home_ = false;
+  bool away_ = false;
+  Completion move_;
   Handles handles_;
   std::unordered_map<uint64_t, Exchange*> sent_;
   uint64_t sent_bytes_ = 0;  // of what is in sent_

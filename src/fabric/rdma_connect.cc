@@ -33,8 +33,9 @@ Task<Status> RdmaConnect::begin_session(TcpGreeting* greeting, Peer peer, Greete
   const Result<RdmaPeer> theirs = open_queue_pair(greeting->body());
   if (!theirs.has_value()) co_return theirs.error();
   status = (*queue)->join(*shared->port, theirs->address, theirs->buffers);
+  if (status.ok()) status = co_await prove_rdma_queue(&loop_, queue->get(), deadline_ns());
   if (!status.ok()) {
-    (*queue)->detach();
+    co_await end_rdma_queue(&loop_, *shared, std::move(*queue));
     co_return status;
   }
   peer.address = rdma_name(peer.address);

@@ -108,6 +108,66 @@ Task<Result<std::unique_ptr<RdmaQueue>>> make_rdma_queue(Loop* loop, RdmaShared 
   co_return queue;
 }
 
+namespace {
+
+class Proof final : public RdmaQueue::Owner {
+ public:
+  Proof(Loop& loop, RdmaQueue& queue, uint64_t deadline_ns) : loop_(loop), queue_(queue) {
+    timer_.bind<&Proof::on_late>(this);
+    ended_.done().start();
+    queue_.set_owner(this);
+    loop_.start_at(timer_, deadline_ns);
+    queue_.knock();
+  }
+  ~Proof() { queue_.set_owner(nullptr); }
+  Proof(const Proof&) = delete;
+  Proof& operator=(const Proof&) = delete;
+  Await& ended() { return ended_; }
+
+ private:
+  void on_work_done(const RdmaQueue::Work&) override {}
+  void on_queue_ready() override {
+    if (!queue_.ok()) {
+      end(queue_.broken());
+    } else if (queue_.answered()) {
+      end(Status());
+    }
+  }
+  void on_late(Completion&) { end(Status(StatusCode::timed_out, "no packet has passed in time")); }
+  void end(const Status& status) {
+    if (std::exchange(over_, true)) return;
+    loop_.complete(ended_.done(), status);
+  }
+  Loop& loop_;
+  RdmaQueue& queue_;
+  Await ended_;
+  Timer timer_;
+  bool over_ = false;
+};
+
+}  // namespace
+
+Task<Status> prove_rdma_queue(Loop* loop, RdmaQueue* queue, uint64_t deadline_ns) {
+  Proof proof(*loop, *queue, deadline_ns);
+  Await& ended = proof.ended();
+  Status status = co_await ended;
+  co_return status.with("between the NICs");
+}
+
+Task<void> end_rdma_queue(Loop* loop, RdmaShared shared, std::unique_ptr<RdmaQueue> queue) {
+  queue->detach();
+  RdmaEntries entries = queue->take_entries();
+  // They are let go on the loop, once the queue pair is no more.
+  std::move_only_function<Result<RdmaEntries>()> end =
+      [queue = std::move(queue), entries = std::move(entries)]() mutable -> Result<RdmaEntries> {
+    queue.reset();
+    return std::move(entries);
+  };
+  Detached<RdmaEntries> ending(*loop, *shared.worker, std::move(end));
+  Await& ended = ending.ended();
+  [[maybe_unused]] const Status waited = co_await ended;
+}
+
 std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   const verbs::QueuePairAddress address = queue.address();
   msg::QueuePairT out;

@@ -38,6 +38,12 @@ class RdmaPorts {
 // A queue pair that can receive, made on the worker.
 Task<Result<std::unique_ptr<RdmaQueue>>> make_rdma_queue(Loop* loop, RdmaShared shared);
 
+// Waits until packets have passed over a queue pair that has just joined its peer: that the
+// handshake came through, perhaps by another network, says nothing about those of the NICs.
+Task<Status> prove_rdma_queue(Loop* loop, RdmaQueue* queue, uint64_t deadline_ns);
+// Ends one that no session has taken, on the worker.
+Task<void> end_rdma_queue(Loop* loop, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
+
 // Where a queue pair is, as a message and back. invalid: a peer that nobody can speak to.
 std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue);
 struct RdmaPeer {

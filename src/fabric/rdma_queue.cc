@@ -33,6 +33,7 @@ Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(std::shared_ptr<const verbs::
 }
 
 RdmaQueue::~RdmaQueue() {
+  detach();
   pair_.reset();
   region_.reset();
   if (buffers_ != nullptr) munmap(buffers_, kBuffersBytes);
@@ -89,6 +90,13 @@ void RdmaQueue::add_message(uint32_t buffer, uint32_t length_bytes) {
   *request.sg_list = {
       reinterpret_cast<uintptr_t>(buffers_) + uint64_t{kReceiveDepth + buffer} * kBufferBytes,
       length_bytes, region_->local_key()};
+}
+
+void RdmaQueue::knock() {
+  CHECK(added_ == 0);
+  ++credit_work_;
+  add_message(0, 0);
+  post();
 }
 
 size_t RdmaQueue::send(std::span<iovec> parts) {
@@ -169,7 +177,7 @@ void RdmaQueue::on_completion(const ibv_wc& completion) {
 // That work request and all before it are done.
 void RdmaQueue::retire(uint32_t index) {
   if (index - done_ >= posted_ - done_) return break_off(Status(StatusCode::io, "completion id"));
-  const bool had_room = has_room() && can_move();
+  const bool quiet = answered() && has_room() && can_move();
   while (done_ != index + 1) {
     const Work work = work_[done_++ % kRing];
     if (work.buffer) ++buffers_free_;
@@ -178,7 +186,7 @@ void RdmaQueue::retire(uint32_t index) {
     --data_work_;
     owner_->on_work_done(work);
   }
-  if (!had_room) port_->make_ready(*this);
+  if (!quiet) port_->make_ready(*this);
 }
 
 void RdmaQueue::take_received(const ibv_wc& completion) {

@@ -74,8 +74,13 @@ class RdmaQueue : public ListNode<> {
   verbs::QueuePairAddress address() const { return pair_->address(); }
   // Begins: receives are posted, the pair is connected to a peer with so many buffers.
   Status join(RdmaPort& port, const verbs::QueuePairAddress& peer, uint32_t peer_buffers);
+  // Once joined. Without an owner what happens is kept until look_again().
   void set_owner(Owner* owner) { owner_ = owner; }
   bool joined() const { return port_ != nullptr; }
+  // Sends a message without bytes. answered(), and on_queue_ready(): the peer's NIC has taken it,
+  // so packets pass, both ways. Or the queue breaks.
+  void knock();
+  bool answered() const { return done_ > 0; }
   // No calls to the owner any more.
   void detach();
 
@@ -110,7 +115,9 @@ class RdmaQueue : public ListNode<> {
   void attached(uint16_t slot, uint16_t generation);
   uint16_t slot() const { return slot_; }
   void on_completion(const ibv_wc& completion);
-  void on_ready() { owner_->on_queue_ready(); }
+  void on_ready() {
+    if (owner_ != nullptr) owner_->on_queue_ready();
+  }
 
  private:
   struct Received {

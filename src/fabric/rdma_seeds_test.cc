@@ -68,6 +68,7 @@ class RdmaSeeds : public RdmaWorld {
 
   void open() {
     fake.manual(0);  // the handshake is not what is tested here
+    fake.lose(0);
     client.closed.reset();
     answers.clear();
     accepted.clear();

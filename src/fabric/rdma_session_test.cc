@@ -235,6 +235,25 @@ TEST_F(RdmaWorld, a_key_opens_nothing_once_its_memory_is_deregistered) {
   EXPECT_EQ(fake.counts(kClient).refused_keys, 1u);
 }
 
+TEST_F(RdmaWorld,
+       a_session_is_made_only_where_packets_pass_and_not_where_the_handshake_alone_does) {
+  ASSERT_NO_FATAL_FAILURE(listen());
+  fake.cut(kClient, kServer, 1);
+  const Status nothing = connect(options_to(listener->address()));
+  EXPECT_TRUE(nothing.is(StatusCode::unavailable)) << nothing.to_string();
+  ASSERT_TRUE(until([&] { return fake.counts(kClient).queue_pairs == 0; }));
+  ASSERT_TRUE(until([&] { return accepted.empty() || accepted.front().closed.has_value(); }));
+  fake.hold(kClient, 1);  // nor where they take too long
+  ConnectOptions options = options_to(listener->address());
+  options.timeout_ns = 200 * kMs;
+  const Status late = connect(options);
+  EXPECT_TRUE(late.is(StatusCode::timed_out)) << late.to_string();
+  fake.hold(kClient, 0);
+  fake.cut(kClient, kServer, 0);
+  accepted.clear();
+  EXPECT_TRUE(connect(options_to(listener->address())).ok());
+}
+
 TEST_F(RdmaWorld, what_cannot_be_listened_on_or_reached_by_rdma_says_why) {
   ASSERT_NO_FATAL_FAILURE(listen());
   ConnectOptions options = options_to(listener->address());

@@ -8,7 +8,8 @@ namespace gd2fs::verbs {
 namespace {
 
 constexpr uint8_t kTimeoutExponent = 15;  // 4.096 us * 2^15 = 134 ms without an answer
-constexpr uint8_t kRetries = 7;           // then the connection is broken
+// Then the connection is broken. Not 7, of which soft-RoCE never comes to the end.
+constexpr uint8_t kRetries = 6;
 // Credits see to it that a message always finds a buffer; this is for a peer that breaks the rule.
 constexpr uint8_t kNoBufferRetries = 6;
 constexpr uint8_t kNoBufferPause = 12;  // 0.64 ms

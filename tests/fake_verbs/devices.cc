@@ -196,6 +196,18 @@ FAKE_API void fake_verbs_break(int device) {
 FAKE_API void fake_verbs_set_port(int device, int active) {
   change([&](World& world) { world.devices[static_cast<size_t>(device)]->active = active != 0; });
 }
+FAKE_API void fake_verbs_cut(int one, int other, int cut) {
+  change([&](World& world) {
+    for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
+      std::set<int>& cut_from = world.devices[static_cast<size_t>(from)]->cut_from;
+      if (cut != 0) {
+        cut_from.insert(to);
+      } else {
+        cut_from.erase(to);
+      }
+    }
+  });
+}
 FAKE_API void fake_verbs_refuse_registrations(int count, int error) {
   change([&](World& world) {
     world.refuse_count = count;
@@ -228,6 +240,7 @@ FAKE_API void fake_verbs_reset(void) {
     for (auto& device : world.devices) {
       device->held = false;
       device->active = true;
+      device->cut_from.clear();
     }
   });
 }

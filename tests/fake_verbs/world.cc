@@ -211,7 +211,8 @@ Pair* World::peer_of(const Pair& pair, bool* late) {
   const auto found = pairs_by_number.find(pair.peer_number);
   if (found == pairs_by_number.end()) return nullptr;
   Pair& peer = *found->second;
-  if (peer.peer_number != pair.qp_num || !peer.device->active || !pair.device->active) {
+  if (peer.peer_number != pair.qp_num || !peer.device->active || !pair.device->active ||
+      pair.device->cut_from.contains(peer.device->index)) {
     return nullptr;
   }
   const bool receives = peer.alive && (peer.state == IBV_QPS_RTR || peer.state == IBV_QPS_RTS);

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -25,6 +26,7 @@ struct Device {
   bool active = true;
   bool held = false;
   std::vector<ibv_gid_entry> gids;
+  std::set<int> cut_from;  // devices that it does not reach
   fake_verbs_counts counts{};
 };
 
