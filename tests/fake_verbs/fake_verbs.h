@@ -52,6 +52,7 @@ typedef struct fake_verbs_counts {
   uint64_t sends;   // messages carried out, from this device
   uint64_t writes;  // RDMA WRITEs, from this device
   uint64_t reads;   // RDMA READs, from this device
+  uint64_t send_bytes;
   uint64_t write_bytes;
   uint64_t read_bytes;
   uint64_t send_completions;     // entries for what was posted to send queues

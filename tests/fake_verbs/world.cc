@@ -287,6 +287,7 @@ bool World::send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint
     std::memcpy(region->at(buffer.local.addr), from, work.local.length);
   }
   ++pair.device->counts.sends;
+  pair.device->counts.send_bytes += work.local.length;
   Entry entry;
   entry.wc.wr_id = buffer.id;
   entry.wc.status = IBV_WC_SUCCESS;
