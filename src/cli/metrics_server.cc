@@ -45,16 +45,45 @@ double seconds_of(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
 
+// The labels that labelled() has written, in their order.
+std::vector<prometheus::ClientMetric::Label> labels_of(const std::string& text) {
+  std::vector<prometheus::ClientMetric::Label> labels;
+  for (size_t at = 1; at < text.size();) {
+    const size_t equals = text.find("=\"", at);
+    const size_t end = equals == std::string::npos ? equals : text.find('"', equals + 2);
+    if (end == std::string::npos) break;
+    labels.push_back({text.substr(at, equals - at), text.substr(equals + 2, end - equals - 2)});
+    at = end + 2;  // past the quote and the comma or brace
+  }
+  return labels;
+}
+
 }  // namespace
+
+std::string labelled(std::string_view name, const MetricLabels& labels) {
+  std::string out(name);
+  char before = '{';
+  for (const auto& [label, value] : labels) {
+    out += before + label + "=\"";
+    for (const char c : value) {
+      if (c != '"' && c != '\\') out += c;
+    }
+    out += '"';
+    before = ',';
+  }
+  return out + '}';
+}
 
 std::string prometheus_text(const MetricValues& values) {
   const std::map<std::string, double> sorted(values.begin(), values.end());
-  std::vector<prometheus::MetricFamily> families;
-  families.reserve(sorted.size());
-  for (const auto& [name, value] : sorted) {
-    prometheus::MetricFamily& family = families.emplace_back();
+  std::map<std::string, prometheus::MetricFamily> by_name;
+  for (const auto& [labelled_name, value] : sorted) {
+    const size_t brace = labelled_name.find('{');
+    const std::string name = labelled_name.substr(0, brace);
+    prometheus::MetricFamily& family = by_name[name];
     family.name = name;
     prometheus::ClientMetric metric;
+    if (brace != std::string::npos) metric.label = labels_of(labelled_name.substr(brace));
     if (name.ends_with("_total")) {
       family.type = prometheus::MetricType::Counter;
       metric.counter.value = value;
@@ -64,6 +93,9 @@ std::string prometheus_text(const MetricValues& values) {
     }
     family.metric.push_back(metric);
   }
+  std::vector<prometheus::MetricFamily> families;
+  families.reserve(by_name.size());
+  for (auto& [name, family] : by_name) families.push_back(std::move(family));
   return prometheus::TextSerializer().Serialize(families);
 }
 

@@ -1,13 +1,14 @@
 // MetricsServer: Prometheus' /metrics and /health/{live,ready} on a port of their own.
 //
 // live answers 200 while the process turns its loops; ready 200 when clients are served, else 503.
-// Names end in _total where they only grow (counters); all others are gauges; base units; no
-// labels.
+// Names end in _total where they only grow (counters); all others are gauges; base units. What
+// there is one of per NIC has labels behind its name, as Prometheus writes them; nothing else has.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct mg_connection;
 namespace gd2fs::cli {
 
 using MetricValues = std::vector<std::pair<std::string, double>>;
+using MetricLabels = std::vector<std::pair<std::string, std::string>>;
+
+// name{label="value",...}
+std::string labelled(std::string_view name, const MetricLabels& labels);
 
 class MetricsServer {
  public:

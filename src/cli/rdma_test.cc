@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cli/controller_process.h"
 #include "cli/daemon.h"
+#include "cli/metrics_server.h"
 #include "cli/reachability.h"
 #include "cli/server_process.h"
 #include "client/ctx.h"
@@ -103,6 +104,11 @@ class RdmaDeployment : public testing::Test {
     }
     ADD_FAILURE() << wanted << " is not there";
     return 0;
+  }
+
+  double nic_metric(std::string_view name, const std::string& address, int device) {
+    return metric(labelled(
+        name, {{"address", address}, {"nic", "fake" + std::to_string(device) + " port 1"}}));
   }
 
   // Until all arenas are in use and registered, which the server does in the background.
@@ -243,15 +249,18 @@ TEST_F(RdmaDeployment, a_rail_that_was_down_is_used_again_though_the_other_serve
   };
   const auto pairs = [&] { return fake.counts(kOther).queue_pairs; };
   const auto sends = [&] { return fake.counts(kOther).sends; };
+  const auto up = [&] { return nic_metric("gd2fs_rdma_nic_up", "127.0.0.3", kOther); };
   ASSERT_TRUE(reads_until([&] { return sends() > 0; }));
   for (int round = 0; round < 2; ++round) {
     fake.set_port(kOther, 0);
     ASSERT_TRUE(reads_until([&] { return pairs() == 0; }));
+    ASSERT_TRUE(reads_until([&] { return up() == 0; }));
     const uint64_t before = sends();
     EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0);
     EXPECT_EQ(sends(), before);
     fake.set_port(kOther, 1);
     EXPECT_TRUE(reads_until([&] { return sends() > before; })) << "not used again";
+    EXPECT_TRUE(reads_until([&] { return up() == 1; }));
   }
 }
 

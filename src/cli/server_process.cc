@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/data_dir.h"
 #include "cli/listen_address.h"
+#include "cli/metrics_server.h"
 #include "cli/units.h"
 
 namespace gd2fs::cli {
@@ -192,12 +193,23 @@ Task<std::vector<std::pair<std::string, double>>> ServerProcess::ask_metrics() {
   std::vector<std::pair<std::string, double>> values;
   for (const auto& [name, value] : server_->metrics()) values.emplace_back(name, value);
   // By RDMA, all NICs together; what went through the stream instead shows as copied.
-  const RdmaCounters& rdma = fabric_->counters();
+  const RdmaCounters rdma = fabric_->counters();
   values.emplace_back("gd2fs_rdma_written_bytes_total", static_cast<double>(rdma.written_bytes));
   values.emplace_back("gd2fs_rdma_read_bytes_total", static_cast<double>(rdma.read_bytes));
   values.emplace_back("gd2fs_rdma_copied_bytes_total", static_cast<double>(rdma.copied_bytes));
   values.emplace_back("gd2fs_rdma_recalls_total", static_cast<double>(rdma.recalls));
   values.emplace_back("gd2fs_rdma_broken_sessions_total", static_cast<double>(rdma.broken));
+  for (const RdmaNicFacts& nic : fabric_->nics()) {
+    const auto add = [&](std::string_view name, double value) {
+      values.emplace_back(labelled(name, {{"address", nic.address}, {"nic", nic.name}}), value);
+    };
+    add("gd2fs_rdma_nic_up", nic.up ? 1 : 0);
+    add("gd2fs_rdma_nic_sessions", static_cast<double>(nic.queue_pairs));
+    add("gd2fs_rdma_nic_written_bytes_total", static_cast<double>(nic.counters.written_bytes));
+    add("gd2fs_rdma_nic_read_bytes_total", static_cast<double>(nic.counters.read_bytes));
+    add("gd2fs_rdma_nic_copied_bytes_total", static_cast<double>(nic.counters.copied_bytes));
+    add("gd2fs_rdma_nic_broken_sessions_total", static_cast<double>(nic.counters.broken));
+  }
   co_return values;
 }
 

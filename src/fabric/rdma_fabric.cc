@@ -20,7 +20,7 @@ RdmaFabric::RdmaFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t 
       worker_(worker),
       options_(options),
       shm_(loop, worker, options, copy_threads),
-      ports_(loop, memory_, counters_) {}
+      ports_(loop, memory_) {}
 
 RdmaFabric::~RdmaFabric() {
   ports_.end_worker();

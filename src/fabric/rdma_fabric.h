@@ -32,14 +32,14 @@ class RdmaFabric final : public Fabric {
                                            OnSession on_session) override;
   Task<Result<std::unique_ptr<Session>>> connect(ConnectOptions options) override;
 
-  const RdmaCounters& counters() const { return counters_; }
+  RdmaCounters counters() const { return ports_.counters(); }
+  std::vector<RdmaNicFacts> nics() { return ports_.facts(); }
 
  private:
   Loop& loop_;
   Worker& worker_;
   const TcpOptions options_;
   ShmFabric shm_;
-  RdmaCounters counters_;
   RdmaMemory memory_;
   RdmaPorts ports_;
 };

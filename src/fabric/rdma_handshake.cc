@@ -55,7 +55,6 @@ Status RdmaPorts::open_now(const std::string& address) {
 Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
   RdmaShared shared;
   shared.memory = &memory_;
-  shared.counters = &counters_;
   shared.closing = closing_;
   shared.worker = &worker();
   const auto found = ports_.find(address);
@@ -75,6 +74,27 @@ Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
   if (!port.has_value()) co_return fail(port.error());
   shared.port = *port;
   co_return shared;
+}
+
+std::vector<RdmaNicFacts> RdmaPorts::facts() {
+  std::vector<RdmaNicFacts> all;
+  for (const auto& [address, port] : ports_) {
+    RdmaNicFacts& facts = all.emplace_back();
+    facts.address = address;
+    facts.name = port->nic().name();
+    facts.up = port->up();
+    facts.queue_pairs = port->queue_pairs();
+    facts.counters = port->counters();
+    port->ask_whether_up(worker(), closing_);
+  }
+  std::ranges::sort(all, {}, &RdmaNicFacts::address);
+  return all;
+}
+
+RdmaCounters RdmaPorts::counters() const {
+  RdmaCounters all;
+  for (const auto& [address, port] : ports_) all += port->counters();
+  return all;
 }
 
 // --- queue pairs ---

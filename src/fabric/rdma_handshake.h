@@ -7,16 +7,27 @@
 
 namespace gd2fs {
 
+// One local NIC as its metrics tell.
+struct RdmaNicFacts {
+  std::string address;
+  std::string name;        // "mlx5_0 port 1"
+  bool up = false;         // when it was last asked
+  size_t queue_pairs = 0;  // one per session
+  RdmaCounters counters;
+};
+
 // The ports of a fabric's loop, by local address; made when first asked for.
 class RdmaPorts {
  public:
-  RdmaPorts(Loop& loop, RdmaMemory& memory, RdmaCounters& counters)
-      : loop_(loop), memory_(memory), counters_(counters) {}
+  RdmaPorts(Loop& loop, RdmaMemory& memory) : loop_(loop), memory_(memory) {}
   // Opens the NIC that has this address and registers all memory with it, on the worker.
   Task<Result<RdmaShared>> find(std::string address);
   // The same, and waits for it: for start-up.
   Status open_now(const std::string& address);
   bool any() const { return !ports_.empty(); }
+  // By address. Has the devices asked how their ports are, for the next time.
+  std::vector<RdmaNicFacts> facts();
+  RdmaCounters counters() const;  // of all
   // For the end: waits for what the worker has.
   void end_worker() { worker_.reset(); }
   uint32_t closing() const { return *closing_; }
@@ -29,7 +40,6 @@ class RdmaPorts {
 
   Loop& loop_;
   RdmaMemory& memory_;
-  RdmaCounters& counters_;
   std::shared_ptr<uint32_t> closing_ = std::make_shared<uint32_t>(0);
   std::unordered_map<std::string, std::shared_ptr<RdmaPort>> ports_;
   std::unique_ptr<ThreadWorker> worker_;  // last: its jobs use the rest

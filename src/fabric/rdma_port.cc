@@ -7,6 +7,16 @@
 
 namespace gd2fs {
 
+RdmaCounters& RdmaCounters::operator+=(const RdmaCounters& other) {
+  written_bytes += other.written_bytes;
+  read_bytes += other.read_bytes;
+  copied_windows += other.copied_windows;
+  copied_bytes += other.copied_bytes;
+  recalls += other.recalls;
+  broken += other.broken;
+  return *this;
+}
+
 RdmaPort::RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic)
     : loop_(loop), nic_(std::move(nic)) {
   watch_.bind<&RdmaPort::on_event>(this);
@@ -28,6 +38,38 @@ Status RdmaPort::start() {
   GD2FS_TRY(loop_.watch(watch_, channel_->fd(), EPOLLIN));
   loop_.add(*this);
   return {};
+}
+
+// Owns itself until the worker has brought the answer.
+struct RdmaPort::Question {
+  Job job;
+  std::shared_ptr<RdmaPort> port;
+  std::shared_ptr<uint32_t> busy;
+  bool up = false;
+  void on_done(Completion&) {
+    if (port->up_ != up) {
+      GD2FS_LOG_WARN("{} is {}", port->nic_->name(), up ? "up again" : "down");
+    }
+    port->up_ = up;
+    port->asking_ = false;
+    --*busy;
+    delete this;
+  }
+};
+
+void RdmaPort::ask_whether_up(Worker& worker, const std::shared_ptr<uint32_t>& busy) {
+  if (std::exchange(asking_, true)) return;
+  ++*busy;
+  auto* question = new Question;
+  question->port = shared_from_this();
+  question->busy = busy;
+  question->up = up_;  // if the worker has no room
+  question->job.run = [question]() -> Status {
+    question->up = question->port->nic_->find_again().has_value();
+    return {};
+  };
+  question->job.done.bind<&Question::on_done>(question);
+  worker.submit(loop_, question->job);
 }
 
 RdmaEntries::~RdmaEntries() {

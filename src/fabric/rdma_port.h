@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "loop/loop.h"
+#include "loop/worker.h"
 #include "verbs/queue_pair.h"
 
 namespace gd2fs {
@@ -16,6 +17,18 @@ namespace gd2fs {
 class RdmaQueue;
 
 class RdmaPort;
+
+// What the sessions of a NIC have moved, and how; for metrics and tests.
+struct RdmaCounters {
+  uint64_t written_bytes = 0;   // by RDMA WRITE, from here
+  uint64_t read_bytes = 0;      // by RDMA READ, to here
+  uint64_t copied_windows = 0;  // that went without keys, through the stream
+  uint64_t copied_bytes = 0;    // pushed or pulled through the stream, by a server
+  uint64_t recalls = 0;
+  uint64_t broken = 0;  // sessions that ended by an error of their queue pair
+
+  RdmaCounters& operator+=(const RdmaCounters& other);
+};
 
 // Entries of a completion queue, taken for one queue pair, which is destroyed before they are given
 // back. On the loop.
@@ -54,6 +67,12 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   const verbs::Nic& nic() const { return *nic_; }
   const std::shared_ptr<const verbs::Nic>& shared_nic() const { return nic_; }
   Loop& loop() { return loop_; }
+  RdmaCounters& counters() { return counters_; }
+  size_t queue_pairs() const { return slots_.size() - free_slots_.size(); }
+  // Whether the port was active and had its address when the device was last asked.
+  bool up() const { return up_; }
+  // Asks it, on the worker. Counted in `busy` until its answer is back.
+  void ask_whether_up(Worker& worker, const std::shared_ptr<uint32_t>& busy);
 
   // Room for so many entries in a completion queue; nothing, if none has it: then a new one is made
   // on a worker, and added.
@@ -72,6 +91,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
 
  private:
   friend class RdmaEntries;
+  struct Question;
   struct Completions {
     std::unique_ptr<verbs::CompletionQueue> queue;
     int entries_left = 0;
@@ -93,6 +113,9 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   std::unique_ptr<verbs::CompletionChannel> channel_;
   std::vector<Completions> completions_;  // after the channel: they end first
   Watch watch_;
+  RdmaCounters counters_;
+  bool up_ = true;
+  bool asking_ = false;
   std::vector<Slot> slots_;
   std::vector<uint16_t> free_slots_;
   List<RdmaQueue> ready_;

@@ -21,23 +21,13 @@
 
 namespace gd2fs {
 
-// What the sessions of a fabric have moved, and how; for metrics and tests.
-struct RdmaCounters {
-  uint64_t written_bytes = 0;   // by RDMA WRITE, from here
-  uint64_t read_bytes = 0;      // by RDMA READ, to here
-  uint64_t copied_windows = 0;  // that went without keys, through the stream
-  uint64_t copied_bytes = 0;    // pushed or pulled through the stream, by a server
-  uint64_t recalls = 0;
-  uint64_t broken = 0;  // sessions that ended by an error of their queue pair
-};
-
 // What the sessions of one NIC share.
 struct RdmaShared {
   std::shared_ptr<RdmaPort> port;
   RdmaMemory* memory = nullptr;  // outlives the sessions
   Worker* worker = nullptr;      // ends queue pairs; outlives the sessions
-  RdmaCounters* counters = nullptr;
-  std::shared_ptr<uint32_t> closing;  // how many queue pairs the worker is about to end
+  std::shared_ptr<uint32_t>
+      closing;  // what the worker is about to do on its own: to end queue pairs
 };
 
 class RdmaSession : public TcpSession, private RdmaQueue::Owner {
@@ -62,7 +52,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
   RdmaQueue* queue() { return queue_.get(); }
   const verbs::Nic& nic() const { return shared_.port->nic(); }
   const RdmaMemory& memory() const { return *shared_.memory; }
-  RdmaCounters& counters() { return *shared_.counters; }
+  RdmaCounters& counters() { return shared_.port->counters(); }
   void send_bare(FrameKind kind, uint64_t request_id);
 
  private:
