@@ -115,9 +115,10 @@ class RdmaDeployment : public testing::Test {
   void warm_up() {
     const uint64_t rounds = 2 * config.slab_bytes / memory.size();
     for (uint64_t round = 0; round < 10 * rounds; ++round) {
-      const auto before = fake.counts(kServer);
+      const auto pulled = [&] { return fake.counts(1).read_bytes + fake.counts(2).read_bytes; };
+      const uint64_t before = pulled();
       ASSERT_EQ(transfer(XFER_GD2FS_OP_WRITE, 0, memory.size()).status, 0);
-      const uint64_t direct = fake.counts(kServer).read_bytes - before.read_bytes;
+      const uint64_t direct = pulled() - before;
       if (round >= rounds && direct == memory.size()) return;
     }
     FAIL() << "not all arenas are registered";
@@ -262,6 +263,30 @@ TEST_F(RdmaDeployment, a_rail_that_was_down_is_used_again_though_the_other_serve
     EXPECT_TRUE(reads_until([&] { return sends() > before; })) << "not used again";
     EXPECT_TRUE(reads_until([&] { return up() == 1; }));
   }
+}
+
+TEST_F(RdmaDeployment, most_bytes_take_the_faster_of_two_rails) {
+  ASSERT_NO_FATAL_FAILURE(start({"rdma://127.0.0.2:0", "rdma://127.0.0.3:0"}));
+  ASSERT_TRUE(open(client::Require::rdma, 20 * kSecond, 2).ok());
+  ASSERT_NO_FATAL_FAILURE(warm_up());
+  const auto shares = [&](int reads) {
+    const auto before = std::pair(fake.counts(1).write_bytes, fake.counts(2).write_bytes);
+    for (int i = 0; i < reads; ++i) {
+      EXPECT_EQ(transfer(XFER_GD2FS_OP_READ, 0, memory.size()).status, 0);
+    }
+    return std::pair(fake.counts(1).write_bytes - before.first,
+                     fake.counts(2).write_bytes - before.second);
+  };
+  // Both are the same, as soon as it is forgotten that one of them copied in the beginning.
+  const uint64_t end_ns = clock.now_ns() + 20 * kSecond;
+  const auto alike = [](const auto& bytes) {
+    return bytes.first > bytes.second / 2 && bytes.second > bytes.first / 2;
+  };
+  while (!alike(shares(16))) ASSERT_LT(clock.now_ns(), end_ns);
+  fake.slow(2, 4 * kMs);
+  (void)shares(8);
+  const auto [fast, slow] = shares(16);
+  EXPECT_GT(fast, 3 * slow);
 }
 
 TEST_F(RdmaDeployment, an_rdma_address_that_is_not_there_stops_the_server_with_the_reason) {

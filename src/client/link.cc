@@ -217,6 +217,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   exchange.link_ = this;
   exchange.state_ = Exchange::State::sent;
   sent_.emplace(exchange.request_id_, &exchange);
+  if (sent_bytes_ == 0 && exchange.credit_bytes > 0) speed_.begin(loop_.now_ns());
   sent_bytes_ += exchange.credit_bytes;
   ever_sent_bytes_ += exchange.credit_bytes;
   if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
@@ -269,6 +270,10 @@ void Link::on_reply(Session&, const Message& reply) {
   served_ = true;
   silent_since_ns_ = loop_.now_ns();
   Exchange& exchange = *found->second;
+  if (exchange.credit_bytes > 0) {
+    const bool more = sent_bytes_ > exchange.credit_bytes;
+    speed_.arrived(exchange.credit_bytes, more, silent_since_ns_);
+  }
   if (reply.type == static_cast<uint16_t>(msg::Type::error)) {
     exchange.outcome = open_error(reply.body);
   } else if (reply.type != static_cast<uint16_t>(exchange.type)) {

@@ -15,6 +15,7 @@
 #include "client/exchange.h"
 #include "client/handles.h"
 #include "client/nic_credit.h"
+#include "client/rail_speed.h"
 #include "fabric/fabric.h"
 #include "loop/task_group.h"
 
@@ -77,6 +78,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   uint64_t ever_sent_bytes() const { return ever_sent_bytes_; }
+  // 0: not known.
+  double ns_per_byte() const { return speed_.ns_per_byte(loop_.now_ns()); }
   Handles& handles() { return handles_; }
   SharedStaging staging() const { return open() ? session_->staging() : SharedStaging(); }
   const LinkOptions& options() const { return options_; }
@@ -141,6 +144,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   uint64_t sent_bytes_ = 0;  // of what is in sent_
   uint64_t ever_sent_bytes_ = 0;
   uint64_t silent_since_ns_ = 0;
+  RailSpeed speed_;
   Completion credit_;
   TaskGroup tasks_;  // last: its frames use all of the above
 };

@@ -6,11 +6,21 @@
 namespace gd2fs::client {
 namespace {
 
-// Where the fewest bytes are on their way; among equals (a caller with one request at a time finds
-// all idle) where the fewest went so far, so that every rail is used and known to work.
-bool better(const Link& link, const Link& than) {
-  return std::tuple(link.sent_bytes(), link.sent(), link.ever_sent_bytes()) <
-         std::tuple(than.sent_bytes(), than.sent(), than.ever_sent_bytes());
+// When so many more bytes will have arrived, in the time that the fastest rail needs for a byte.
+// Among equals (a caller with one request at a time finds all idle) first where the fewest went so
+// far, so that every rail is used and known to work.
+auto order_of(const Link& link, uint64_t bytes, double fastest_ns_per_byte) {
+  const uint64_t slow = slowness(link.ns_per_byte(), fastest_ns_per_byte);
+  return std::tuple((link.sent_bytes() + bytes) * slow, link.sent(), link.ever_sent_bytes());
+}
+
+double fastest(const std::vector<std::unique_ptr<Link>>& links) {
+  double least = 0;
+  for (const auto& link : links) {
+    const double here = link->ns_per_byte();
+    if (here > 0 && (least == 0 || here < least)) least = here;
+  }
+  return least;
 }
 
 }  // namespace
@@ -55,6 +65,11 @@ void Peer::queue(Exchange& exchange) {
 
 Link* Peer::pick(const Exchange& exchange) {
   Link* best = nullptr;
+  const double fastest_ns = links_.size() > 1 ? fastest(links_) : 0;
+  const auto better = [&](const Link& link, const Link& than) {
+    return order_of(link, exchange.credit_bytes, fastest_ns) <
+           order_of(than, exchange.credit_bytes, fastest_ns);
+  };
   for (auto& link : links_) {
     if (!link->has_room()) {
       link->want();

@@ -1,7 +1,7 @@
 // Peer: somebody the client asks: the controllers of the deployment, or one data server. Queues
 // exchanges until a connection and credit allow, spreads them over its links (one per local NIC) by
-// fewest bytes in flight, and retries: after a lost connection at once, after `busy` with growing
-// pauses, until the owner gives up.
+// when they will have arrived, and retries: after a lost connection at once, after `busy` with
+// growing pauses, until the owner gives up.
 //
 // Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
 // drown one client (incast); all peers together have a budget per local NIC (nic_credit.h). Small

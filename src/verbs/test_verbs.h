@@ -32,6 +32,7 @@ class TestVerbs {
   void (*break_pairs)(int device) = nullptr;
   void (*set_port)(int device, int active) = nullptr;
   void (*cut)(int one, int other, int cut) = nullptr;
+  void (*slow)(int device, uint64_t transfer_ns) = nullptr;
   void (*refuse_registrations)(int count, int error) = nullptr;
   void (*set_max_mr_size)(uint64_t length_bytes) = nullptr;
   void (*let_late_bytes_through)(int through) = nullptr;
@@ -57,6 +58,7 @@ class TestVerbs {
     find("fake_verbs_break", &break_pairs);
     find("fake_verbs_set_port", &set_port);
     find("fake_verbs_cut", &cut);
+    find("fake_verbs_slow", &slow);
     find("fake_verbs_refuse_registrations", &refuse_registrations);
     find("fake_verbs_set_max_mr_size", &set_max_mr_size);
     find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);

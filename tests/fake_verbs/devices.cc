@@ -196,6 +196,10 @@ FAKE_API void fake_verbs_break(int device) {
 FAKE_API void fake_verbs_set_port(int device, int active) {
   change([&](World& world) { world.devices[static_cast<size_t>(device)]->active = active != 0; });
 }
+FAKE_API void fake_verbs_slow(int device, uint64_t transfer_ns) {
+  change(
+      [&](World& world) { world.devices[static_cast<size_t>(device)]->transfer_ns = transfer_ns; });
+}
 FAKE_API void fake_verbs_cut(int one, int other, int cut) {
   change([&](World& world) {
     for (const auto& [from, to] : {std::pair(one, other), std::pair(other, one)}) {
@@ -241,6 +245,8 @@ FAKE_API void fake_verbs_reset(void) {
       device->held = false;
       device->active = true;
       device->cut_from.clear();
+      device->transfer_ns = 0;
+      device->busy_until_ns = 0;
     }
   });
 }

@@ -31,6 +31,8 @@ void fake_verbs_lose(int count);
 void fake_verbs_break(int device);
 // A port that is down reaches nothing; what is posted fails after the retries.
 void fake_verbs_set_port(int device, int active);
+// Each WRITE or READ of this device takes so long, during which it does nothing else.
+void fake_verbs_slow(int device, uint64_t transfer_ns);
 // Between these two devices nothing passes, though both ports are up: a cable that is not there.
 void fake_verbs_cut(int one, int other, int cut);
 // The next `count` registrations of memory fail with this errno.

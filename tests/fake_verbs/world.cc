@@ -182,8 +182,9 @@ bool World::carry_out_one(uint64_t now, uint64_t* next_ns) {
   for (size_t i = 0; i < live_pairs.size(); ++i) {
     Pair& pair = *live_pairs[i];
     if (pair.sends.empty() || pair.device->held) continue;
-    if (pair.sends.front().due_ns > now) {
-      *next_ns = std::min(*next_ns, pair.sends.front().due_ns);
+    const uint64_t due_ns = std::max(pair.sends.front().due_ns, pair.device->busy_until_ns);
+    if (due_ns > now) {
+      *next_ns = std::min(*next_ns, due_ns);
       continue;
     }
     // The others have their turn first next time.
@@ -326,6 +327,7 @@ bool World::transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local,
     ++pair.device->counts.reads;
     pair.device->counts.read_bytes += length;
   }
+  pair.device->busy_until_ns = now_ns() + pair.device->transfer_ns;
   if (hold_after > 0 && --hold_after == 0) {
     hold_after = -1;
     pair.device->held = true;

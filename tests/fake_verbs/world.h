@@ -25,6 +25,8 @@ struct Device {
   int index = 0;
   bool active = true;
   bool held = false;
+  uint64_t transfer_ns = 0;
+  uint64_t busy_until_ns = 0;
   std::vector<ibv_gid_entry> gids;
   std::set<int> cut_from;  // devices that it does not reach
   fake_verbs_counts counts{};
