@@ -149,7 +149,9 @@ typedef struct xfer_gd2fs_counters {
   uint64_t gpu_ring_write_bytes;
   uint64_t gpu_ring_pinned_bytes;   /* now: the ring's memory */
   uint64_t gpu_shared_pinned_bytes; /* now: the servers' own memory, as far as it is pinned */
-  uint64_t reserved[24];
+  uint64_t gpu_nic_read_bytes;      /* between servers and GPUs, by NICs alone (RDMA) */
+  uint64_t gpu_nic_write_bytes;
+  uint64_t reserved[22];
 } xfer_gd2fs_counters;
 XFER_GD2FS_STATIC_ASSERT(sizeof(xfer_gd2fs_counters) == 256);
 

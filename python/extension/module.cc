@@ -38,6 +38,8 @@ py::dict counters_of(Client& client) {
   out["gpu_straight_write_bytes"] = counters.gpu_straight_write_bytes;
   out["gpu_ring_read_bytes"] = counters.gpu_ring_read_bytes;
   out["gpu_ring_write_bytes"] = counters.gpu_ring_write_bytes;
+  out["gpu_nic_read_bytes"] = counters.gpu_nic_read_bytes;
+  out["gpu_nic_write_bytes"] = counters.gpu_nic_write_bytes;
   out["gpu_ring_pinned_bytes"] = counters.gpu_ring_pinned_bytes;
   out["gpu_shared_pinned_bytes"] = counters.gpu_shared_pinned_bytes;
   return out;

@@ -53,7 +53,9 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     link.rail = static_cast<uint32_t>(out.size());
     if (data) link.credit = &nic_credits_[out.size()];
     if (data && local.transport == Transport::rdma) {
-      link.way = options_.require == Require::rdma ? LinkWay::rdma_only : LinkWay::rdma_first;
+      const bool no_tcp =
+          options_.require == Require::rdma || options_.require == Require::gpu_direct;
+      link.way = no_tcp ? LinkWay::rdma_only : LinkWay::rdma_first;
     }
     // Control goes wherever the routes lead; only data is bound to its NIC.
     if (data && !local.host.empty()) {
@@ -68,9 +70,10 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     if (data && options_.shm && options_.require != Require::rdma) {
       link.same_host = SameHost::allowed;
     }
-    // So far the only way past the ring is that of one host.
+    // Past the ring go the bytes of one host, and those of NICs.
     const bool only_here =
-        options_.require == Require::shm || options_.require == Require::gpu_direct;
+        options_.require == Require::shm ||
+        (options_.require == Require::gpu_direct && local.transport != Transport::rdma);
     if (data && only_here) link.same_host = SameHost::required;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);
     link.refusals_max = data ? 8 : 1;

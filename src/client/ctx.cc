@@ -117,6 +117,11 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   }
   ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
                                           ctx->options_, *ctx->gpu_);
+  if (ctx->has_nics_) {
+    ctx->client_->rings().use_nics([nics = ctx->fabric_.get()](const MemorySegment& memory) {
+      return nics->nics_reach(memory);
+    });
+  }
   status = ctx->connect();
   if (status.ok()) return ctx;
   ctx->stop();
@@ -148,24 +153,6 @@ Status Ctx::run_on_loop(const std::function<Status()>& run) {
     return cannot_run();
   }
   return status;
-}
-
-// The NICs that the caller named, before memory is registered. Without them the path is TCP, which
-// is said, or an error where RDMA is required.
-Status Ctx::open_nics() {
-  for (LocalAddress& local : options_.locals) {
-    if (local.transport != Transport::rdma) continue;
-    const Status opened = run_on_loop([&] { return fabric_->open_nic(local.host); });
-    if (opened.ok()) {
-      has_nics_ = true;
-      continue;
-    }
-    const std::string name = "rdma://" + (local.host.empty() ? "127.0.0.1" : local.host);
-    if (options_.require == Require::rdma) return opened.with(name);
-    GD2FS_LOG_WARN("{}: {}; using tcp", name, opened.to_string());
-    local.transport = Transport::tcp;
-  }
-  return {};
 }
 
 Status Ctx::connect() {
@@ -482,23 +469,6 @@ Result<IomemHandle> Ctx::add_iomem(void* address, size_t length_bytes) {
     return fail(cannot_run());
   }
   return iomem;
-}
-
-// What a NIC cannot use is copied on its way, and that is said once.
-void Ctx::register_with_nics(IomemHandle iomem, void* address, size_t length_bytes) {
-  if (!iomems_.pin(iomem, address, length_bytes)) return;
-  const bool host = iomems_.target_of(iomem) == kHostTarget;
-  iomems_.unpin(iomem);
-  if (!host) return;  // goes by way of the ring
-  FabricMemory memory;
-  memory.address = address;
-  memory.length_bytes = length_bytes;
-  memory.region = region_of(iomem);
-  memory.for_peers = true;
-  const Status added = fabric_->add_memory(memory);
-  if (added.ok() || said_copied_.exchange(true)) return;
-  GD2FS_LOG_WARN("{} bytes are copied instead of moved by RDMA: {}", length_bytes,
-                 added.to_string());
 }
 
 Status Ctx::iomem_device(IomemHandle iomem, int32_t* device) {

@@ -85,6 +85,7 @@ class Ctx {
   std::shared_ptr<LanePumps> make_pumps();
   Status run_on_loop(const std::function<Status()>& run);
   void register_with_nics(IomemHandle iomem, void* address, size_t length_bytes);
+  Status register_gpu_with_nics(GpuTarget target, FabricMemory memory);
   Status connect();
   Status take_fence(uint64_t stream, Slot* slot);
   Result<size_t> wait_for_finished(Queue& queue, std::span<CompletionQueue::Finished*> out,
@@ -122,6 +123,7 @@ class Ctx {
   std::unique_ptr<RdmaFabric> fabric_;
   bool has_nics_ = false;
   std::atomic<bool> said_copied_{false};
+  std::atomic<bool> said_gpu_{false};
   std::unique_ptr<Client> client_;
 };
 

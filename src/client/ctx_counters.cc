@@ -14,6 +14,8 @@ Status Ctx::counters(xfer_gd2fs_counters* out) {
     out->gpu_straight_write_bytes = moved.gpu_straight_write_bytes;
     out->gpu_ring_read_bytes = moved.gpu_ring_read_bytes;
     out->gpu_ring_write_bytes = moved.gpu_ring_write_bytes;
+    out->gpu_nic_read_bytes = moved.gpu_nic_read_bytes;
+    out->gpu_nic_write_bytes = moved.gpu_nic_write_bytes;
     out->gpu_ring_pinned_bytes = client_->rings().pinned_bytes();
     out->gpu_shared_pinned_bytes = client_->rings().straight().pins().pinned_bytes();
     told.set();

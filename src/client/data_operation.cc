@@ -50,8 +50,16 @@ void Batch::map_memory(const MemoryList* list) {
 void Batch::start(Peer& peer) {
   sequences_of = &peer;
   if (staging_ == nullptr) return peer.start(*this);
-  straight_source_ = goes_straight(peer);
   wrong_link_ = false;
+  by_nic_ = goes_by_nic(peer);
+  elsewhere = by_nic_;
+  if (by_nic_) {
+    straight_source_ = false;
+    memory.segments = targets_;
+    memory.straight = nullptr;
+    return peer.start(*this);
+  }
+  straight_source_ = goes_straight(peer);
   if (!straight_source_) return staging_->begin(targets_, memory.direction, on_staging_);
   staging_->begin_straight(targets_);
   send();
@@ -120,8 +128,11 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
-  if (staging_ != nullptr) staging_->begin_sending();
+  if (staging_ != nullptr && !by_nic_) staging_->begin_sending();
   lent.clear();  // of an earlier try
+  if (by_nic_ && !link.by_nic()) {
+    return gd2fs::fail(StatusCode::unavailable, "this connection is not one between NICs");
+  }
   if (straight_source_ && !staging_->may_go_straight(targets_, link.staging())) {
     wrong_link_ = true;
     return gd2fs::fail(StatusCode::unavailable, "GPU memory cannot be read by this connection");
@@ -353,11 +364,18 @@ void DataOperation::on_batch_landed(Batch& batch, const Status& status) {
 void DataOperation::count_host_bytes(const Batch& batch) {
   if (batch.window == nullptr) return;  // no bytes moved
   MovedBytes& moved = client_.moved();
-  (write_ ? moved.host_write_bytes : moved.host_read_bytes) += batch.host_bytes();
+  const uint64_t host = batch.host_bytes();
+  (write_ ? moved.host_write_bytes : moved.host_read_bytes) += host;
+  if (!batch.by_nic()) return;
+  (write_ ? moved.gpu_nic_write_bytes : moved.gpu_nic_read_bytes) += batch.plan.length_bytes - host;
 }
 
 void DataOperation::on_batch_done(Batch& ended) {
-  if (!write_ && ended.staged() && ended.outcome.ok() && !ending()) {
+  if (ended.by_nic() && !ending()) {
+    const Batch::ByNic next = ended.end_by_nic();
+    if (next == Batch::ByNic::again) return ended.start(*ended.sequences_of);
+    if (next == Batch::ByNic::through_ring) return ended.detour();
+  } else if (!write_ && ended.staged() && ended.outcome.ok() && !ending()) {
     ended.outcome = on_batch_ok(ended);  // fills the holes, too
     if (ended.outcome.ok()) return ended.land();
   }

@@ -36,6 +36,11 @@ class Batch final : public Exchange {
   // A write that was to go past the ring and could not. Then: the same again, through it.
   bool needs_detour() const { return straight_source_ && (wrong_link_ || !trouble().ok()); }
   void detour();
+  // Its GPU memory is the window: NICs reach it by themselves, without a slot of the ring.
+  bool by_nic() const { return by_nic_; }
+  // By NIC and ended: what is to become of it. A read's holes were sent by nobody.
+  enum class ByNic : uint8_t { done, again, through_ring };
+  ByNic end_by_nic();
   // Why GPU memory could not be reached in the way that is required.
   Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
   void release_staging();
@@ -54,15 +59,17 @@ class Batch final : public Exchange {
  private:
   void map_memory(const MemoryList* list);
   bool goes_straight(const Peer& peer);
+  bool goes_by_nic(const Peer& peer);
   void on_done(Completion&);
   void on_staged(Completion&);
   void on_landed(Completion&);
 
   std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
   std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
-  bool straight_source_ = false;        // sent as it is: the session takes it out of the GPU
-  bool wrong_link_ = false;             // ... but the link whose turn it was cannot
-  bool through_ring_ = false;           // so it does not try again
+  bool by_nic_ = false;
+  bool straight_source_ = false;  // sent as it is: the session takes it out of the GPU
+  bool wrong_link_ = false;       // ... but the link whose turn it was cannot
+  bool through_ring_ = false;     // so it does not try again
   Completion on_staging_;
   Completion on_landing_;
 };

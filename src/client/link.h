@@ -80,6 +80,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   uint64_t ever_sent_bytes() const { return ever_sent_bytes_; }
   // 0: not known.
   double ns_per_byte() const { return speed_.ns_per_byte(loop_.now_ns()); }
+  // What it sends windows over are NICs, which reach GPU memory that they know.
+  bool by_nic() const { return open() && session_->path() == "rdma"; }
   Handles& handles() { return handles_; }
   SharedStaging staging() const { return open() ? session_->staging() : SharedStaging(); }
   const LinkOptions& options() const { return options_; }

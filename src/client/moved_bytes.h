@@ -13,6 +13,9 @@ struct MovedBytes {
   // Between memory that a server on this host shares with us and a GPU.
   uint64_t gpu_straight_read_bytes = 0;
   uint64_t gpu_straight_write_bytes = 0;
+  // Between a server and a GPU, by NICs alone.
+  uint64_t gpu_nic_read_bytes = 0;
+  uint64_t gpu_nic_write_bytes = 0;
   // To and from a GPU through the pinned ring; holes too.
   uint64_t gpu_ring_read_bytes = 0;
   uint64_t gpu_ring_write_bytes = 0;

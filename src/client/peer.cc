@@ -213,6 +213,12 @@ bool Peer::reachable() const {
   return std::any_of(links_.begin(), links_.end(), [](const auto& link) { return link->open(); });
 }
 
+bool Peer::by_nics() const {
+  return std::ranges::all_of(links_, [](const auto& link) {
+    return link->open() ? link->by_nic() : link->options().way != LinkWay::tcp;
+  });
+}
+
 std::vector<SharedStaging> Peer::staging() const {
   std::vector<SharedStaging> all;
   for (const auto& link : links_) {

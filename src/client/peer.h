@@ -51,6 +51,8 @@ class Peer final : public Link::Owner {
   void fail_over_if_silent(uint64_t silent_ns);
   // Some link is open.
   bool reachable() const;
+  // All its links go, or will go as far as is known, from NIC to NIC.
+  bool by_nics() const;
   // Of every open link.
   std::vector<SharedStaging> staging() const;
   // Why the last attempt to connect failed, or the last connection ended.

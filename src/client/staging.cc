@@ -29,6 +29,22 @@ uint64_t GpuRings::pinned_bytes() const {
   return bytes;
 }
 
+bool GpuRings::nics_reach(const std::vector<MemorySegment>& segments) const {
+  return nics_reach_ != nullptr && std::ranges::all_of(segments, [&](const MemorySegment& one) {
+           return one.target == kHostTarget || nics_reach_(one);
+         });
+}
+
+Status GpuRings::see_nic_writes(const std::vector<MemorySegment>& segments) {
+  GpuTarget last = kHostTarget;
+  for (const MemorySegment& segment : segments) {
+    if (segment.target == kHostTarget || segment.target == last) continue;
+    last = segment.target;
+    GD2FS_TRY(gpu_.see_nic_writes(last));
+  }
+  return {};
+}
+
 // --- one batch ---
 
 Staging::Staging(GpuRings& rings) : rings_(rings), straight_(rings.straight()) {

@@ -13,6 +13,7 @@
 // loop.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -41,12 +42,19 @@ class GpuRings {
   Loop& loop() { return loop_; }
   Gpu& gpu() { return gpu_; }
   uint64_t pinned_bytes() const;
+  // By which nics_reach() asks about one segment of GPU memory; without it none is reached.
+  void use_nics(std::function<bool(const MemorySegment&)> reach) { nics_reach_ = std::move(reach); }
+  // Every NIC of ours reaches all GPU memory among them.
+  bool nics_reach(const std::vector<MemorySegment>& segments) const;
+  // What NICs wrote there is seen by the GPUs' work from now on.
+  Status see_nic_writes(const std::vector<MemorySegment>& segments);
 
  private:
   Loop& loop_;
   Gpu& gpu_;
   const uint64_t ring_max_bytes_;
   Fabric* const fabric_;
+  std::function<bool(const MemorySegment&)> nics_reach_;
   std::unique_ptr<ThreadWorker> worker_;  // from the first ring on
   std::map<GpuTarget, std::unique_ptr<GpuRing>> rings_;
   GpuStraight straight_;

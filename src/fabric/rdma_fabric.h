@@ -25,6 +25,10 @@ class RdmaFabric final : public Fabric {
   // all of it at the first connection. Empty: there are any at all. Blocks.
   Status open_nic(const std::string& host);
   bool has_nics() const { return ports_.any(); }
+  // Whether every NIC of ours reaches all of that memory. Any thread; short.
+  bool nics_reach(const MemorySegment& memory) const {
+    return memory_.known_to_all(memory.data, memory.length_bytes, memory.region);
+  }
 
   Status add_memory(const FabricMemory& memory) override { return memory_.add(memory); }
   void remove_memory(const FabricMemory& memory) override { memory_.remove(memory); }

@@ -130,6 +130,16 @@ RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, ui
   return {};
 }
 
+bool RdmaMemory::known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const {
+  std::lock_guard lock(mutex_);
+  const Range* range = range_of(address, region);
+  if (range == nullptr || nics_.empty() || range->keys.size() != nics_.size()) return false;
+  const auto start = reinterpret_cast<uintptr_t>(range->memory.address);
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  return at >= start && at - start <= range->memory.length_bytes &&
+         length_bytes <= range->memory.length_bytes - (at - start);
+}
+
 bool RdmaMemory::covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
                         uint32_t region) const {
   const auto* at = static_cast<const std::byte*>(address);

@@ -43,6 +43,8 @@ class RdmaMemory {
   // All of it may be used.
   bool covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
               uint32_t region) const;
+  // By every NIC there is; false if there is none.
+  bool known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const;
 
  private:
   struct Keys {

@@ -65,6 +65,8 @@ Status Driver::find_functions(void* library) {
   need("cuModuleGetFunction", &module_get_function);
   need("cuLaunchKernel", &launch_kernel);
   find(library, "cuMemGetHandleForAddressRange", &get_handle_for_address_range);
+  find(library, "cuDeviceGetAttribute", &device_get_attribute);
+  find(library, "cuFlushGPUDirectRDMAWrites", &flush_nic_writes);
   if (missing == nullptr) return {};
   return {StatusCode::unsupported, std::string(library_name()) + " has no " + missing};
 }

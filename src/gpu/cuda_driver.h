@@ -43,6 +43,12 @@ inline constexpr unsigned kHostRegisterPortable = 1;
 inline constexpr unsigned kHostRegisterDeviceMap = 2;
 inline constexpr unsigned kHostRegisterReadOnly = 8;
 inline constexpr int kRangeHandleDmaBuf = 1;
+// GPUDirect RDMA: how what a NIC writes becomes visible.
+inline constexpr int kDeviceNicFlushOptions = 117;
+inline constexpr int kDeviceNicWritesOrdering = 118;
+inline constexpr int kNicFlushByHost = 1;
+inline constexpr int kNicWritesOrderedForOwner = 100;
+inline constexpr int kFlushCurrentContext = 0;
 
 class Driver {
  public:
@@ -101,6 +107,8 @@ class Driver {
   // nullptr before CUDA 11.7.
   Error (*get_handle_for_address_range)(void* handle, Pointer address, size_t length_bytes,
                                         int type, unsigned long long flags) = nullptr;
+  Error (*device_get_attribute)(int* value, int attribute, Device device) = nullptr;
+  Error (*flush_nic_writes)(int target, int scope) = nullptr;  // nullptr before CUDA 11.3
 
  private:
   Driver() = default;

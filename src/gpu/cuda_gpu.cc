@@ -273,6 +273,10 @@ Result<GpuExport> CudaGpu::export_range(const void* address, uint64_t length_byt
   return GpuExport{fd, pointer_of(address) - begin};
 }
 
+Status CudaGpu::see_nic_writes(GpuTarget target_number) {
+  return target(target_number).see_nic_writes();
+}
+
 // --- copies and fences ---
 
 void CudaGpu::copy(GpuCopy& copy) {

@@ -69,6 +69,38 @@ Status CudaTarget::prepare_lists() {
   return {};
 }
 
+CudaTarget::NicWrites CudaTarget::ask_about_nic_writes() const {
+  int ordering = 0;
+  int flushes = 0;
+  if (driver_.device_get_attribute == nullptr ||
+      driver_.device_get_attribute(&ordering, kDeviceNicWritesOrdering, device_) != kSuccess) {
+    return NicWrites::never;
+  }
+  if (ordering >= kNicWritesOrderedForOwner) return NicWrites::in_order;
+  const bool asked =
+      driver_.device_get_attribute(&flushes, kDeviceNicFlushOptions, device_) == kSuccess;
+  const bool can = asked && (flushes & kNicFlushByHost) != 0 && driver_.flush_nic_writes != nullptr;
+  return can ? NicWrites::to_be_flushed : NicWrites::never;
+}
+
+Status CudaTarget::see_nic_writes() {
+  if (nic_writes_ == NicWrites::unknown) nic_writes_ = ask_about_nic_writes();
+  switch (nic_writes_) {
+    case NicWrites::in_order:
+      return {};
+    case NicWrites::to_be_flushed:
+      break;
+    default:
+      return {StatusCode::unsupported, "the GPU cannot be made to see what a NIC has written"};
+  }
+  const Current current(driver_, context_);
+  Error error = current.error();
+  if (error == kSuccess) {
+    error = driver_.flush_nic_writes(kFlushCurrentContext, kNicWritesOrderedForOwner);
+  }
+  return error == kSuccess ? Status() : driver_.failure(error, "cuFlushGPUDirectRDMAWrites");
+}
+
 CudaTarget::~CudaTarget() {
   // The results are of no use: whatever cannot be given back went with its context.
   if (!failed() && alive()) {

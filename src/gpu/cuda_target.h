@@ -54,6 +54,9 @@ class CudaTarget {
   bool alive() const;
   bool has_kernel() const { return kernel_ != nullptr; }
 
+  // As Gpu's. Any thread.
+  Status see_nic_writes();
+
   void copy(Loop& loop, GpuCopy& copy);
   // Ends what has ended; true if anything has.
   bool look(Loop& loop);
@@ -103,6 +106,9 @@ class CudaTarget {
   const Context context_;
   const bool primary_;
   std::atomic<bool> failed_{false};
+  enum class NicWrites : uint8_t { unknown, in_order, to_be_flushed, never };
+  NicWrites ask_about_nic_writes() const;
+  std::atomic<NicWrites> nic_writes_{NicWrites::unknown};
   Status failure_;
 
   std::array<OurStream, kStreams> streams_;

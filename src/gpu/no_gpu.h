@@ -22,6 +22,7 @@ class NoGpu final : public Gpu {
   void cancel(GpuFence&) override { CHECK(false); }
   void drain() override {}
   Result<GpuExport> export_range(const void*, uint64_t) override { return fail(no()); }
+  Status see_nic_writes(GpuTarget) override { return no(); }
   std::string description() override { return "none"; }
 
  private:

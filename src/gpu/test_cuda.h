@@ -67,6 +67,7 @@ class TestCuda {
   void (*refuse_registrations)(uint64_t at_least_bytes, int error) = nullptr;
   void (*break_next)(int error) = nullptr;
   uint64_t (*queued)() = nullptr;
+  void (*set_nic_ordering)(int ordering) = nullptr;
   void (*get_counts)(fake_cuda_counts* counts) = nullptr;
 
  private:
@@ -104,6 +105,7 @@ class TestCuda {
     find("fake_cuda_refuse_registrations", &refuse_registrations);
     find("fake_cuda_break_next", &break_next);
     find("fake_cuda_queued", &queued);
+    find("fake_cuda_set_nic_ordering", &set_nic_ordering);
     find("fake_cuda_get_counts", &get_counts);
   }
 };

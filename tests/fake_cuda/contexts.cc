@@ -86,6 +86,31 @@ FAKE_API cuDeviceGetName(char* name, int length, int device) {
 
 // --- contexts ---
 
+FAKE_API cuDeviceGetAttribute(int* value, int attribute, int device) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  if (!is_device(device)) return kInvalidDevice;
+  switch (attribute) {
+    case 117:  // the ways to flush what NICs write: by the host
+      *value = 1;
+      return kSuccess;
+    case 118:
+      *value = world.nic_ordering;
+      return kSuccess;
+    default:
+      return kInvalidValue;
+  }
+}
+
+FAKE_API cuFlushGPUDirectRDMAWrites(int target, int scope) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  if (const int error = world.check_context(); error != kSuccess) return error;
+  if (target != 0 || scope < 100) return kInvalidValue;
+  ++world.counts.nic_flushes;
+  return kSuccess;
+}
+
 FAKE_API cuDevicePrimaryCtxRetain(Context** context, int device) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
@@ -282,6 +307,12 @@ FAKE_CONTROL uint64_t fake_cuda_queued(void) {
     if (stream->alive) queued += stream->queue.size() + (stream->busy ? 1 : 0);
   }
   return queued;
+}
+
+FAKE_CONTROL void fake_cuda_set_nic_ordering(int ordering) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  world.nic_ordering = ordering;
 }
 
 FAKE_CONTROL void fake_cuda_get_counts(fake_cuda_counts* counts) {

@@ -27,6 +27,9 @@ void fake_cuda_refuse_copies(int count, int error);
 void fake_cuda_refuse_registrations(uint64_t at_least_bytes, int error);
 // The next copy or launch that is carried out ends its context with this error (it moves nothing).
 void fake_cuda_break_next(int error);
+// How what a NIC writes becomes visible: 0 by no order, so that it must be flushed; 100 by itself
+// (as at the start).
+void fake_cuda_set_nic_ordering(int ordering);
 // How long a write into device memory may take; operations queued and not yet carried out.
 uint64_t fake_cuda_queued(void);
 
@@ -48,6 +51,7 @@ typedef struct fake_cuda_counts {
   uint64_t pageable_copies;  // from or to memory that is not registered
   uint64_t synchronises;     // calls that wait for the device
   uint64_t lookups;          // of pointer attributes
+  uint64_t nic_flushes;      // of what NICs have written
 } fake_cuda_counts;
 void fake_cuda_get_counts(fake_cuda_counts* counts);
 

@@ -130,6 +130,7 @@ class World {
   int refuse_registration_error = kSuccess;
   int break_error = kSuccess;
   fake_cuda_counts counts{};
+  int nic_ordering = 100;
 
   // Of this thread; nullptr: none.
   Context* current() const;

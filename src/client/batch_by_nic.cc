@@ -1,0 +1,31 @@
+// Batches whose GPU memory NICs reach by themselves: no slot of the ring, no copy by anybody.
+#include <algorithm>
+
+#include "client/client.h"
+#include "client/data_operation.h"
+
+namespace gd2fs::client {
+
+// Where the ring is forbidden, memory that a NIC does not reach fails there, and says so.
+bool Batch::goes_by_nic(const Peer& peer) {
+  if (through_ring_ || !peer.by_nics()) return false;
+  return operation.rings().straight().required() || operation.rings().nics_reach(targets_);
+}
+
+Batch::ByNic Batch::end_by_nic() {
+  if (outcome.ok() && memory.direction == Window::Direction::sink) {
+    const auto* answer = open_body<msg::ReadReply>(reply);
+    const bool holes =
+        answer != nullptr && answer->zeros() != nullptr && answer->zeros()->size() > 0;
+    if (holes) return ByNic::through_ring;
+    outcome = operation.rings().see_nic_writes(targets_);
+  }
+  if (outcome.ok()) return ByNic::done;
+  unsure = unsure || perhaps_executed;
+  // A rail was lost, since nobody has answered: another takes it.
+  if (perhaps_executed && reply.empty()) return ByNic::again;
+  const bool cannot = outcome.is(StatusCode::unavailable) || outcome.is(StatusCode::unsupported);
+  return cannot && !operation.rings().straight().required() ? ByNic::through_ring : ByNic::done;
+}
+
+}  // namespace gd2fs::client
