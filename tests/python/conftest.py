@@ -12,6 +12,7 @@ import itertools
 import os
 import pathlib
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -52,8 +53,11 @@ class Server:
             pytest.fail(f"{binary} is not there: build it (tools/build.sh), or set GD2FS_BUILD", pytrace=False)
         self.data = data
         self.log = open(data.parent / "gd2fs-up.log", "wb")
+        # Where clients are to use RDMA, the server listens for it.
+        rails = re.findall(r"rdma://[^,]+", os.environ.get("GD2FS_DPADDR", ""))
+        listen = ["--set", "server.listen=" + ",".join(rails)] if rails else []
         self.process = subprocess.Popen(
-            [binary, "up", "--data", data, "--listen", "127.0.0.1:0", "--cluster", self.cluster, "--slab", "1GiB"],
+            [binary, "up", "--data", data, "--listen", "127.0.0.1:0", "--cluster", self.cluster, "--slab", "1GiB", *listen],
             stdout=subprocess.PIPE,
             stderr=self.log,
             stdin=subprocess.DEVNULL,
