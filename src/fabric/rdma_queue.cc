@@ -15,7 +15,7 @@ constexpr size_t kBuffersBytes =
 
 }  // namespace
 
-Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(std::shared_ptr<const verbs::Nic> nic,
+Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(const std::shared_ptr<const verbs::Nic>& nic,
                                                    verbs::CompletionQueue* completions,
                                                    uint32_t first_packet) {
   std::unique_ptr<RdmaQueue> queue(new RdmaQueue);

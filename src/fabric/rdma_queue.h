@@ -60,7 +60,7 @@ class RdmaQueue : public ListNode<> {
   };
 
   // Uses kEntries of `completions`; hold() keeps them.
-  static Result<std::unique_ptr<RdmaQueue>> make(std::shared_ptr<const verbs::Nic> nic,
+  static Result<std::unique_ptr<RdmaQueue>> make(const std::shared_ptr<const verbs::Nic>& nic,
                                                  verbs::CompletionQueue* completions,
                                                  uint32_t first_packet);
   ~RdmaQueue();

@@ -53,7 +53,7 @@ CompletionQueue::~CompletionQueue() {
   (void)nic_->library().destroy_cq(queue_);
 }
 
-Result<std::unique_ptr<QueuePair>> QueuePair::make(std::shared_ptr<const Nic> nic,
+Result<std::unique_ptr<QueuePair>> QueuePair::make(const std::shared_ptr<const Nic>& nic,
                                                    CompletionQueue& queue, Depths depths,
                                                    uint32_t first_packet) {
   GD2FS_ASSIGN(const uint8_t gid_index, nic->find_again());

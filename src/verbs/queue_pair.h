@@ -63,7 +63,7 @@ class QueuePair {
   };
   // Can receive (INIT): buffers may be posted. The queue must outlive it. unavailable: the port is
   // down.
-  static Result<std::unique_ptr<QueuePair>> make(std::shared_ptr<const Nic> nic,
+  static Result<std::unique_ptr<QueuePair>> make(const std::shared_ptr<const Nic>& nic,
                                                  CompletionQueue& queue, Depths depths,
                                                  uint32_t first_packet);
   // After this, and until the memory is withdrawn by other means, nothing of this connection
