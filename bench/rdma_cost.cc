@@ -28,7 +28,7 @@ template <class T>
 T taken(Result<T> result) {
   if (result.has_value()) return std::move(*result);
   std::fprintf(stderr, "rdma_cost: %s\n", result.error().to_string().c_str());
-  std::exit(1);
+  std::exit(1);  // NOLINT(concurrency-mt-unsafe): this program ends here
 }
 
 class Deployment {
@@ -74,8 +74,9 @@ class Deployment {
   Deployment& operator=(const Deployment&) = delete;
 
   void submit(uint16_t opcode, uint64_t offset, uint64_t length_bytes) {
-    const xfer_gd2fs_sge sge{memory_.data() + offset, length_bytes,
-                             reinterpret_cast<xfer_gd2fs_iomem*>(iomem_)};
+    const xfer_gd2fs_sge sge{
+        memory_.data() + offset, length_bytes,
+        reinterpret_cast<xfer_gd2fs_iomem*>(iomem_)};  // NOLINT(performance-no-int-to-ptr)
     xfer_gd2fs_op op{};
     op.opcode = opcode;
     op.filepath = "/f";
@@ -89,7 +90,7 @@ class Deployment {
     const size_t reaped = taken(ctx_->wait(0, {&done, 1}, -1));
     if (reaped == 1 && done.status == 0) return;
     std::fprintf(stderr, "rdma_cost: a request failed, status %x\n", done.status);
-    std::exit(1);
+    std::exit(1);  // NOLINT(concurrency-mt-unsafe): this program ends here
   }
   // The file is written until every arena has been in use and is registered, and stays in the slab.
   void warm_up() {

@@ -2,6 +2,7 @@
 // they will have arrived first. It forgets: a rail that was slow once is tried again. One loop.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "loop/clock.h"
@@ -47,7 +48,7 @@ class RailSpeed {
 inline uint64_t slowness(double ns_per_byte, double fastest_ns_per_byte) {
   if (ns_per_byte <= 0 || fastest_ns_per_byte <= 0) return 1;
   const double ratio = ns_per_byte / fastest_ns_per_byte;
-  return ratio < 1.5 ? 1 : static_cast<uint64_t>(ratio + 0.5);
+  return ratio < 1.5 ? 1 : static_cast<uint64_t>(std::lround(ratio));
 }
 
 }  // namespace gd2fs::client

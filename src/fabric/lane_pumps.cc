@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <system_error>
 
+#include "base/log.h"
 #include "wire/frame.h"
 
 namespace gd2fs {
@@ -47,8 +48,8 @@ LanePump* LanePumps::take() {
       start(*pump);
       epoll_fds_[pumps_.size()].store(pump->loop.epoll_fd() + 1, std::memory_order_relaxed);
       best = pumps_.emplace_back(std::move(pump)).get();
-    } catch (const std::system_error&) {
-      // Too many threads: those that are there do it.
+    } catch (const std::system_error& failure) {
+      GD2FS_LOG_WARN("no thread more for lanes, those that are there do it: {}", failure.what());
     }
   }
   if (best != nullptr) ++best->lanes;

@@ -50,7 +50,11 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     return {};
   };
   // The rows of writes make the files that the others read.
-  if (wants("write") || wants("miss") || wants("hit")) GD2FS_TRY(for_sizes(large_write_row));
+  if (wants("write") || wants("miss") || wants("hit")) {
+    GD2FS_TRY(for_sizes(large_write_row));
+  } else if (wants("small")) {
+    GD2FS_TRY(keep(large_write_row(bench, shape.large_sizes.front(), 1)));
+  }
   if (wants("miss")) GD2FS_TRY(for_sizes(large_miss_row));
   if (wants("hit")) GD2FS_TRY(for_sizes(large_hit_row));
   if (wants("memory")) {

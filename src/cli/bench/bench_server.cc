@@ -124,14 +124,17 @@ Result<std::string> BenchServer::add_memory_cluster() {
   const std::vector<const char*> arguments = {
       program_.c_str(), "--cp",   address_.c_str(), "cluster",     "create", kMemoryCluster,
       "--durability",   "memory", "--token-out",    token.c_str(), nullptr};
+  const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (nothing < 0) return fail(Status::from_errno(errno, "/dev/null"));
   const pid_t child = fork();
   if (child < 0) return fail(Status::from_errno(errno, "fork"));
   if (child == 0) {
-    dup2(STDERR_FILENO, STDOUT_FILENO);
+    dup2(nothing, STDOUT_FILENO);
     putenv(const_cast<char*>(home.c_str()));  // NOLINT(concurrency-mt-unsafe): a fresh child
     execv(program_.c_str(), const_cast<char* const*>(arguments.data()));
     _exit(127);
   }
+  close(nothing);
   int ended = 0;
   waitpid(child, &ended, 0);
   if (ended != 0) return fail(StatusCode::io, "gd2fs cluster create failed");
