@@ -168,7 +168,8 @@ Task<void> Link::connect() {
 // --- going home ---
 
 void Link::look_home() {
-  if (!away_ || looking_home_ || loop_.now_ns() - looked_home_ns_ < kHomeNs) return;
+  if (!away_ || looking_home_ || addresses_.empty()) return;
+  if (loop_.now_ns() - looked_home_ns_ < kHomeNs) return;
   looking_home_ = true;
   tasks_.spawn(go_home());
 }
@@ -179,7 +180,8 @@ Task<void> Link::go_home() {
   looking_home_ = false;
   looked_home_ns_ = loop_.now_ns();
   // Meanwhile the session may have ended, or the peer may have other addresses.
-  if (!result.has_value() || !open() || addresses_.front() != home) co_return;
+  const bool same = !addresses_.empty() && addresses_.front() == home;
+  if (!result.has_value() || !open() || !same) co_return;
   next_session_ = std::move(*result);
   next_session_->set_events(this);
   move_when_quiet();
