@@ -68,6 +68,10 @@ TEST(Config, WhatIsNotAsciiStandsInQuotesOrCommentsOnly) {
             "gd2fs.toml:2: a character outside ASCII must stand in quotes");
   // What the parser reads as one word hides nothing from this check.
   EXPECT_EQ(error_of("ab =0\"1.5\xEF\xB1\xBF\n"), "gd2fs.toml:1: a quote in the middle of a word");
+  EXPECT_EQ(error_of("drives = +[\"/ast\xEF\xBB\xBD\n"),
+            "gd2fs.toml:1: a quote in the middle of a word");
+  EXPECT_EQ(error_of("slab = 1.\"\u00e9\"\n"), "gd2fs.toml:1: a quote in the middle of a word");
+  EXPECT_EQ(error_of("drives = [\"/a\",'/\u00e9', \"/\u00e9\"]\n"), "");
   EXPECT_NE(error_of("\xcb\x82"), "");
   EXPECT_NE(error_of("slab \u00a0= \"2GiB\""), "");
   EXPECT_NE(error_of("slab = \"2GiB\" \u00e9 # \u00e9"), "");

@@ -28,6 +28,15 @@ size_t skip_quoted(std::string_view text, size_t at) {
   return text.size();
 }
 
+// Whether a quote at `at` begins a text, and is not part of a word: the parser takes 0"x for one,
+// and
+// +["x and 1."x too.
+bool begins_text(std::string_view text, size_t at) {
+  while (at > 0 && std::string_view("[{.").find(text[at - 1]) != std::string_view::npos) --at;
+  constexpr std::string_view kBefore = " \t\r\n=,\xBF";  // the last of a byte order mark
+  return at == 0 || kBefore.find(text[at - 1]) != std::string_view::npos;
+}
+
 }  // namespace
 
 Status check_toml_ascii(std::string_view text, std::string_view file_name) {
@@ -43,11 +52,7 @@ Status check_toml_ascii(std::string_view text, std::string_view file_name) {
     if (c == '#') {
       at = std::min(text.find('\n', at), text.size());
     } else if (c == '"' || c == '\'') {
-      // The parser takes 0"x for one word, and what is in it for no quoted text.
-      constexpr std::string_view kBefore = " \t\r\n=[{,.\xBF";  // the last of a byte order mark
-      if (at != 0 && kBefore.find(text[at - 1]) == std::string_view::npos) {
-        return wrong(at, "a quote in the middle of a word");
-      }
+      if (!begins_text(text, at)) return wrong(at, "a quote in the middle of a word");
       at = std::min(skip_quoted(text, at), text.size());
     } else if (static_cast<unsigned char>(c) >= 0x80) {
       return wrong(at, "a character outside ASCII must stand in quotes");
