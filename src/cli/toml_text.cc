@@ -3,25 +3,19 @@
 #include <algorithm>
 #include <string>
 
+#include "meta/utf8.h"
+
 namespace gd2fs::cli {
 namespace {
 
-// The end of the quoted text that begins at `at`. A text of one line that is not closed ends with
-// its line: the parser stops there.
+// The end of the quoted text that begins at `at`, of one line. One that is not closed ends with its
+// line: the parser stops there.
 size_t skip_quoted(std::string_view text, size_t at) {
   const char quote = text[at];
-  const std::string three(3, quote);
-  const bool many_lines = text.substr(at, 3) == three;
-  at += many_lines ? 3 : 1;
-  for (; at < text.size(); ++at) {
+  for (++at; at < text.size(); ++at) {
     if (text[at] == '\\' && quote == '"') {
       ++at;
-    } else if (many_lines && text.substr(at, 3) == three) {
-      at += 3;
-      // Up to two quotes more are the text's own last characters.
-      for (int i = 0; i < 2 && at < text.size() && text[at] == quote; ++i) ++at;
-      return at;
-    } else if (!many_lines && (text[at] == quote || text[at] == '\n')) {
+    } else if (text[at] == quote || text[at] == '\n') {
       return at + 1;
     }
   }
@@ -45,6 +39,10 @@ Status check_toml_ascii(std::string_view text, std::string_view file_name) {
     return Status(StatusCode::invalid,
                   std::string(file_name) + ":" + std::to_string(line) + ": " + std::string(why));
   };
+  // Of other bytes the parser makes any character.
+  if (!is_utf8(text)) {
+    return {StatusCode::invalid, std::string(file_name) + ": the file is not UTF-8"};
+  }
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
   while (at < text.size()) {
@@ -53,6 +51,10 @@ Status check_toml_ascii(std::string_view text, std::string_view file_name) {
       at = std::min(text.find('\n', at), text.size());
     } else if (c == '"' || c == '\'') {
       if (!begins_text(text, at)) return wrong(at, "a quote in the middle of a word");
+      // Behind a backslash in one of these the parser looks for white space.
+      if (text.substr(at, 3) == std::string(3, c)) {
+        return wrong(at, "texts of several lines are not taken here");
+      }
       at = std::min(skip_quoted(text, at), text.size());
     } else if (static_cast<unsigned char>(c) >= 0x80) {
       return wrong(at, "a character outside ASCII must stand in quotes");

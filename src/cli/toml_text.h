@@ -7,9 +7,11 @@
 
 namespace gd2fs::cli {
 
-// TOML has bytes from 0x80 on in quoted texts and in comments only. toml++ 3.3 does not refuse some
-// of them elsewhere but runs into a place that its compiler may take for unreachable, so they are
-// refused here. Ok for anything that is wrong in another way: the parser says that better.
+// TOML has bytes from 0x80 on in quoted texts and in comments only. toml++ 3.3 does not refuse them
+// elsewhere: it asks whether they are white space, and comes to a place there that its compiler may
+// take for unreachable. So they are refused here, and all that makes it ask in quoted texts: those
+// of several lines, and bytes that are not UTF-8. Ok for anything that is wrong in another way: the
+// parser says that better.
 Status check_toml_ascii(std::string_view text, std::string_view file_name);
 
 }  // namespace gd2fs::cli
