@@ -13,6 +13,7 @@ UringDisk::UringDisk(Loop& loop, std::string path)
     : LocalDisk(std::move(path), OwnedFd()), loop_(loop), transfers_(kOpsMax) {
   watch_.bind<&UringDisk::on_reapable>(this);
   flush_.bind<&UringDisk::on_flush>(this);
+  refill_.bind<&UringDisk::on_flush>(this);
   flush_retry_.bind<&UringDisk::on_retry>(this);
   free_.reserve(kOpsMax);
   for (Transfer& transfer : transfers_) free_.push_back(&transfer);
@@ -145,13 +146,18 @@ void UringDisk::reap() {
       push(transfer);
     }
   }
+  // What ended makes room for the drive's next transfers. They go to it now, and not behind
+  // milliseconds of checksums and sends that are queued in the loop.
+  if (!refill_.pending()) loop_.complete_first(refill_, Status());
 }
 
 void UringDisk::finish(Transfer& transfer) {
   DiskOp& op = transfer.op();
   const uint64_t value = transfer.status.ok() ? transfer.done_bytes() : 0;
   free_.push_back(&transfer);
-  loop_.complete(op.done, std::move(transfer.status), value);
+  // First: what follows gives the drive its next transfer, and may be behind milliseconds of
+  // others' checksums and sends.
+  loop_.complete_first(op.done, std::move(transfer.status), value);
 }
 
 }  // namespace gd2fs

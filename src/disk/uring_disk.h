@@ -48,6 +48,7 @@ class UringDisk final : public LocalDisk {
   OwnedFd event_;
   Watch watch_;
   Completion flush_;                 // pending: entries wait to be sent at the end of this turn
+  Completion refill_;                // pending: transfers ended, their successors are to be sent
   Timer flush_retry_;                // the kernel took none for want of memory
   std::vector<Transfer> transfers_;  // kOpsMax
   std::vector<Transfer*> free_;

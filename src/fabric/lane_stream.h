@@ -2,6 +2,7 @@
 // One loop.
 #pragma once
 
+#include "fabric/sender_core.h"
 #include "fabric/tcp_socket.h"
 #include "loop/loop.h"
 
@@ -31,7 +32,8 @@ class LaneStream {
 
 class SocketStream final : public LaneStream {
  public:
-  SocketStream(Loop& loop, TcpSocket socket) : loop_(loop), socket_(std::move(socket)) {
+  SocketStream(Loop& loop, TcpSocket socket, bool same_host)
+      : loop_(loop), socket_(std::move(socket)), same_host_(same_host) {
     watch_.bind<&SocketStream::on_events>(this);
   }
   ~SocketStream() override { stop(); }
@@ -44,7 +46,13 @@ class SocketStream final : public LaneStream {
     socket_.close();
   }
   bool open() const override { return socket_.open(); }
-  Moved read(std::span<iovec> parts) override { return socket_.read(parts); }
+  Moved read(std::span<iovec> parts) override {
+    const Moved moved = socket_.read(parts);
+    if (same_host_ && moved.bytes >= SenderCore::kManyBytes) {
+      sender_core_.leave(socket_.fd(), loop_.now_ns());
+    }
+    return moved;
+  }
   Moved write(std::span<iovec> parts) override { return socket_.write(parts); }
   void wait_for_room() override { loop_.rewatch(watch_, EPOLLIN | EPOLLOUT); }
 
@@ -60,6 +68,8 @@ class SocketStream final : public LaneStream {
 
   Loop& loop_;
   TcpSocket socket_;
+  const bool same_host_;
+  SenderCore sender_core_;
   Watch watch_;
   LaneEvents* events_ = nullptr;
 };

@@ -44,9 +44,9 @@ Status TcpSession::check_lane(uint16_t index) const {
 }
 
 Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
-  socket.tune_same_host();
+  const bool same_host = socket.tune_same_host();
   if (bulk_ == nullptr || index == 0) {
-    return add_lane(index, std::make_unique<SocketStream>(loop_, std::move(socket)));
+    return add_lane(index, std::make_unique<SocketStream>(loop_, std::move(socket), same_host));
   }
   GD2FS_TRY(check_lane(index));
   bulk_->add(index, std::move(socket));

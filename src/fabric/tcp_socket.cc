@@ -98,13 +98,14 @@ Status TcpSocket::set_up() const {
   return {};
 }
 
-void TcpSocket::tune_same_host() const {
+bool TcpSocket::tune_same_host() const {
   const auto mine = socket_address_of(fd_);
   const auto theirs = peer_address_of(fd_);
-  if (!mine.has_value() || !theirs.has_value() || !mine->same_host(*theirs)) return;
+  if (!mine.has_value() || !theirs.has_value() || !mine->same_host(*theirs)) return false;
   setsockopt(fd_, IPPROTO_TCP, TCP_CONGESTION, kSameHostCongestion.data(),
              static_cast<socklen_t>(kSameHostCongestion.size()));
   setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &kSameHostSendBytes, sizeof kSameHostSendBytes);
+  return true;
 }
 
 namespace {

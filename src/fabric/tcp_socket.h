@@ -46,8 +46,9 @@ class TcpSocket {
   Status set_up() const;
   // For a connected socket. A connection inside one host needs no congestion control: pacing it
   // costs a third of the throughput (docs/decisions/003-lent-loop.md), and bytes that queue beyond
-  // the cache are copied from memory twice. What the kernel refuses stays as it is.
-  void tune_same_host() const;
+  // the cache are copied from memory twice. What the kernel refuses stays as it is. True: it is
+  // one.
+  bool tune_same_host() const;
 
   struct Moved {
     size_t bytes = 0;

@@ -98,6 +98,12 @@ void Loop::complete(Completion& done, Status status, uint64_t value) {
   completions_.push_back(done);
 }
 
+void Loop::complete_first(Completion& done, Status status, uint64_t value) {
+  complete(done, std::move(status), value);
+  done.unlink();
+  first_.push_back(done);
+}
+
 void Loop::complete_after_fds(Completion& done, Status status) {
   complete(done, std::move(status));
   done.unlink();
@@ -286,7 +292,8 @@ size_t Loop::run_completions() {
   // Those queued meanwhile run too, but not for ever: fds and mail must get their turn.
   constexpr size_t kCompletionsPerTurn = 1024;
   while (ran < kCompletionsPerTurn) {
-    Completion* done = completions_.pop_front();
+    Completion* done = first_.pop_front();
+    if (done == nullptr) done = completions_.pop_front();
     if (done == nullptr) break;
     done->pending_ = false;
     done->run_(done->owner_, *done);

@@ -121,7 +121,11 @@ class Loop {
   // --- loop thread only ---
   // Ends a started completion: its method runs later in this or the next turn.
   void complete(Completion& done, Status status, uint64_t value = 0);
-  // The same, but the fds have their turn before: for work that continues itself again and again.
+  // The same, but it runs before what is queued by complete(), in the order of these calls: for
+  // the little that keeps a device busy while this loop has much to do.
+  void complete_first(Completion& done, Status status, uint64_t value = 0);
+  // The same as complete(), but the fds have their turn before: for work that continues itself
+  // again and again.
   void complete_after_fds(Completion& done, Status status);
   // Starts, or restarts with a new deadline.
   void start(Timer& timer, uint64_t delay_ns);
@@ -162,7 +166,9 @@ class Loop {
   // The earliest timer, UINT64_MAX if none.
   uint64_t next_timer_ns() const;
   // Completions are queued; only turning the loop runs them.
-  bool has_completions() const { return !completions_.empty() || !after_fds_.empty(); }
+  bool has_completions() const {
+    return !first_.empty() || !completions_.empty() || !after_fds_.empty();
+  }
   // Before the driver lets go of the loop and nobody will turn it soon. False: a poller has work.
   bool arm_pollers();
   // A signal handler ended the sleep of the last turn().
@@ -231,6 +237,7 @@ class Loop {
   List<Poller, PollerTag> pollers_;
   bool armed_ = false;        // all of them
   uint32_t fds_skipped_ = 0;  // turns since the last look at the fds
+  List<Completion> first_;    // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)

@@ -1,6 +1,7 @@
 #include "cli/bench/bench_server.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/bytes.h"
 #include "cli/bench/samples.h"
 
 namespace gd2fs {
@@ -107,12 +109,23 @@ Status BenchServer::launch() {
   return {};
 }
 
-// A fresh server takes the slab's memory beside its work; what is measured is one that has it.
+// A fresh server takes the slab's memory beside its work; what is measured is one that has it. The
+// thread that takes it may get no core for a while, or wait until the system has found huge pages,
+// so that only the memory itself tells.
 void BenchServer::settle() const {
   const double deadline = seconds_now() + kSettleSeconds;
-  double before = -1;
-  for (double now = cpu_seconds_of(pid_); now > before + 0.01 && seconds_now() < deadline;
-       now = cpu_seconds_of(pid_)) {
+  const uint64_t nearly_all = slab_bytes_ - slab_bytes_ / 8;  // the last arena may not fit
+  uint64_t before = 0;
+  for (uint64_t now = resident_bytes_of(pid_); now < nearly_all || now > before + kMiB;
+       now = resident_bytes_of(pid_)) {
+    if (seconds_now() > deadline) {
+      std::fprintf(stderr,
+                   "gd2fs bench: after %.0f s the server has %llu MiB of memory for a slab "
+                   "of %llu: it is slower than it will be\n",
+                   kSettleSeconds, static_cast<unsigned long long>(now / kMiB),
+                   static_cast<unsigned long long>(slab_bytes_ / kMiB));
+      return;
+    }
     before = now;
     usleep(100'000);
   }

@@ -60,4 +60,17 @@ double cpu_seconds_of(int pid) {
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+uint64_t resident_bytes_of(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  uint64_t kib = 0;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    std::string name;
+    uint64_t value = 0;
+    fields >> name >> value;
+    if (name == "VmRSS:" || name == "HugetlbPages:") kib += value;
+  }
+  return kib * 1024;
+}
+
 }  // namespace gd2fs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace gd2fs {
@@ -15,6 +16,8 @@ double mean(const std::vector<double>& values);
 double seconds_now();
 double cpu_seconds_self();
 double cpu_seconds_of(int pid);
+// Memory of a process, reserved huge pages included; 0: there is none, or it has ended.
+uint64_t resident_bytes_of(int pid);
 
 struct CpuSeconds {
   double client = 0;
