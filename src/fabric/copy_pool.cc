@@ -4,6 +4,9 @@
 #include <csignal>
 #include <cstring>
 #include <pthread.h>
+#include <sched.h>
+
+#include "base/leave_core.h"
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -88,6 +91,7 @@ void CopyPool::submit(CopyJob& job) {
 }
 
 void CopyPool::wake_helper() {
+  waker_core_ = sched_getcpu();
   if (asleep_ > 0) {
     wanted_.notify_one();
   } else if (helpers_.size() < helpers_max_) {
@@ -191,6 +195,10 @@ void CopyPool::run() {
       ++asleep_;
       wanted_.wait(lock);
       --asleep_;
+      const int waker_core = waker_core_;
+      lock.unlock();
+      leave_core(waker_core);  // which copies too
+      lock.lock();
       continue;
     }
     lock.unlock();

@@ -103,6 +103,7 @@ class CopyPool {
   List<CopyJob> copied_;       // by helpers
   uint64_t queued_bytes_ = 0;  // in queue_
   uint32_t asleep_ = 0;
+  int waker_core_ = -1;  // of the last wake_helper()
   bool stopping_ = false;
   std::vector<std::thread> helpers_;
 };
