@@ -84,6 +84,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   void free_slot(uint16_t slot);
   Status take_pull_gone(const FrameHeader& header) override;
   void on_arena(ShmStream::ArenaNotice) override {}
+  bool busy() const override { return !copies_.idle(); }
   void send_special(FrameKind kind, uint64_t request_id, uint64_t offset, uint16_t type = 0);
 
   CopyPool& copies_;
@@ -152,6 +153,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   Status take_reply(InFrame& frame) override;
   std::shared_ptr<const Arena> find_arena(uint32_t id);
   void on_arena(ShmStream::ArenaNotice notice) override;
+  bool busy() const override { return !copies_.idle(); }
   template <class MakePart>
   void start_copy(Copy& copy, Window& window, MakePart make_part);
   Status copy_now(const FrameHeader& frame, const GrantBody& grant, const Arena& arena,

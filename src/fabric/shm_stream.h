@@ -26,6 +26,8 @@ class ShmStream final : public LaneStream, private Poller {
   class Owner {
    public:
     virtual void on_arena(ArenaNotice notice) = 0;
+    // This side goes on working on its core while it waits for the peer.
+    virtual bool busy() const = 0;
 
    protected:
     ~Owner() = default;
@@ -50,7 +52,9 @@ class ShmStream final : public LaneStream, private Poller {
  private:
   struct Notice {        // on the socket, from the server; from the client all bytes are bells
     uint32_t arena = 0;  // 0: a bell
-    uint32_t reserved = 0;
+    // Of a bell: one more than the core of the ringer, if that one stays busy there; 0: it is about
+    // to sleep, and its core is as good as any.
+    uint32_t busy_core = 0;
     uint64_t length_bytes = 0;
   };
   static_assert(sizeof(Notice) == 16);
