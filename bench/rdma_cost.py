@@ -5,7 +5,8 @@
 
 Runs rdma_cost (bench/rdma_cost.cc) under valgrind's callgrind: a controller, a server and a client in one process over
 fake NICs, every thread counted apart; once with COUNT reads and once with three times as many, so that the difference
-is what 2 COUNT reads cost and nothing else. What is counted are instructions of user space: all that the server's
+is what 2 COUNT reads cost and nothing else. (Counting begins when the reads do: what the warm-up
+costs is never twice the same.) What is counted are instructions of user space: all that the server's
 thread (the client's threads) execute, less
 
   - what is executed inside the fake NICs' library: calls into that object, with all that they call (mutexes, memory).
@@ -124,7 +125,7 @@ def count(build, length, depth, reads):
     with tempfile.TemporaryDirectory(prefix="gd2fs-cost-") as place:
         done = subprocess.run(
             ["valgrind", "-q", "--tool=callgrind", "--separate-threads=yes", "--fair-sched=yes", "--compress-strings=yes",
-             f"--callgrind-out-file={place}/out", str(build / "bin/rdma_cost"), str(length), str(depth), str(reads)],
+             "--zero-before=*Deployment::read*", f"--callgrind-out-file={place}/out", str(build / "bin/rdma_cost"), str(length), str(depth), str(reads)],
             env={"PATH": "/usr/bin:/bin", "GD2FS_VERBS_LIBRARY": str(build / "lib/fake_verbs/libibverbs.so.1")},
             capture_output=True, text=True)
         if done.returncode:

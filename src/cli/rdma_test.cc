@@ -70,6 +70,22 @@ TEST_F(RdmaDeployment, a_read_of_4_mib_is_a_request_four_writes_and_a_reply_and_
   EXPECT_LT(reply_bytes, 512u);
 }
 
+// Nobody waits for a request to have left: the client would be woken twice for each.
+TEST_F(RdmaDeployment, of_small_requests_one_in_eight_asks_its_nic_for_a_completion) {
+  ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0", "rdma://127.0.0.2:0"}));
+  ASSERT_TRUE(open(client::Require::rdma).ok());
+  ASSERT_NO_FATAL_FAILURE(warm_up());
+  const auto before = fake.counts(kClient);
+  // More than there are buffers for messages: were they not given back, this would stand still.
+  constexpr int kReads = 400;
+  for (int i = 0; i < kReads; ++i) {
+    ASSERT_EQ(transfer(XFER_GD2FS_OP_READ, i * 4096, 4096).status, 0);
+  }
+  const auto after = fake.counts(kClient);
+  EXPECT_GE(after.sends - before.sends, uint64_t{kReads});
+  EXPECT_LE(after.send_completions - before.send_completions, kReads / 8 + 1u);
+}
+
 TEST_F(RdmaDeployment, without_rdma_at_the_server_tcp_serves_and_require_fails) {
   ASSERT_NO_FATAL_FAILURE(start({"tcp://127.0.0.1:0"}));
   ASSERT_TRUE(open(client::Require::none).ok());

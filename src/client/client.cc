@@ -21,6 +21,7 @@ Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options,
       incarnation_(random_.next() | 1),
       rings_(loop, gpu, moved_, options_.gpu_ring_max_bytes,
              options_.require == Require::gpu_direct, &fabric),
+      read_form_(ReadOperation::form()),
       nic_credits_(options_.locals.size()) {
   controller_ = std::make_unique<Peer>(loop_, fabric_, random_.fork(),
                                        links("controller", options_.controllers, false),
@@ -169,29 +170,29 @@ void Client::on_peer_trouble(Peer& peer) {
 
 // --- operations ---
 
-std::unique_ptr<Operation> Client::make(Request& request) {
+// Owned by active_, then by ended_.
+Operation* Client::make(Request& request) {
   switch (request.op) {
     case Op::read:
-      return std::make_unique<ReadOperation>(*this, request);
+      return new (blocks_) ReadOperation(*this, request);
     case Op::view:
-      return std::make_unique<ViewOperation>(*this, request);
+      return new (blocks_) ViewOperation(*this, request);
     case Op::write:
-      return std::make_unique<WriteOperation>(*this, request);
+      return new (blocks_) WriteOperation(*this, request);
     case Op::readdir:
-      return std::make_unique<ReaddirOperation>(*this, request);
+      return new (blocks_) ReaddirOperation(*this, request);
     case Op::fsync:
-      return std::make_unique<FsyncOperation>(*this, request);
+      return new (blocks_) FsyncOperation(*this, request);
     case Op::advise:
-      if (request.advice != Advice::drop) return std::make_unique<AdviseOperation>(*this, request);
-      return std::make_unique<NameOperation>(*this, request);
+      if (request.advice != Advice::drop) return new (blocks_) AdviseOperation(*this, request);
+      return new (blocks_) NameOperation(*this, request);
     default:
-      return std::make_unique<NameOperation>(*this, request);
+      return new (blocks_) NameOperation(*this, request);
   }
 }
 
 void Client::submit(Request& request) {
-  std::unique_ptr<Operation> made = make(request);
-  Operation& operation = *made.release();  // owned by active_, then by ended_
+  Operation& operation = *make(request);
   request.operation_ = &operation;
   operation.progress_ns = loop_.now_ns();
   active_.push_back(operation);

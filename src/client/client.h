@@ -24,6 +24,7 @@
 #include "client/sizes.h"
 #include "client/staging.h"
 #include "gpu/no_gpu.h"
+#include "wire/body_form.h"
 
 namespace gd2fs::client {
 
@@ -66,13 +67,15 @@ class Client final : public Peer::Watcher {
   Sizes& sizes() { return *sizes_; }
   GpuRings& rings() { return rings_; }
   MovedBytes& moved() { return moved_; }
+  BlockPool& blocks() { return blocks_; }                  // for operations and their batches
+  BodyForm<msg::Read>& read_form() { return read_form_; }  // of one piece
   uint64_t incarnation() const { return incarnation_; }
   void retire(Operation& operation);
 
   void on_peer_trouble(Peer& peer) override;
 
  private:
-  std::unique_ptr<Operation> make(Request& request);
+  Operation* make(Request& request);
   std::vector<LinkOptions> links(const std::string& name, const std::vector<std::string>& addresses,
                                  bool data);
   void on_map(Completion&);
@@ -84,6 +87,7 @@ class Client final : public Peer::Watcher {
   void on_sweep(Completion&);
   uint64_t patience_ns() const;
 
+  BlockPool blocks_;
   Loop& loop_;
   Fabric& fabric_;
   Random random_;
@@ -103,6 +107,7 @@ class Client final : public Peer::Watcher {
   Timer connect_deadline_;
   List<Operation> active_;
   size_t active_count_ = 0;
+  BodyForm<msg::Read> read_form_;
   std::vector<std::unique_ptr<Operation>> ended_;
   Completion sweep_;
   Timer tick_;

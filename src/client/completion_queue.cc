@@ -57,8 +57,8 @@ size_t CompletionQueue::take(std::span<Finished*> out) {
 }
 
 Result<size_t> CompletionQueue::wait(std::span<Finished*> out, uint64_t deadline_ns) {
-  if (const size_t taken = take(out); taken > 0) return taken;
   if (deadline_ns == 0) {
+    if (const size_t taken = take(out); taken > 0) return taken;
     if (!polled_by_fd()) thread_.poll();
     std::lock_guard lock(mutex_);
     if (const size_t taken = take_locked(out); taken > 0) return taken;

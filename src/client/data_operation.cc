@@ -117,7 +117,7 @@ bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& 
     plan.pieces[kept] = plan.pieces[i];
     sequences[kept++] = sequences[i];
   }
-  plan.pieces.resize(kept);
+  plan.pieces.shrink(kept);
   sequences.resize(kept);
   map_memory(&list);
   return kept > 0;
@@ -200,7 +200,7 @@ void DataOperation::stop() {
 
 void DataOperation::start() {
   // The caller's own work on the GPU comes first.
-  if (request_.fence == nullptr) return start_after_fence();
+  if (request_.fence == nullptr) return start_after_fence(progress_ns);
   client_.rings().gpu().wait(*request_.fence, fence_passed_);
 }
 
@@ -208,12 +208,12 @@ void DataOperation::on_fence(Completion& passed) {
   if (ending()) return;
   if (!passed.status.ok()) return fail(passed.status, Origin::request);
   reached(1);
-  start_after_fence();
+  start_after_fence(client_.loop().now_ns());
 }
 
-void DataOperation::start_after_fence() {
+void DataOperation::start_after_fence(uint64_t now_ns) {
   born_ = client_.resolver().asked();
-  layout_ = client_.layouts().find(request_.path, write_, client_.loop().now_ns());
+  layout_ = client_.layouts().find(request_.path, write_, now_ns);
   if (layout_ == nullptr) return resolve(false, born_);
   begin_with_layout();
 }
@@ -268,27 +268,30 @@ void DataOperation::start_batches(uint64_t length_bytes) {
   length_ = length_bytes;
   planned_ = 0;
   plan_.clear();
+  next_planned_ = 0;
   pump();
 }
 
-bool DataOperation::next_batch(PlannedBatch* out) {
-  if (plan_.empty() && planned_ < length_) {
-    std::vector<PlannedBatch> stretch;
+// nullptr: nothing is left to plan, or it failed.
+Batch* DataOperation::next_batch() {
+  if (next_planned_ == plan_.size()) {
+    if (planned_ == length_) return nullptr;
+    plan_.clear();
+    next_planned_ = 0;
     const PlanLayout layout{.inode = layout_->inode,
                             .chunk_log2 = layout_->chunk_log2,
                             .group_count = static_cast<uint32_t>(client_.map()->groups.size()),
                             .batch_bytes = batch_bytes()};
-    const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &stretch);
+    const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &plan_);
     if (!planned.ok()) {
       fail(planned, Origin::request);
-      return false;
+      return nullptr;
     }
-    std::move(stretch.begin(), stretch.end(), std::back_inserter(plan_));
   }
-  if (plan_.empty()) return false;
-  *out = std::move(plan_.front());
-  plan_.pop_front();
-  return true;
+  const msg::Type type = message_type();
+  const bool moves = type == msg::Type::read || type == msg::Type::write;
+  return new (client_.blocks())
+      Batch(*this, std::move(plan_[next_planned_++]), type, moves ? &request_.memory : nullptr);
 }
 
 void DataOperation::pump() {
@@ -298,20 +301,15 @@ void DataOperation::pump() {
   }
   while (in_flight_.size() < kBatchesMax && !pause_.running()) {
     if (!parked_.empty()) {
-      std::unique_ptr<Batch> batch = std::move(parked_.front());
-      parked_.pop_front();
-      start_batch(std::move(batch));
+      start_batch(parked_.take_front());
       continue;
     }
-    PlannedBatch planned;
-    if (!next_batch(&planned)) break;
-    const msg::Type type = message_type();
-    const bool moves = type == msg::Type::read || type == msg::Type::write;
-    start_batch(std::make_unique<Batch>(*this, std::move(planned), type,
-                                        moves ? &request_.memory : nullptr));
+    std::unique_ptr<Batch> batch(next_batch());
+    if (batch == nullptr) break;
+    start_batch(std::move(batch));
   }
   if (ending()) return;
-  const bool all = parked_.empty() && plan_.empty() && planned_ == length_;
+  const bool all = parked_.empty() && next_planned_ == plan_.size() && planned_ == length_;
   if (all && in_flight_.empty()) on_batches_done();
 }
 

@@ -2,8 +2,7 @@
 // send its batches, and start over with a new layout when a server finds the old one stale.
 #pragma once
 
-#include <deque>
-
+#include "base/fifo.h"
 #include "client/operation.h"
 #include "client/peer.h"
 #include "client/plan.h"
@@ -20,7 +19,7 @@ uint32_t use_handle(Link& link, const Layout& layout);
 // One message about pieces of a file: the pieces of a PlannedBatch and their memory. GPU memory
 // goes by way of a Staging: a write's bytes are fetched before the message is sent, a read's are
 // taken on to the GPU after the answer.
-class Batch final : public Exchange {
+class Batch final : public Exchange, public FromBlockPool {
  public:
   // memory nullptr: no bytes move.
   Batch(DataOperation& owner, PlannedBatch planned, msg::Type type, const MemoryList* memory);
@@ -121,11 +120,11 @@ class DataOperation : public Operation {
   LayoutRef layout_;
   uint64_t born_ = 0;  // number of the last question asked when the request began
   uint64_t done_bytes_ = 0;
-  std::deque<std::unique_ptr<Batch>> parked_;  // to be sent again with the next layout
+  Fifo<std::unique_ptr<Batch>> parked_;  // to be sent again with the next layout
 
  private:
   void begin_with_layout();
-  void start_after_fence();
+  void start_after_fence(uint64_t now_ns);
   void on_fence(Completion&);
   std::unique_ptr<Batch> take(Batch& batch);
   void count_host_bytes(const Batch& batch);
@@ -134,7 +133,7 @@ class DataOperation : public Operation {
   void on_resolved(Completion&);
   void on_batch_done(Batch& batch);
   void on_pause(Completion&);
-  bool next_batch(PlannedBatch* out);
+  Batch* next_batch();
 
   Completion fence_passed_;
   Resolver::Wish wish_;
@@ -145,8 +144,9 @@ class DataOperation : public Operation {
   bool stale_ = false;        // something was answered stale since the last layout
   uint64_t length_ = 0;
   uint64_t planned_ = 0;
-  std::deque<PlannedBatch> plan_;
-  std::vector<std::unique_ptr<Batch>> in_flight_;
+  Plan plan_;
+  size_t next_planned_ = 0;  // of plan_
+  SmallVector<std::unique_ptr<Batch>, 2> in_flight_;
   uint32_t step_ = 0;
 };
 

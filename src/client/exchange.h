@@ -11,6 +11,7 @@
 #include <flatbuffers/flatbuffers.h>
 
 #include "base/list.h"
+#include "base/small_vector.h"
 #include "fabric/fabric.h"
 #include "wire/message.h"
 
@@ -36,8 +37,8 @@ class Exchange : public ListNode<> {
 
   Completion done;
   Status outcome;
-  std::vector<std::byte> reply;   // also of an error
-  bool perhaps_executed = false;  // it was sent, and no answer told what became of that
+  SmallVector<std::byte, 128> reply;  // also of an error
+  bool perhaps_executed = false;      // it was sent, and no answer told what became of that
 
   bool idle() const { return state_ == State::idle; }
   // As Peer::cancel, at the peer where it was started.

@@ -215,11 +215,14 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   Status sent = session_->send(static_cast<uint16_t>(exchange.type), exchange.request_id_, body,
                                exchange.window);
   // A failed send still leaves the window to be withdrawn: abandon() does it.
-  if (sent_.empty()) silent_since_ns_ = loop_.now_ns();
+  if (sent_bytes_ == 0) {
+    const uint64_t now_ns = loop_.now_ns();
+    if (sent_.empty()) silent_since_ns_ = now_ns;
+    if (exchange.credit_bytes > 0) speed_.begin(now_ns);
+  }
   exchange.link_ = this;
   exchange.state_ = Exchange::State::sent;
-  sent_.emplace(exchange.request_id_, &exchange);
-  if (sent_bytes_ == 0 && exchange.credit_bytes > 0) speed_.begin(loop_.now_ns());
+  sent_.insert(exchange.request_id_, &exchange);
   sent_bytes_ += exchange.credit_bytes;
   ever_sent_bytes_ += exchange.credit_bytes;
   if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
@@ -266,12 +269,12 @@ void Link::on_message(Session& session, const Message& message) {
 }
 
 void Link::on_reply(Session&, const Message& reply) {
-  const auto found = sent_.find(reply.request_id);
-  if (found == sent_.end()) return;  // given up before
+  Exchange* const* const found = sent_.find(reply.request_id);
+  if (found == nullptr) return;  // given up before
   failures_ = 0;
   served_ = true;
   silent_since_ns_ = loop_.now_ns();
-  Exchange& exchange = *found->second;
+  Exchange& exchange = **found;
   if (exchange.credit_bytes > 0) {
     const bool more = sent_bytes_ > exchange.credit_bytes;
     speed_.arrived(exchange.credit_bytes, more, silent_since_ns_);
@@ -283,7 +286,7 @@ void Link::on_reply(Session&, const Message& reply) {
   } else {
     exchange.outcome = Status();
   }
-  exchange.reply.assign(reply.body.begin(), reply.body.end());
+  exchange.reply.assign(reply.body.data(), reply.body.size());
   withdraw(exchange);
   move_when_quiet();
 }
@@ -301,7 +304,7 @@ void Link::on_closed(Session& session, const Status& reason) {
   handles_.clear();
   const Status lost(StatusCode::unavailable, reason.text(), reason.errno_value());
   while (!sent_.empty()) {
-    Exchange& exchange = *sent_.begin()->second;
+    Exchange& exchange = **sent_.any();
     take(exchange);
     exchange.state_ = Exchange::State::withdrawing;
     exchange.outcome = lost;

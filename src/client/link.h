@@ -8,9 +8,9 @@
 #pragma once
 
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "base/id_map.h"
 #include "base/random.h"
 #include "client/exchange.h"
 #include "client/handles.h"
@@ -142,7 +142,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   bool away_ = false;
   Completion move_;
   Handles handles_;
-  std::unordered_map<uint64_t, Exchange*> sent_;
+  IdMap<Exchange*> sent_;
   uint64_t sent_bytes_ = 0;  // of what is in sent_
   uint64_t ever_sent_bytes_ = 0;
   uint64_t silent_since_ns_ = 0;

@@ -1,8 +1,9 @@
 // Operation: one request being carried out. It lives from Client::submit() until finish(), on the
 // client's loop, as a struct with explicit steps: every leaf that it starts ends in one of its
-// Completions, and it finishes only when none is open.
+// Completions, and it finishes only when none is open. Lives in the client's blocks().
 #pragma once
 
+#include "base/block_pool.h"
 #include "base/list.h"
 #include "client/request.h"
 
@@ -10,7 +11,7 @@ namespace gd2fs::client {
 
 class Client;
 
-class Operation : public ListNode<> {
+class Operation : public ListNode<>, public FromBlockPool {
  public:
   Operation(Client& client, Request& request) : client_(client), request_(request) {}
   virtual ~Operation() = default;

@@ -9,7 +9,7 @@
 namespace gd2fs::client {
 namespace {
 
-PlannedBatch* batch_of(std::vector<PlannedBatch>* out, size_t first, uint32_t group) {
+PlannedBatch* batch_of(Plan* out, size_t first, uint32_t group) {
   for (size_t i = first; i < out->size(); ++i) {
     if ((*out)[i].group == group) return &(*out)[i];
   }
@@ -19,7 +19,7 @@ PlannedBatch* batch_of(std::vector<PlannedBatch>* out, size_t first, uint32_t gr
 }  // namespace
 
 Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
-                    std::vector<PlannedBatch>* out) {
+                    Plan* out) {
   CHECK(layout.group_count > 0 && *planned <= length);
   const uint64_t chunk_bytes = uint64_t{1} << layout.chunk_log2;
   const size_t first = out->size();
@@ -38,7 +38,8 @@ Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, 
     const uint32_t group = group_of(layout.inode, piece.chunk, layout.group_count);
     PlannedBatch* batch = batch_of(out, first, group);
     if (batch == nullptr) {
-      batch = &out->emplace_back();
+      out->push_back({});
+      batch = &out->back();
       batch->group = group;
     } else if (batch->length_bytes + piece.length_bytes > layout.batch_bytes ||
                batch->pieces.size() == kPiecesMax) {

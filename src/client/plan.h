@@ -9,8 +9,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "base/small_vector.h"
 #include "base/status.h"
 #include "wire/frame.h"
 
@@ -28,8 +28,10 @@ struct Piece {
 struct PlannedBatch {
   uint32_t group = 0;
   uint64_t length_bytes = 0;
-  std::vector<Piece> pieces;  // in file order
+  SmallVector<Piece, 2> pieces;  // in file order
 };
+
+using Plan = SmallVector<PlannedBatch, 1>;
 
 // What the plan needs to know of a file.
 struct PlanLayout {
@@ -43,6 +45,6 @@ struct PlanLayout {
 // bytes on; adds its batches to `out` in the order of their first piece and moves *planned on. The
 // caller calls again until *planned == length. invalid (EFBIG): a chunk number over 32 bits.
 Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
-                    std::vector<PlannedBatch>* out);
+                    Plan* out);
 
 }  // namespace gd2fs::client

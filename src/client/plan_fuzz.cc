@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint64_t offset = gd2fs::load_le<uint64_t>(data + 10) >> 1;
   const uint64_t length = gd2fs::load_le<uint32_t>(data + 18);
   if (length > (uint64_t{1} << 63) - offset) return 0;
-  std::vector<gd2fs::client::PlannedBatch> batches;
+  gd2fs::client::Plan batches;
   uint64_t planned = 0;
   for (int stretch = 0; stretch < 64 && planned < length; ++stretch) {
     const uint64_t before = planned;

@@ -11,8 +11,8 @@
 namespace gd2fs::client {
 namespace {
 
-std::vector<PlannedBatch> plan_all(const PlanLayout& layout, uint64_t offset, uint64_t length) {
-  std::vector<PlannedBatch> batches;
+Plan plan_all(const PlanLayout& layout, uint64_t offset, uint64_t length) {
+  Plan batches;
   uint64_t planned = 0;
   while (planned < length) {
     const uint64_t before = planned;
@@ -77,7 +77,7 @@ TEST(Plan, a_big_read_of_one_group_streams_as_batches_of_8_mib) {
 }
 
 TEST(Plan, a_stretch_is_bounded_however_long_the_request) {
-  std::vector<PlannedBatch> batches;
+  Plan batches;
   uint64_t planned = 0;
   const PlanLayout layout{.inode = 1, .chunk_log2 = 16, .group_count = 4};
   ASSERT_TRUE(plan_stretch(layout, 0, uint64_t{1} << 47, &planned, &batches).ok());
@@ -86,7 +86,7 @@ TEST(Plan, a_stretch_is_bounded_however_long_the_request) {
 }
 
 TEST(Plan, a_chunk_number_over_32_bits_is_refused) {
-  std::vector<PlannedBatch> batches;
+  Plan batches;
   uint64_t planned = 0;
   const PlanLayout layout{.inode = 1, .chunk_log2 = 16, .group_count = 1};
   const uint64_t end = uint64_t{1} << 48;

@@ -28,23 +28,48 @@ void ReadOperation::begin() {
   start_batches(length_);
 }
 
+BodyForm<msg::Read> ReadOperation::form() {
+  flatbuffers::FlatBufferBuilder builder(256);
+  builder.ForceDefaults(true);
+  const msg::ReadPiece piece;
+  const auto pieces = builder.CreateVectorOfStructs(&piece, 1);
+  return BodyForm<msg::Read>(
+      finish_body(builder, msg::CreateRead(builder, 0, 0, 0, 0, 0, pieces, false, false)));
+}
+
+ConstBytes ReadOperation::fill_form(const Batch& batch, uint32_t handle, uint64_t group_epoch) {
+  BodyForm<msg::Read>& form = client_.read_form();
+  const Piece& piece = batch.plan.pieces.front();
+  form.set(msg::Read::VT_HANDLE, handle);
+  form.set(msg::Read::VT_GENERATION, generation_);
+  form.set(msg::Read::VT_NAMESPACE_EPOCH, layout_->namespace_epoch);
+  form.set(msg::Read::VT_GROUP, batch.plan.group);
+  form.set(msg::Read::VT_EPOCH, group_epoch);
+  form.set(msg::Read::VT_PIECES, 0,
+           msg::ReadPiece(0, piece.chunk, piece.offset_bytes, piece.length_bytes, 0));
+  form.set(msg::Read::VT_SEQUENTIAL, sequential_);
+  form.set(msg::Read::VT_LEND, lends_);
+  return form.bytes();
+}
+
 Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
                                           flatbuffers::FlatBufferBuilder& builder) {
   const uint32_t handle = use_handle(link, *layout_);
-  std::vector<msg::ReadPiece> pieces;
-  pieces.reserve(batch.plan.pieces.size());
-  uint64_t window_offset = 0;
-  for (const Piece& piece : batch.plan.pieces) {
-    pieces.emplace_back(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
-    window_offset += piece.length_bytes;
-  }
+  const uint64_t group_epoch = client_.map()->groups[batch.plan.group].epoch;
   // The layout may be a newer one by now, with another size: then what was planned is stale.
   batch.generation = generation_;
-  const auto vector = builder.CreateVectorOfStructs(pieces);
-  return finish_body(
-      builder,
-      msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch, batch.plan.group,
-                      client_.map()->groups[batch.plan.group].epoch, vector, sequential_, lends_));
+  if (batch.plan.pieces.size() == 1) return fill_form(batch, handle, group_epoch);
+  msg::ReadPiece* pieces = nullptr;
+  const auto vector = builder.CreateUninitializedVectorOfStructs(batch.plan.pieces.size(), &pieces);
+  uint64_t window_offset = 0;
+  for (const Piece& piece : batch.plan.pieces) {
+    *pieces++ =
+        msg::ReadPiece(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
+    window_offset += piece.length_bytes;
+  }
+  return finish_body(builder,
+                     msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch,
+                                     batch.plan.group, group_epoch, vector, sequential_, lends_));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

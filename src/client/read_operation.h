@@ -7,12 +7,15 @@
 #pragma once
 
 #include "client/data_operation.h"
+#include "wire/body_form.h"
 
 namespace gd2fs::client {
 
 class ReadOperation : public DataOperation {
  public:
   ReadOperation(Client& client, Request& request) : DataOperation(client, request, false) {}
+  // For the message of a batch of one piece.
+  static BodyForm<msg::Read> form();
 
  protected:
   Status on_batch_ok(Batch& batch) override;
@@ -25,6 +28,7 @@ class ReadOperation : public DataOperation {
   void begin() override;
   Result<ConstBytes> compose(Batch& batch, Link& link,
                              flatbuffers::FlatBufferBuilder& builder) override;
+  ConstBytes fill_form(const Batch& batch, uint32_t handle, uint64_t group_epoch);
   void on_batch_stale(std::unique_ptr<Batch>) override {}
 
   uint64_t generation_ = 0;  // of the layout that said where that is

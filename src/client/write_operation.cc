@@ -38,7 +38,7 @@ void WriteOperation::begin() {
   if (size_refused_) return begin_after_refused_size();
   if (started_ && layout_->inode != inode_) {
     const auto unsure = [](const auto& batch) { return batch->unsure; };
-    if (done_bytes_ > 0 || std::ranges::any_of(parked_, unsure)) {
+    if (done_bytes_ > 0 || parked_.any_of(unsure)) {
       return fail(Status(StatusCode::not_found, "the file was replaced while it was written"),
                   Origin::controller);
     }

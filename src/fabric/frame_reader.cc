@@ -157,7 +157,7 @@ Status FrameReader::begin_frame() {
   frame_.drained = frame_.landing.window == nullptr && frame_.landing.memory.empty();
   state_ = State::body;
   // Grown before it is known that the bytes come; bounded by kFrameBodyMaxBytes for each lane.
-  body_.resize(header.body_bytes);
+  if (body_.size() < header.body_bytes) body_.resize(header.body_bytes);
   return header.body_bytes == 0 ? end_body() : Status();
 }
 
@@ -169,10 +169,10 @@ size_t FrameReader::take_body(size_t available) {
 }
 
 Status FrameReader::end_body() {
-  if (frame_.header.body_bytes > 0 && crc32c(body_) != frame_.header.body_crc) {
+  frame_.body = ConstBytes(body_).first(frame_.header.body_bytes);
+  if (!frame_.body.empty() && crc32c(frame_.body) != frame_.header.body_crc) {
     return {StatusCode::corrupt, "frame: body crc"};
   }
-  frame_.body = body_;
   state_ = State::payload;
   return frame_.header.payload_bytes == 0 ? end_frame() : Status();
 }
@@ -199,7 +199,7 @@ Status FrameReader::end_frame() {
   state_ = State::header;
   frame_.payload_ok = frame_.header.payload_bytes == 0 || crc_ == frame_.header.payload_crc;
   GD2FS_TRY(sink_.on_frame(frame_));
-  if (body_.capacity() > kBodyKeptBytes) body_ = std::vector<std::byte>();
+  if (body_.size() > kBodyKeptBytes) body_ = std::vector<std::byte>();
   return {};
 }
 

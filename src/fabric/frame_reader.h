@@ -81,7 +81,7 @@ class FrameReader {
   FrameSink& sink_;
   State state_ = State::header;
   InFrame frame_;
-  std::vector<std::byte> body_;
+  std::vector<std::byte> body_;  // at least as long as the body
   size_t body_done_ = 0;
   uint64_t payload_done_ = 0;
   uint32_t crc_ = 0;

@@ -12,8 +12,23 @@ iovec part_of(const std::byte* data, size_t length_bytes) {
 }
 }  // namespace
 
+void OutFrame::reset() {
+  constexpr size_t kBodyKeptBytes = 4 * 1024;  // a larger body's memory is given back
+  if (body.capacity() > kBodyKeptBytes) body = {};
+  body.clear();
+  push = nullptr;
+  bytes = {};
+  window = nullptr;
+  window_offset = 0;
+  payload_bytes = 0;
+  message = pong = filler = false;
+  sent_bytes = 0;
+}
+
 OutFrame& FrameWriter::add() {
-  return frames_.emplace_back();
+  OutFrame& frame = frames_.add();
+  frame.reset();
+  return frame;
 }
 
 void FrameWriter::add(const OutStripe& stripe) {
@@ -34,8 +49,8 @@ void FrameWriter::add(const OutStripe& stripe) {
 
 std::span<iovec> FrameWriter::parts() {
   int count = 0;
-  for (OutFrame& frame : frames_) {
-    if (count + 3 > kPartsMax) break;
+  for (size_t i = 0; i < frames_.size() && count + 3 <= kPartsMax; ++i) {
+    OutFrame& frame = frames_[i];
     uint64_t skip = frame.sent_bytes;
     if (skip < sizeof frame.header) {
       parts_[count++] = part_of(frame.header + skip, sizeof frame.header - skip);
@@ -53,7 +68,7 @@ std::span<iovec> FrameWriter::parts() {
       const int before = count;
       add_payload(frame, skip, count);
       uint64_t covered = 0;
-      for (int i = before; i < count; ++i) covered += parts_[i].iov_len;
+      for (int part = before; part < count; ++part) covered += parts_[part].iov_len;
       if (covered < frame.payload_bytes - skip) break;  // out of parts; the rest comes next time
     }
   }
@@ -77,12 +92,12 @@ void FrameWriter::add_payload(OutFrame& frame, uint64_t skip, int& count) {
 
 uint32_t FrameWriter::forget(const Window& window) {
   uint32_t forgotten = 0;
-  for (OutFrame& frame : frames_) {
-    if (frame.window != &window) continue;
+  for_each([&](OutFrame& frame) {
+    if (frame.window != &window) return;
     frame.window = nullptr;
     frame.filler = true;
     ++forgotten;
-  }
+  });
   return forgotten;
 }
 

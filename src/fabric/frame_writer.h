@@ -1,15 +1,16 @@
 // FrameWriter: the frames of one byte stream on their way out, payloads straight from their memory.
 //
 // It owns no socket: ask for the next bytes (parts), write them, say how many were taken (sent).
-// Frames added are few: the session decides late what goes next. One loop.
+// Frames added are few: the session decides late what goes next. What frames are kept in is used
+// again, bodies included: a small message costs no allocation. One loop.
 #pragma once
 
-#include <deque>
 #include <span>
 #include <vector>
 
 #include <sys/uio.h>
 
+#include "base/fifo.h"
 #include "fabric/fabric.h"
 #include "fabric/stripes.h"
 
@@ -28,6 +29,8 @@ struct OutFrame {
   bool filler = false;  // the rest of the payload is zeros: its memory was withdrawn
   uint64_t sent_bytes = 0;
   uint64_t total_bytes() const { return sizeof header + body.size() + payload_bytes; }
+  // As new, but for the memory of its body.
+  void reset();
 };
 
 // A frame of bytes that no lane has begun to send.
@@ -42,6 +45,7 @@ class FrameWriter {
  public:
   static constexpr int kPartsMax = 128;
 
+  // A frame to fill in, with added() then; its place changes with the next.
   OutFrame& add();
   // Takes the crc of a window's bytes.
   void add(const OutStripe& stripe);
@@ -70,21 +74,18 @@ class FrameWriter {
   // Frames of which no byte is out yet: `drop(frame)` true takes it away.
   template <class Drop>
   void drop_unbegun(Drop drop) {
-    for (auto frame = frames_.begin(); frame != frames_.end();) {
-      if (frame->sent_bytes == 0 && drop(*frame)) {
-        queued_bytes_ -= frame->total_bytes();
-        frame = frames_.erase(frame);
-      } else {
-        ++frame;
-      }
-    }
+    frames_.erase_if([&](OutFrame& frame) {
+      if (frame.sent_bytes > 0 || !drop(frame)) return false;
+      queued_bytes_ -= frame.total_bytes();
+      return true;
+    });
   }
   // The window's memory may be read no more; a frame that is half out ends with zeros. How many
   // did.
   uint32_t forget(const Window& window);
   template <class Visit>
   void for_each(Visit visit) {
-    for (OutFrame& frame : frames_) visit(frame);
+    for (size_t i = 0; i < frames_.size(); ++i) visit(frames_[i]);
   }
   void clear();
 
@@ -93,7 +94,7 @@ class FrameWriter {
 
   WindowHint hint_;
 
-  std::deque<OutFrame> frames_;
+  Fifo<OutFrame> frames_;
   uint64_t queued_bytes_ = 0;
   iovec parts_[kPartsMax];
 };

@@ -20,12 +20,12 @@ RdmaClientSession::~RdmaClientSession() {
 
 // Tells the server where the window lies. False: some of it has no keys, or it is too long a list.
 bool RdmaClientSession::show(const Window& window) {
-  std::vector<RemoteSegment> list;
+  std::vector<RemoteSegment>& list = show_list_;
+  list.clear();
   for (const MemorySegment& segment : window.segments) {
     for (uint64_t done = 0; done < segment.length_bytes;) {
       const std::byte* const at = segment.data + done;
-      const RdmaMemory::Part part =
-          memory().find(nic(), at, segment.length_bytes - done, segment.region);
+      const RdmaMemory::Part part = find_memory(at, segment.length_bytes - done, segment.region);
       if (part.length_bytes == 0 || list.size() == kRemoteSegmentsMax) return false;
       list.push_back({reinterpret_cast<uintptr_t>(at), part.length_bytes, part.remote_key, 0});
       done += part.length_bytes;
@@ -37,7 +37,9 @@ bool RdmaClientSession::show(const Window& window) {
   if (window.device) header.type |= kWindowDevice;
   header.request_id = window.request_id;
   queue_frame(header, as_bytes(list.data(), list.size() * sizeof(RemoteSegment)));
-  shown_.insert(window.request_id);
+  constexpr size_t kListKept = 64;  // of what one huge window needed
+  if (list.capacity() > kListKept) list = std::vector<RemoteSegment>();
+  shown_.insert(window.request_id, true);
   return true;
 }
 
@@ -78,14 +80,12 @@ Status RdmaClientSession::take_special(InFrame& frame) {
 Status RdmaClientSession::take_reply(InFrame& frame) {
   const FrameHeader& header = frame.header;
   shown_.erase(header.request_id);
-  const auto found = windows_.find(header.request_id);
-  if (found != windows_.end()) {
-    Window& window = *found->second;
-    if (header.length > window.total_bytes - std::min(window.moved_bytes, window.total_bytes) &&
-        window.direction == Window::Direction::sink) {
+  if (Window* const window = window_of(header.request_id)) {
+    if (header.length > window->total_bytes - std::min(window->moved_bytes, window->total_bytes) &&
+        window->direction == Window::Direction::sink) {
       return {StatusCode::invalid, "the reply does not match the bytes pushed for it"};
     }
-    window.moved_bytes = std::min(window.moved_bytes + header.length, window.total_bytes);
+    window->moved_bytes = std::min(window->moved_bytes + header.length, window->total_bytes);
   }
   return TcpSession::take_reply(frame);
 }
@@ -94,7 +94,7 @@ Status RdmaClientSession::take_reply(InFrame& frame) {
 
 void RdmaClientSession::withdraw(Window& window, Completion& done) {
   done.start();
-  const bool shown = shown_.erase(window.request_id) > 0;
+  const bool shown = shown_.erase(window.request_id);
   forget_window(window);
   if (!shown || queue_gone()) return loop_.complete(done, Status());
   recalls_.push_back({window.request_id, loop_.now_ns() + kRecallMaxNs, &done});

@@ -36,6 +36,7 @@ void RdmaMemory::add_nic(const std::shared_ptr<const verbs::Nic>& nic) {
   {
     std::lock_guard lock(mutex_);
     nics_.push_back(nic);
+    changes_.fetch_add(1, std::memory_order_release);
     for (auto& [region, range] : by_region_) ranges.push_back(range.get());
     for (auto& [address, range] : by_address_) ranges.push_back(range.get());
   }
@@ -49,6 +50,7 @@ void RdmaMemory::add_nic(const std::shared_ptr<const verbs::Nic>& nic) {
     }
     std::lock_guard lock(mutex_);
     range->keys.push_back(std::move(*keys));
+    changes_.fetch_add(1, std::memory_order_release);
   }
 }
 
@@ -81,6 +83,7 @@ Status RdmaMemory::add(const FabricMemory& memory) {
     }
   }
   std::lock_guard lock(mutex_);
+  changes_.fetch_add(1, std::memory_order_release);
   if (memory.region != 0) {
     by_region_.emplace(memory.region, std::move(range));
   } else {
@@ -93,6 +96,7 @@ void RdmaMemory::remove(const FabricMemory& memory) {
   std::lock_guard changing(changing_mutex_);
   std::unique_ptr<Range> range;  // its keys end outside of mutex_
   std::lock_guard lock(mutex_);
+  changes_.fetch_add(1, std::memory_order_release);
   if (memory.region != 0) {
     if (auto node = by_region_.extract(memory.region)) range = std::move(node.mapped());
   } else {
@@ -110,24 +114,48 @@ RdmaMemory::Range* RdmaMemory::range_of(const void* address, uint32_t region) co
   return after == by_address_.begin() ? nullptr : std::prev(after)->second.get();
 }
 
-RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
-                                  uint32_t region) const {
-  std::lock_guard lock(mutex_);
+// The keys at that address, of the stretch from *begin on that they are for; with mutex_.
+RdmaMemory::Part RdmaMemory::look_up(const verbs::Nic& nic, const void* address, uint32_t region,
+                                     uintptr_t* begin) const {
   const Range* range = range_of(address, region);
   if (range == nullptr) return {};
   const auto start = reinterpret_cast<uintptr_t>(range->memory.address);
   const auto at = reinterpret_cast<uintptr_t>(address);
   if (at < start || at - start >= range->memory.length_bytes) return {};
-  const uint64_t offset = at - start;
   for (const Keys& keys : range->keys) {
     if (keys.nic.get() != &nic) continue;
-    const uint64_t index = offset / keys.part_bytes;
-    const uint64_t left =
-        std::min(keys.part_bytes - offset % keys.part_bytes, range->memory.length_bytes - offset);
+    const uint64_t index = (at - start) / keys.part_bytes;
+    const uint64_t offset = index * keys.part_bytes;
     const verbs::MemoryRegion& part = *keys.parts[index];
-    return {std::min(length_bytes, left), part.local_key(), part.remote_key()};
+    *begin = start + offset;
+    return {std::min(keys.part_bytes, range->memory.length_bytes - offset), part.local_key(),
+            part.remote_key()};
   }
   return {};
+}
+
+RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+                                  uint32_t region, Known& known) const {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const bool same = known.changes == changes_.load(std::memory_order_acquire) &&
+                    known.region == region && at >= known.begin && at < known.end;
+  if (!same) {
+    std::lock_guard lock(mutex_);
+    known.changes = changes_.load(std::memory_order_relaxed);
+    known.region = region;
+    known.begin = at;
+    known.keys = look_up(nic, address, region, &known.begin);
+    known.end = known.begin + known.keys.length_bytes;
+  }
+  if (known.keys.length_bytes == 0) return {};
+  return {std::min<uint64_t>(length_bytes, known.end - at), known.keys.local_key,
+          known.keys.remote_key};
+}
+
+RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
+                                  uint32_t region) const {
+  Known known;
+  return find(nic, address, length_bytes, region, known);
 }
 
 bool RdmaMemory::known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const {
@@ -141,10 +169,10 @@ bool RdmaMemory::known_to_all(const void* address, uint64_t length_bytes, uint32
 }
 
 bool RdmaMemory::covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
-                        uint32_t region) const {
+                        uint32_t region, Known& known) const {
   const auto* at = static_cast<const std::byte*>(address);
   while (length_bytes > 0) {
-    const Part part = find(nic, at, length_bytes, region);
+    const Part part = find(nic, at, length_bytes, region, known);
     if (part.length_bytes == 0) return false;
     at += part.length_bytes;
     length_bytes -= part.length_bytes;

@@ -6,6 +6,7 @@
 // per GiB): not on a loop. Any thread; look-ups are short.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,9 +41,20 @@ class RdmaMemory {
   // At most `length_bytes` of it; region 0: whichever range without one holds the address.
   Part find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
             uint32_t region) const;
+  // What one session found last: in the same stretch it finds the keys without the lock, as long as
+  // nothing was added or removed since. One NIC, one loop.
+  struct Known {
+    uint64_t changes = 0;  // of the memory when it was asked; 0: nothing is known
+    uint32_t region = 0;
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    Part keys;
+  };
+  Part find(const verbs::Nic& nic, const void* address, uint64_t length_bytes, uint32_t region,
+            Known& known) const;
   // All of it may be used.
-  bool covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
-              uint32_t region) const;
+  bool covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes, uint32_t region,
+              Known& known) const;
   // By every NIC there is; false if there is none.
   bool known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const;
 
@@ -60,9 +72,11 @@ class RdmaMemory {
   static Result<Keys> register_with(const std::shared_ptr<const verbs::Nic>& nic,
                                     const FabricMemory& memory);
   Range* range_of(const void* address, uint32_t region) const;
+  Part look_up(const verbs::Nic& nic, const void* address, uint32_t region, uintptr_t* begin) const;
 
-  std::mutex changing_mutex_;  // one change at a time; taken first
-  mutable std::mutex mutex_;   // guards all below
+  std::mutex changing_mutex_;         // one change at a time; taken first
+  std::atomic<uint64_t> changes_{1};  // grows under mutex_
+  mutable std::mutex mutex_;          // guards all below
   std::vector<std::shared_ptr<const verbs::Nic>> nics_;
   std::unordered_map<uint32_t, std::unique_ptr<Range>> by_region_;
   std::map<uintptr_t, std::unique_ptr<Range>> by_address_;  // those of region 0

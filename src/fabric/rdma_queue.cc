@@ -82,6 +82,7 @@ void RdmaQueue::add_message(uint32_t buffer, uint32_t length_bytes) {
   Work work;
   work.buffer = length_bytes > 0;
   work.credit = !work.buffer;
+  wants_signal_ |= work.credit;
   ibv_send_wr& request = add(work);
   request.opcode = IBV_WR_SEND_WITH_IMM;
   request.imm_data = htonl(std::exchange(to_return_, 0));
@@ -120,6 +121,7 @@ size_t RdmaQueue::send(std::span<iovec> parts) {
 void RdmaQueue::add_move(const Range& range, ibv_wr_opcode opcode, const Work& work) {
   CHECK(can_move());
   ++data_work_;
+  wants_signal_ = true;
   ibv_send_wr& request = add(work);
   request.opcode = opcode;
   request.num_sge = 1;
@@ -154,7 +156,11 @@ void RdmaQueue::post() {
   for (uint32_t n = kSignalEvery; n < added_ - posted_; n += kSignalEvery) {
     requests_[(posted_ + n) % kRing].send_flags |= IBV_SEND_SIGNALED;
   }
-  requests_[(added_ - 1) % kRing].send_flags |= IBV_SEND_SIGNALED;
+  if (wants_signal_ || added_ - signaled_ >= kQuietMax) {
+    requests_[(added_ - 1) % kRing].send_flags |= IBV_SEND_SIGNALED;
+    signaled_ = added_;
+    wants_signal_ = false;
+  }
   ibv_send_wr* bad = nullptr;
   const int error = ibv_post_send(pair_->get(), &requests_[posted_ % kRing], &bad);
   posted_ = added_;

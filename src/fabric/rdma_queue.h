@@ -6,7 +6,9 @@
 // more are posted, so that both sides can always tell.
 //
 // What is posted leaves with post(), in one chain, whose last work request alone asks for a
-// completion: completions come in order, so it stands for all before it. A work request's fate is
+// completion: completions come in order, so it stands for all before it. A chain of nothing but
+// messages asks for none as a rule: nobody waits for a message to have left, and a client would be
+// woken once more for each of its requests. A work request's fate is
 // told to the owner exactly once, but not after the queue broke or was detached: then whoever holds
 // its memory waits until the RdmaQueue is destroyed.
 //
@@ -35,7 +37,8 @@ class RdmaQueue : public ListNode<> {
   static constexpr uint32_t kSendDepth = kDataWorkMax + kBuffers + kCreditBuffers;
   static constexpr uint32_t kReceiveDepth = kBuffers + kCreditBuffers;
   static constexpr uint32_t kSignalEvery = 32;
-  static constexpr uint32_t kRing = 256;  // a power of two: indices wrap around
+  static constexpr uint32_t kQuietMax = 8;  // work requests in a row that ask for no completion
+  static constexpr uint32_t kRing = 256;    // a power of two: indices wrap around
   static_assert(kRing >= kSendDepth);
   static constexpr int kEntries = kSendDepth + kReceiveDepth;  // of a completion queue
 
@@ -150,6 +153,8 @@ class RdmaQueue : public ListNode<> {
   uint32_t added_ = 0;
   uint32_t posted_ = 0;
   uint32_t done_ = 0;
+  uint32_t signaled_ = 0;      // behind the last that asked for a completion
+  bool wants_signal_ = false;  // something added waits for its completion
   uint32_t data_work_ = 0;
   Work work_[kRing];
   ibv_send_wr requests_[kRing];

@@ -18,14 +18,22 @@ RdmaServerSession::~RdmaServerSession() {
   destroy_queue();
 }
 
-RdmaServerSession::Remote* RdmaServerSession::remote_of(uint64_t request_id) {
-  const auto found = remotes_.find(request_id);
-  return found == remotes_.end() ? nullptr : &found->second;
+void RdmaServerSession::Remote::reset() {
+  constexpr size_t kSegmentsKept = 64;  // of what one huge window needed
+  if (segments.capacity() > kSegmentsKept) {
+    segments = {};
+    ends = {};
+  }
+  segments.clear();
+  ends.clear();
+  unposted = reads = transfers = 0;
+  moved_bytes = 0;
+  over = recalled = has_reply = false;
 }
 
 uint64_t RdmaServerSession::direct_bytes(uint64_t request_id) const {
-  const auto found = remotes_.find(request_id);
-  return found == remotes_.end() ? 0 : found->second.moved_bytes;
+  const Remote* const remote = remotes_.find(request_id);
+  return remote == nullptr ? 0 : remote->moved_bytes;
 }
 
 // --- what arrives ---
@@ -48,7 +56,8 @@ Status RdmaServerSession::take_window(const InFrame& frame) {
   if (incoming_.contains(id) || remotes_.contains(id)) {
     return violation("the peer used a request id twice");
   }
-  Remote remote;
+  Remote& remote = *remotes_.insert(id);
+  remote.reset();
   remote.source = (frame.header.type & kWindowSource) != 0;
   remote.device = (frame.header.type & kWindowDevice) != 0;
   const size_t count = frame.body.size() / sizeof(RemoteSegment);
@@ -62,13 +71,12 @@ Status RdmaServerSession::take_window(const InFrame& frame) {
     }
     remote.ends.push_back(before + segment.length_bytes);
   }
-  remotes_.emplace(id, std::move(remote));
   return {};
 }
 
 void RdmaServerSession::take_recall(uint64_t request_id) {
   ++counters().recalls;
-  Remote* const remote = remote_of(request_id);
+  Remote* const remote = remotes_.find(request_id);
   if (remote == nullptr) return send_bare(FrameKind::recalled, request_id);
   remote->recalled = true;
   drop_request(request_id);
@@ -76,13 +84,13 @@ void RdmaServerSession::take_recall(uint64_t request_id) {
 
 // --- transfers ---
 
-bool RdmaServerSession::may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) const {
+bool RdmaServerSession::may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) {
   if (closing_ || remote == nullptr || remote->over || bytes.empty()) return false;
   // What lies outside of its window goes to the client as a stripe, and that ends the session.
   if (offset > remote->length_bytes() || bytes.size() > remote->length_bytes() - offset) {
     return false;
   }
-  return memory().covers(nic(), bytes.data(), bytes.size(), 0);
+  return memory_covers(bytes.data(), bytes.size());
 }
 
 // What cannot be moved by the NIC goes through the stream, but not into or out of GPU memory.
@@ -95,10 +103,11 @@ bool RdmaServerSession::refuse(const Remote* remote, Completion& done) {
 }
 
 void RdmaServerSession::push(Push& push) {
-  Remote* const remote = remote_of(push.request_id);
+  Remote* const remote = remotes_.find(push.request_id);
   if (!may_move(remote, push.offset, push.bytes) || remote->source) {
     if (refuse(remote, push.done)) return;
     counters().copied_bytes += push.bytes.size();
+    if (!std::exchange(push.has_crc, true)) push.crc = crc32c(push.bytes);
     return TcpSession::push(push);
   }
   if (begin_push(push) == nullptr) return;
@@ -110,10 +119,10 @@ void RdmaServerSession::push(Push& push) {
 }
 
 void RdmaServerSession::pull(Pull& pull) {
-  Remote* const remote = remote_of(pull.request_id);
-  const auto found = incoming_.find(pull.request_id);
-  if (!may_move(remote, pull.offset, pull.into) || !remote->source || found == incoming_.end() ||
-      found->second->replied) {
+  Remote* const remote = remotes_.find(pull.request_id);
+  const Incoming* const request = incoming_.find(pull.request_id);
+  if (!may_move(remote, pull.offset, pull.into) || !remote->source || request == nullptr ||
+      request->replied) {
     if (refuse(remote, pull.done)) return;
     counters().copied_bytes += pull.into.size();
     return TcpSession::pull(pull);
@@ -132,7 +141,7 @@ void RdmaServerSession::pull(Pull& pull) {
 // What one work request can move of `length_bytes` bytes at that place. False: the memory is gone.
 bool RdmaServerSession::next_range(uint64_t request_id, uint64_t offset, std::byte* local,
                                    uint64_t length_bytes, RdmaQueue::Range* out) {
-  Remote* const remote = remote_of(request_id);
+  Remote* const remote = remotes_.find(request_id);
   CHECK(remote != nullptr);
   const auto at = static_cast<size_t>(
       std::upper_bound(remote->ends.begin(), remote->ends.end(), offset) - remote->ends.begin());
@@ -140,7 +149,7 @@ bool RdmaServerSession::next_range(uint64_t request_id, uint64_t offset, std::by
   const RemoteSegment& segment = remote->segments[at];
   const uint64_t skip = offset - (remote->ends[at] - segment.length_bytes);
   length_bytes = std::min({length_bytes, segment.length_bytes - skip, uint64_t{kMoveMaxBytes}});
-  const RdmaMemory::Part part = memory().find(nic(), local, length_bytes, 0);
+  const RdmaMemory::Part part = find_memory(local, length_bytes, 0);
   out->local = local;
   out->local_key = part.local_key;
   out->remote = segment.address + skip;
@@ -201,7 +210,7 @@ bool RdmaServerSession::write_next(List<Push>& from) {
     push.cut_bytes += length;
     if (!fully_cut(push)) break;
     flying_writes_.push_back(push);  // leaves `from`
-    --remote_of(request_id)->unposted;
+    --remotes_.find(request_id)->unposted;
   }
   range.length_bytes -= static_cast<uint32_t>(left);
   queue()->write(range, first, pushes);
@@ -252,7 +261,7 @@ void RdmaServerSession::on_work_done(const RdmaQueue::Work& work) {
 void RdmaServerSession::end_write(Push& push) {
   const uint64_t id = push.request_id;
   finish_push(push);
-  --remote_of(id)->transfers;
+  --remotes_.find(id)->transfers;
   settle(id);
 }
 
@@ -261,7 +270,7 @@ void RdmaServerSession::end_read(Pull& pull, Status status) {
   pull.unlink();
   const uint64_t moved = status.ok() ? pull.into.size() : 0;
   loop_.complete(pull.done, std::move(status), moved);
-  Remote& remote = *remote_of(id);
+  Remote& remote = *remotes_.find(id);
   --remote.reads;
   --remote.transfers;
   settle(id);
@@ -270,7 +279,7 @@ void RdmaServerSession::end_read(Pull& pull, Status status) {
 // --- answers ---
 
 Status RdmaServerSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
-  Remote* const remote = remote_of(request_id);
+  Remote* const remote = remotes_.find(request_id);
   if (closing_ || remote == nullptr || remote->over) {
     return TcpSession::reply(type, request_id, body);
   }
@@ -282,18 +291,18 @@ Status RdmaServerSession::reply(uint16_t type, uint64_t request_id, ConstBytes b
   }
   // Behind the last of its bytes.
   if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the reply is over 1 MiB"};
-  if (remote->reply.has_value()) return {};
-  remote->reply.emplace(HeldReply{type, {body.begin(), body.end()}});
+  if (std::exchange(remote->has_reply, true)) return {};
+  remote->reply_type = type;
+  remote->reply_body.assign(body.begin(), body.end());
   return {};
 }
 
 // Does what can be done about a window now that something of it has ended.
 void RdmaServerSession::settle(uint64_t request_id) {
-  Remote& remote = *remote_of(request_id);
-  if (remote.reply.has_value() && !remote.over && remote.unposted == 0 && remote.reads == 0) {
-    const HeldReply held = std::move(*remote.reply);
-    remote.reply.reset();
-    const Status sent = TcpSession::reply(held.type, request_id, held.body);
+  Remote& remote = *remotes_.find(request_id);
+  if (remote.has_reply && !remote.over && remote.unposted == 0 && remote.reads == 0) {
+    remote.has_reply = false;
+    const Status sent = TcpSession::reply(remote.reply_type, request_id, remote.reply_body);
     if (!sent.ok()) return fail(sent);
     remote.over = true;
   }
@@ -303,11 +312,11 @@ void RdmaServerSession::settle(uint64_t request_id) {
 }
 
 void RdmaServerSession::drop_request(uint64_t request_id) {
-  Remote* const remote = remote_of(request_id);
+  Remote* const remote = remotes_.find(request_id);
   if (remote == nullptr || closing_) return TcpSession::drop_request(request_id);
   remote->over = true;
   remote->unposted = 0;
-  remote->reply.reset();
+  remote->has_reply = false;
   ++remote->transfers;  // so that it stays until the end of this
   const Status canceled(StatusCode::canceled, "the request was dropped");
   for (List<Push>* list : {&small_writes_, &large_writes_, &flying_writes_}) {

@@ -10,9 +10,6 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "fabric/rdma_memory.h"
 #include "fabric/rdma_stream.h"
@@ -43,6 +40,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
   void end_close() override;
   // Adds what bulk bytes may be posted now.
   virtual void move_bytes() {}
+  virtual bool has_bytes_to_move() { return false; }
   // The queue pair is destroyed: no memory is touched any more.
   virtual void on_queue_gone() = 0;
   // Destroys it now; for destructors.
@@ -51,7 +49,13 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
 
   RdmaQueue* queue() { return queue_.get(); }
   const verbs::Nic& nic() const { return shared_.port->nic(); }
-  const RdmaMemory& memory() const { return *shared_.memory; }
+  // As RdmaMemory's.
+  RdmaMemory::Part find_memory(const void* address, uint64_t length_bytes, uint32_t region) {
+    return shared_.memory->find(nic(), address, length_bytes, region, known_);
+  }
+  bool memory_covers(const void* address, uint64_t length_bytes) {
+    return shared_.memory->covers(nic(), address, length_bytes, 0, known_);
+  }
   RdmaCounters& counters() { return shared_.port->counters(); }
   void send_bare(FrameKind kind, uint64_t request_id);
 
@@ -72,6 +76,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
   void on_queue_ready() override;
 
   RdmaShared shared_;
+  RdmaMemory::Known known_;
   std::unique_ptr<RdmaQueue> queue_;
   Closer* closer_ = nullptr;  // while it works
   RdmaStream* stream_ = nullptr;
@@ -86,16 +91,14 @@ class RdmaServerSession final : public RdmaSession {
 
   using RdmaSession::RdmaSession;
   ~RdmaServerSession() override;
+  // The NIC checks what it moves; what must go through the stream gets its checksum here.
+  bool wants_crcs() const override { return false; }
   void push(Push& push) override;
   void pull(Pull& pull) override;
   Status reply(uint16_t type, uint64_t request_id, ConstBytes body) override;
   void drop_request(uint64_t request_id) override;
 
  private:
-  struct HeldReply {
-    uint16_t type = 0;
-    std::vector<std::byte> body;
-  };
   // A client's window, from before its request until nothing of it is under way.
   struct Remote {
     bool source = false;
@@ -106,21 +109,26 @@ class RdmaServerSession final : public RdmaSession {
     uint32_t reads = 0;          // pulls that have not ended
     uint32_t transfers = 0;      // pushes and pulls that have not ended
     uint64_t moved_bytes = 0;
-    bool over = false;      // answered or dropped
-    bool recalled = false;  // and the client waits to be told the end
-    std::optional<HeldReply> reply;
+    bool over = false;       // answered or dropped
+    bool recalled = false;   // and the client waits to be told the end
+    bool has_reply = false;  // held until the last of its bytes is posted
+    uint16_t reply_type = 0;
+    std::vector<std::byte> reply_body;
     uint64_t length_bytes() const { return ends.empty() ? 0 : ends.back(); }
+    void reset();  // as new, but for the memory of its lists
   };
   void move_bytes() override;
+  bool has_bytes_to_move() override {
+    return !small_writes_.empty() || !reads_.empty() || !large_writes_.empty();
+  }
   void on_work_done(const RdmaQueue::Work& work) override;
   void on_queue_gone() override;
   Status take_special(InFrame& frame) override;
   Status take_window(const InFrame& frame);
   void take_recall(uint64_t request_id);
   uint64_t direct_bytes(uint64_t request_id) const override;
-  Remote* remote_of(uint64_t request_id);
   bool refuse(const Remote* remote, Completion& done);
-  bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes) const;
+  bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes);
   bool next_range(uint64_t request_id, uint64_t offset, std::byte* local, uint64_t length_bytes,
                   RdmaQueue::Range* out);
   static bool continues(const Push& first, const Push& second);
@@ -130,7 +138,7 @@ class RdmaServerSession final : public RdmaSession {
   void end_read(Pull& pull, Status status);
   void settle(uint64_t request_id);
 
-  std::unordered_map<uint64_t, Remote> remotes_;
+  IdTable<Remote> remotes_;
   uint64_t posted_bytes_ = 0;
   List<Push> small_writes_;  // with bytes left to post
   List<Push> large_writes_;
@@ -165,8 +173,9 @@ class RdmaClientSession final : public RdmaSession {
   void on_queue_gone() override;
   void on_recall_late(Completion&);
 
-  std::unordered_set<uint64_t> shown_;  // requests whose window's keys the server has
-  std::deque<Recall> recalls_;          // the oldest first
+  IdMap<bool> shown_;                     // requests whose window's keys the server has
+  std::vector<RemoteSegment> show_list_;  // of the window that is being shown
+  std::deque<Recall> recalls_;            // the oldest first
   Timer recall_late_;
   bool said_copied_ = false;
 };

@@ -102,12 +102,12 @@ Status ShmClientSession::take_special(InFrame& frame) {
 Status ShmClientSession::take_grant(const InFrame& frame) {
   const FrameHeader& header = frame.header;
   const auto grant = load_le<GrantBody>(frame.body.data());
-  const auto found = windows_.find(header.request_id);
-  if (found == windows_.end()) {  // withdrawn
+  Window* const shown = window_of(header.request_id);
+  if (shown == nullptr) {  // withdrawn
     send_granted(grant, header.request_id, true);
     return {};
   }
-  Window& window = *found->second;
+  Window& window = *shown;
   if (window.direction != Window::Direction::sink ||
       !inside(window, header.offset, header.length)) {
     return violation("the peer granted bytes outside of the window");
@@ -164,11 +164,11 @@ Status ShmClientSession::lend(const FrameHeader& frame, const GrantBody& grant,
 }
 
 Status ShmClientSession::take_stage(const FrameHeader& header) {
-  const auto found = windows_.find(header.request_id);
-  if (found == windows_.end()) {
+  Window* const shown = window_of(header.request_id);
+  if (shown == nullptr) {
     return send_gone(header.request_id, header.offset, header.length, header.type);
   }
-  Window& window = *found->second;
+  Window& window = *shown;
   if (window.direction != Window::Direction::source ||
       !inside(window, header.offset, header.length)) {
     return violation("the peer pulled outside of the window");

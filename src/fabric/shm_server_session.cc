@@ -179,9 +179,9 @@ void ShmServerSession::ask_waiting() {
   for (size_t left = wait_for_slots_.size(); left > 0 && !free_slots_.empty(); --left) {
     const uint64_t request_id = wait_for_slots_.front();
     wait_for_slots_.pop_front();
-    const auto found = incoming_.find(request_id);
-    if (found == incoming_.end()) continue;
-    List<Pull>& pulls = found->second->pulls;
+    Incoming* const request = incoming_.find(request_id);
+    if (request == nullptr) continue;
+    List<Pull>& pulls = request->pulls;
     for (Pull* pull = pulls.front(); pull != nullptr; pull = pulls.next(*pull)) {
       if (pull->asked_bytes < pull->into.size()) ask(*pull);
     }
@@ -282,15 +282,14 @@ Status ShmServerSession::take_special(InFrame& frame) {
 
 void ShmServerSession::drop_request(uint64_t request_id) {
   end_copies([&](const Slot& slot) { return slot.request_id == request_id; });
-  const auto found = incoming_.find(request_id);
-  if (found != incoming_.end()) {
+  if (Incoming* const request = incoming_.find(request_id)) {
     const Status canceled(StatusCode::canceled, "the request was dropped");
     for (Push* push = granted_.front(); push != nullptr;) {
       Push* const next = granted_.next(*push);
       if (push->request_id == request_id) {
         grants_.erase(push->grant);
         push->unlink();
-        --found->second->pushes;
+        --request->pushes;
         loop_.complete(push->done, canceled);
       }
       push = next;

@@ -29,20 +29,19 @@ Result<Landing> TcpSession::on_header(TcpLane& lane, const FrameHeader& header) 
 }
 
 Result<Landing> TcpSession::land_stripe(const FrameHeader& header) {
-  const auto found = windows_.find(header.request_id);
-  if (found == windows_.end()) return Landing();  // withdrawn: drained
-  Window& window = *found->second;
-  GD2FS_TRY(check_push(window, header));
+  Window* const window = window_of(header.request_id);
+  if (window == nullptr) return Landing();  // withdrawn: drained
+  GD2FS_TRY(check_push(*window, header));
   Landing landing;
-  landing.window = &window;
+  landing.window = window;
   landing.offset = header.offset;
   return landing;
 }
 
 Pull* TcpSession::find_pull(const FrameHeader& header, uint64_t length_bytes, Bytes* place) {
-  const auto found = incoming_.find(header.request_id);
-  if (found == incoming_.end()) return nullptr;
-  List<Pull>& pulls = found->second->pulls;
+  Incoming* const request = incoming_.find(header.request_id);
+  if (request == nullptr) return nullptr;
+  List<Pull>& pulls = request->pulls;
   for (Pull* pull = pulls.front(); pull != nullptr; pull = pulls.next(*pull)) {
     *place = place_of(*pull, header.offset, length_bytes);
     if (!place->empty()) return pull;
@@ -100,9 +99,11 @@ Status TcpSession::take_message(InFrame& frame) {
   CHECK(events_ != nullptr);
   const uint64_t id = frame.header.request_id;
   if (id != 0) {
-    auto [place, is_new] = incoming_.try_emplace(id);
-    if (!is_new) return violation("the peer used a request id twice");
-    place->second = std::make_unique<Incoming>();
+    Incoming* const request = incoming_.insert(id);
+    if (request == nullptr) return violation("the peer used a request id twice");
+    // The one that served before had ended: no pull, no push, no eager bytes.
+    request->replied = false;
+    request->pushed_bytes = 0;
     ++unanswered_;
     if (unanswered_ > kRequestsMax) {
       reply_error(*this, id, Status(StatusCode::busy, "requests_max reached"));
@@ -112,10 +113,9 @@ Status TcpSession::take_message(InFrame& frame) {
     // wanted.
     if (!frame.eager.empty() && frame.payload_ok &&
         eager_in_bytes_ + frame.eager.size() <= kEagerTotalMaxBytes) {
-      Incoming& request = *place->second;
-      request.has_eager = true;
-      request.eager = std::move(frame.eager);
-      eager_in_bytes_ += request.eager.size();
+      request->has_eager = true;
+      request->eager = std::move(frame.eager);
+      eager_in_bytes_ += request->eager.size();
     }
   }
   events_->on_message(*this, {FrameKind::message, frame.header.type, id, frame.body});
@@ -125,11 +125,11 @@ Status TcpSession::take_message(InFrame& frame) {
 Status TcpSession::take_reply(InFrame& frame) {
   const uint64_t id = frame.header.request_id;
   release_eager(id);
-  const auto found = windows_.find(id);
-  if (found != windows_.end() && found->second->direction == Window::Direction::sink) {
-    const uint64_t moved = found->second->moved_bytes;
+  const Window* const window = window_of(id);
+  if (window != nullptr && window->direction == Window::Direction::sink) {
+    const uint64_t moved = window->moved_bytes;
     const uint64_t pushed = frame.header.offset;
-    if (moved > pushed || pushed > found->second->total_bytes || held_.contains(id)) {
+    if (moved > pushed || pushed > window->total_bytes || held_.contains(id)) {
       return violation("the reply does not match the bytes pushed for it");
     }
     if (moved < pushed) {
@@ -167,9 +167,9 @@ Status TcpSession::take_special(InFrame&) {
 }
 
 Status TcpSession::take_pull(const FrameHeader& header) {
-  const auto found = windows_.find(header.request_id);
-  if (found == windows_.end()) return send_gone(header.request_id, header.offset, header.length);
-  Window& window = *found->second;
+  Window* const shown = window_of(header.request_id);
+  if (shown == nullptr) return send_gone(header.request_id, header.offset, header.length);
+  Window& window = *shown;
   if (window.direction != Window::Direction::source || window.straight != nullptr ||
       !inside(window, header.offset, header.length)) {
     return violation("the peer pulled outside of the window");

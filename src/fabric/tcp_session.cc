@@ -113,23 +113,21 @@ Status TcpSession::send(uint16_t type, uint64_t request_id, ConstBytes body, Win
 Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
   if (closing_) return {StatusCode::unavailable, "the session is closed"};
   if (body.size() > kFrameBodyMaxBytes) return {StatusCode::invalid, "the reply is over 1 MiB"};
-  const auto found = incoming_.find(request_id);
-  if (found == incoming_.end() || found->second->replied) return {};
+  Incoming* const request = incoming_.find(request_id);
+  if (request == nullptr || request->replied) return {};
   if (message_bytes_ + body.size() > kSendQueueMaxBytes + kReplyReserveBytes) {
     return {StatusCode::busy, "the peer does not read its replies"};
   }
-  Incoming& request = *found->second;
   FrameHeader header;
   header.kind = FrameKind::reply;
   header.type = type;
   header.request_id = request_id;
-  header.offset = request.pushed_bytes;
+  header.offset = request->pushed_bytes;
   header.length = direct_bytes(request_id);
-  request.replied = true;
+  request->replied = true;
   --unanswered_;
-  eager_in_bytes_ -= request.eager.size();
-  request.eager = {};
-  request.has_eager = false;
+  eager_in_bytes_ -= request->eager.size();
+  request->drop_eager();
   forget_if_done(request_id);
   queue_frame(header, body);
   return {};
@@ -140,13 +138,17 @@ void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eag
   header.body_crc = body.empty() ? 0 : crc32c(body);
   header.payload_bytes = static_cast<uint32_t>(eager.size());
   header.payload_crc = eager.empty() ? 0 : crc32c(eager);
-  OutFrame& frame = messages_.emplace_back();
+  TcpLane* const lane = lanes_[0].get();
+  const bool at_once =
+      lane != nullptr && messages_.empty() && lane->writer.frames() < kFramesAtOnce;
+  OutFrame& frame = at_once ? lane->writer.add() : messages_.emplace_back();
   encode_frame_header(header, frame.header);
   frame.body.reserve(body.size() + eager.size());
   frame.body.assign(body.begin(), body.end());
   frame.body.insert(frame.body.end(), eager.begin(), eager.end());
   frame.message = true;
   message_bytes_ += frame.total_bytes();
+  if (at_once) lane->writer.added(frame);
   kick();
 }
 
@@ -162,6 +164,7 @@ void TcpSession::queue_bare(TcpLane& lane, FrameKind kind) {
 }
 
 void TcpSession::release_eager(uint64_t request_id) {
+  if (eager_out_.empty()) return;
   const auto found = eager_out_.find(request_id);
   if (found == eager_out_.end()) return;
   eager_out_bytes_ -= found->second;
@@ -191,9 +194,8 @@ void TcpSession::on_flush(Completion&) {
   }
 }
 
-// One write's worth for one lane. True if it had something to write.
+// One write's worth for one lane. True if there may be more to write.
 bool TcpSession::flush_lane(TcpLane& lane, uint64_t* written_bytes) {
-  constexpr size_t kFramesAtOnce = 16;
   if (lane.index() == 0) {
     while (!messages_.empty() && lane.writer.frames() < kFramesAtOnce) {
       OutFrame& frame = lane.writer.add();
@@ -213,7 +215,7 @@ bool TcpSession::flush_lane(TcpLane& lane, uint64_t* written_bytes) {
     return false;
   }
   *written_bytes += before - lane.writer.queued_bytes();
-  return true;
+  return bulk_ != nullptr || !messages_.empty() || !small_pushes_.empty() || has_large();
 }
 
 void TcpSession::on_frame_sent(TcpLane& lane, OutFrame& frame) {
@@ -310,9 +312,9 @@ void TcpSession::close(Status reason) {
   for (List<Push>* list : {&small_pushes_, &large_pushes_, &flying_pushes_}) {
     while (Push* push = list->pop_front()) loop_.complete(push->done, lost);
   }
-  for (auto& [id, request] : incoming_) {
-    while (Pull* pull = request->pulls.pop_front()) loop_.complete(pull->done, lost);
-  }
+  incoming_.for_each([&](uint64_t, Incoming& request) {
+    while (Pull* pull = request.pulls.pop_front()) loop_.complete(pull->done, lost);
+  });
   incoming_.clear();
   end_close();
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "base/id_map.h"
 #include "fabric/bulk_lanes.h"
 #include "fabric/log_limit.h"
 #include "fabric/tcp_lane.h"
@@ -43,6 +44,7 @@ class TcpSession : public Session {
   static constexpr size_t kReplyReserveBytes = kSendQueueMaxBytes;  // beyond what send() may use
   static constexpr uint64_t kFlushTurnBytes = 1 << 20;  // sent before others get their turn
   static constexpr uint64_t kFlushTurnBesidePumpsBytes = 512 * 1024;
+  static constexpr size_t kFramesAtOnce = 16;           // in a lane; more wait in the session
   static constexpr size_t kWordsPerTurn = 256;          // of the bulk lanes
   static constexpr size_t kSmallPushBytes = 64 * 1024;  // sent before larger ones, over lane 0
   static constexpr size_t kAnswersMax = 65536;          // stripes that the peer asked for at once
@@ -97,6 +99,11 @@ class TcpSession : public Session {
   // The request that a push belongs to; nullptr: the push has been completed already.
   struct Incoming;
   Incoming* begin_push(Push& push);
+  // nullptr: there is none, or not any more.
+  Window* window_of(uint64_t request_id) {
+    Window** const found = windows_.find(request_id);
+    return found == nullptr ? nullptr : *found;
+  }
   // All that withdraw() does but for the completion.
   void forget_window(Window& window);
   virtual Status take_reply(InFrame& frame);
@@ -113,6 +120,10 @@ class TcpSession : public Session {
     bool has_eager = false;
     std::vector<std::byte> eager;
     List<Pull> pulls;
+    void drop_eager() {
+      eager = {};
+      has_eager = false;
+    }
   };
   struct Answer {  // a stripe that the peer pulls
     Window* window;
@@ -124,7 +135,6 @@ class TcpSession : public Session {
     uint64_t pushed_bytes = 0;
     std::vector<std::byte> body;
   };
-  using IncomingMap = std::unordered_map<uint64_t, std::unique_ptr<Incoming>>;
 
   // tcp_session.cc
   void kick();
@@ -151,10 +161,12 @@ class TcpSession : public Session {
   Status take_arrived(const BulkBoard::Arrived& arrived);
   // tcp_transfers.cc
   bool next_stripe(TcpLane& lane);
+  bool has_large() const { return !answers_.empty() || !large_pushes_.empty(); }
   bool next_large(OutStripe* stripe);
   void feed_bulk_lanes();
   OutStripe take_push_stripe(List<Push>& from);
   OutStripe take_answer();
+  void forget_answers(Window& window, std::vector<PullRange>* gone);
   void forget(Pull& pull);
   void finish_push(Push& push);
   void finish_pull(Pull& pull, Status status);
@@ -177,17 +189,17 @@ class TcpSession : public Session {
   Timer tick_;
   LogLimit log_limit_;
 
-  std::deque<OutFrame> messages_;  // for lane 0
+  std::deque<OutFrame> messages_;  // for lane 0, which has enough to do already
   size_t message_bytes_ = 0;       // of those and of the ones a lane is sending
 
-  std::unordered_map<uint64_t, Window*> windows_;
+  IdMap<Window*> windows_;
   std::unordered_map<uint64_t, HeldReply> held_;
   std::unordered_map<uint64_t, uint64_t> eager_out_;  // bytes, by request
   uint64_t eager_out_bytes_ = 0;
   uint64_t eager_max_bytes_ = kEagerTotalMaxBytes;
   std::deque<Answer> answers_;
 
-  IncomingMap incoming_;
+  IdTable<Incoming> incoming_;
   size_t unanswered_ = 0;
   uint64_t eager_in_bytes_ = 0;
   List<Push> small_pushes_;  // with bytes left to cut

@@ -18,7 +18,7 @@ void TcpSession::expose(Window& window) {
   window.hint_offset = 0;
   window.stripes_busy = 0;
   if (closing_) return;
-  windows_.emplace(window.request_id, &window);
+  windows_.insert(window.request_id, &window);
   if (bulk_ != nullptr) bulk_->board().expose(window);
 }
 
@@ -30,31 +30,37 @@ void TcpSession::withdraw(Window& window, Completion& done) {
 
 void TcpSession::forget_window(Window& window) {
   release_eager(window.request_id);
-  const auto found = windows_.find(window.request_id);
-  if (found == windows_.end() || found->second != &window) return;
-  windows_.erase(found);
+  if (window_of(window.request_id) != &window) return;
+  windows_.erase(window.request_id);
   held_.erase(window.request_id);
-  std::vector<PullRange> gone;
-  std::erase_if(answers_, [&](const Answer& answer) {
-    if (answer.window != &window) return false;
-    gone.push_back({answer.offset, answer.length_bytes});
-    return true;
-  });
   for (auto& lane : lanes_) {
-    if (lane == nullptr) continue;
-    lane->reader.forget(window);
-    lane->writer.drop_unbegun([&](OutFrame& frame) {
-      if (frame.window != &window) return false;
-      gone.push_back({frame.window_offset, frame.payload_bytes});
-      --window.stripes_busy;
-      return true;
-    });
-    window.stripes_busy -= lane->writer.forget(window);
+    if (lane != nullptr) lane->reader.forget(window);
   }
+  std::vector<PullRange> gone;
+  if (window.direction == Window::Direction::source) forget_answers(window, &gone);
   if (bulk_ != nullptr) bulk_->forget(window, &gone);
   for (const PullRange& range : gone) {
     const Status sent = send_gone(window.request_id, range.offset, range.length_bytes);
     if (!sent.ok()) return fail(sent);
+  }
+}
+
+// What the peer has pulled of it and a lane has not begun to send is not sent.
+void TcpSession::forget_answers(Window& window, std::vector<PullRange>* gone) {
+  std::erase_if(answers_, [&](const Answer& answer) {
+    if (answer.window != &window) return false;
+    gone->push_back({answer.offset, answer.length_bytes});
+    return true;
+  });
+  for (auto& lane : lanes_) {
+    if (lane == nullptr) continue;
+    lane->writer.drop_unbegun([&](OutFrame& frame) {
+      if (frame.window != &window) return false;
+      gone->push_back({frame.window_offset, frame.payload_bytes});
+      --window.stripes_busy;
+      return true;
+    });
+    window.stripes_busy -= lane->writer.forget(window);
   }
 }
 
@@ -82,15 +88,15 @@ TcpSession::Incoming* TcpSession::begin_push(Push& push) {
   push.stripes_busy = 0;
   push.outcome = Status();
   Status refused;
-  const auto found = incoming_.find(push.request_id);
+  Incoming* const request = incoming_.find(push.request_id);
   if (closing_) {
     refused = Status(StatusCode::unavailable, "the session is closed");
-  } else if (found == incoming_.end() || found->second->replied) {
+  } else if (request == nullptr || request->replied) {
     refused = Status(StatusCode::canceled, "the request was dropped");
   } else if (!push.bytes.empty()) {
-    found->second->pushed_bytes += push.bytes.size();
-    ++found->second->pushes;
-    return found->second.get();
+    request->pushed_bytes += push.bytes.size();
+    ++request->pushes;
+    return request;
   }
   loop_.complete(push.done, std::move(refused));
   return nullptr;
@@ -106,29 +112,31 @@ void TcpSession::push(Push& push) {
 void TcpSession::finish_push(Push& push) {
   push.unlink();
   loop_.complete(push.done, push.outcome, push.outcome.ok() ? push.bytes.size() : 0);
-  const auto found = incoming_.find(push.request_id);
-  if (found == incoming_.end()) return;
-  --found->second->pushes;
+  Incoming* const request = incoming_.find(push.request_id);
+  if (request == nullptr) return;
+  --request->pushes;
   forget_if_done(push.request_id);
 }
 
 // A request is remembered until it is answered and its memory is free.
 void TcpSession::forget_if_done(uint64_t request_id) {
-  const auto found = incoming_.find(request_id);
-  if (found == incoming_.end()) return;
-  const Incoming& request = *found->second;
-  if (request.replied && request.pushes == 0 && request.pulls.empty()) incoming_.erase(found);
+  const Incoming* const request = incoming_.find(request_id);
+  if (request == nullptr) return;
+  if (request->replied && request->pushes == 0 && request->pulls.empty()) {
+    incoming_.erase(request_id);
+  }
 }
 
 // Gives a lane the stripe that should leave next. False: there is none for it.
 bool TcpSession::next_stripe(TcpLane& lane) {
   const bool takes_small = lane.index() == 0 || lanes_[0] == nullptr || lanes_[0]->blocked();
-  OutStripe stripe;
   if (takes_small && !small_pushes_.empty()) {
-    stripe = take_push_stripe(small_pushes_);
-  } else if (bulk_ != nullptr ? !bulk_->board().take(&stripe) : !next_large(&stripe)) {
-    return false;
+    lane.writer.add(take_push_stripe(small_pushes_));
+    return true;
   }
+  if (bulk_ == nullptr && !has_large()) return false;
+  OutStripe stripe;
+  if (bulk_ != nullptr ? !bulk_->board().take(&stripe) : !next_large(&stripe)) return false;
   lane.writer.add(stripe);
   return true;
 }
@@ -191,12 +199,12 @@ void TcpSession::pull(Pull& pull) {
   if (closing_) {
     return loop_.complete(pull.done, Status(StatusCode::unavailable, "the session is closed"));
   }
-  const auto found = incoming_.find(pull.request_id);
-  if (found == incoming_.end() || found->second->replied) {
+  Incoming* const found = incoming_.find(pull.request_id);
+  if (found == nullptr || found->replied) {
     return loop_.complete(pull.done, Status(StatusCode::canceled, "the request was dropped"));
   }
   if (pull.into.empty()) return loop_.complete(pull.done, Status());
-  Incoming& request = *found->second;
+  Incoming& request = *found;
   if (request.has_eager && pull.offset <= request.eager.size() &&
       pull.into.size() <= request.eager.size() - pull.offset) {
     std::memcpy(pull.into.data(), request.eager.data() + pull.offset, pull.into.size());
@@ -236,15 +244,14 @@ void TcpSession::finish_pull(Pull& pull, Status status) {
 }
 
 void TcpSession::drop_request(uint64_t request_id) {
-  const auto found = incoming_.find(request_id);
-  if (found == incoming_.end()) return;
-  Incoming& request = *found->second;
+  Incoming* const found = incoming_.find(request_id);
+  if (found == nullptr) return;
+  Incoming& request = *found;
   if (!request.replied) {
     request.replied = true;
     --unanswered_;
     eager_in_bytes_ -= request.eager.size();
-    request.eager = {};
-    request.has_eager = false;
+    request.drop_eager();
   }
   for (auto& lane : lanes_) {
     if (lane == nullptr) continue;

@@ -274,11 +274,9 @@ size_t Loop::run_mail() {
   return ran;
 }
 
-size_t Loop::run_timers() {
-  if (timers_.empty()) return 0;
-  const uint64_t now = now_ns();
+size_t Loop::run_timers(uint64_t now_ns) {
   size_t ran = 0;
-  while (!timers_.empty() && timers_.front()->deadline_ns_ <= now) {
+  while (!timers_.empty() && timers_.front()->deadline_ns_ <= now_ns) {
     Timer& timer = *timers_.front();
     cancel(timer);
     complete(timer.fired, Status());
@@ -384,7 +382,7 @@ size_t Loop::run_pollers() {
 
 size_t Loop::run_ready() {
   size_t ran = run_mail();
-  ran += run_timers();
+  ran += run_timers(now_ns());
   ran += run_pollers();
   ran += run_fds(0);
   take_after_fds();
@@ -430,16 +428,20 @@ size_t Loop::spin_for_fds(uint64_t window_ns) {
   return ran;
 }
 
-size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns) {
-  const uint64_t idle_from_ns = now_ns();
+// The time is asked for once before and once behind the wait: it costs as much as a small callback.
+size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns) {
+  const uint64_t idle_from_ns = now_ns;
   if (spin_ns > 0 && spin_.worthwhile()) {
-    const size_t ran = spin_for_fds(spin_ns);
-    if (ran > 0) return ran;
+    size_t ran = spin_for_fds(spin_ns);
+    now_ns = clock_.now_ns();
+    if (ran > 0) {
+      ran += run_mail();
+      return ran + run_timers(now_ns);
+    }
   }
   const uint64_t timer_ns = next_timer_ns();
   if (timeout_ns != 0 && timer_ns != UINT64_MAX) {
-    const uint64_t now = now_ns();
-    timeout_ns = std::min(timeout_ns, timer_ns > now ? timer_ns - now : 0);
+    timeout_ns = std::min(timeout_ns, timer_ns > now_ns ? timer_ns - now_ns : 0);
   }
   // Announce the sleep, then look: whoever posts or wakes does it the other way round.
   sleeping_.store(true, std::memory_order_seq_cst);
@@ -448,22 +450,22 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns) {
   size_t ran = run_fds(woken || has_mail() || !quiet ? 0 : timeout_ns);
   sleeping_.store(false, std::memory_order_relaxed);
   ran += run_pollers();
-  const uint64_t now = now_ns();
-  if (spin_ns > 0 && timeout_ns > 0 && (ran > 0 || timer_ns <= now)) {
-    spin_.slept(now - idle_from_ns, spin_ns);
+  now_ns = clock_.now_ns();
+  if (spin_ns > 0 && timeout_ns > 0 && (ran > 0 || timer_ns <= now_ns)) {
+    spin_.slept(now_ns - idle_from_ns, spin_ns);
   }
-  return ran;
+  ran += run_mail();
+  return ran + run_timers(now_ns);
 }
 
 size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
   interrupted_ = false;
   size_t ran = run_mail();
-  ran += run_timers();
+  const uint64_t from_ns = now_ns();
+  ran += run_timers(from_ns);
   ran += run_completions();
   if (ran == 0 && !has_completions() && epoll_fd_ >= 0) {
-    ran += wait_for_work(timeout_ns, spin_ns);
-    ran += run_mail();
-    ran += run_timers();
+    ran += wait_for_work(timeout_ns, spin_ns, from_ns);
   } else {
     ran += run_pollers();
     if (pollers_.empty() || !after_fds_.empty() || ++fds_skipped_ >= kFdsSkippedMax) {

@@ -215,7 +215,7 @@ class Loop {
   void timer_up(size_t index);
   void timer_down(size_t index);
   size_t run_mail();
-  size_t run_timers();
+  size_t run_timers(uint64_t now_ns);
   size_t run_fds(uint64_t timeout_ns);
   size_t run_completions();
   void take_after_fds();
@@ -223,7 +223,7 @@ class Loop {
   void disarm_pollers();
   int wait_for_fds(uint64_t timeout_ns);
   size_t spin_for_fds(uint64_t window_ns);
-  size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns);
+  size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns);
   static const void* this_thread();
 
   Clock& clock_;

@@ -267,14 +267,25 @@ void ReadOp::settle() {
   connection.end(*this);
 }
 
+BodyForm<msg::ReadReply> ReadOp::reply_form() {
+  flatbuffers::FlatBufferBuilder builder(64);
+  builder.ForceDefaults(true);
+  return BodyForm<msg::ReadReply>(finish_body(builder, msg::CreateReadReply(builder)));
+}
+
 void ReadOp::reply() {
   replied_ = true;
   ServerCounters& counters = state().counters;
   counters.read_hit_bytes_total += hit_bytes_;
   counters.read_miss_bytes_total += miss_bytes_;
+  if (holes_.empty()) {
+    BodyForm<msg::ReadReply>& form = state().read_reply;
+    form.set(msg::ReadReply::VT_HIT_BYTES, hit_bytes_);
+    form.set(msg::ReadReply::VT_MISS_BYTES, miss_bytes_);
+    return connection_->reply(msg::Type::read, request_id_, form.bytes());
+  }
   auto& builder = state().reply_builder();
-  flatbuffers::Offset<flatbuffers::Vector<const msg::Range*>> holes;
-  if (!holes_.empty()) holes = builder.CreateVectorOfStructs(holes_);
+  const auto holes = builder.CreateVectorOfStructs(holes_);
   const auto root = msg::CreateReadReply(builder, holes, hit_bytes_, miss_bytes_);
   connection_->reply(msg::Type::read, request_id_, finish_body(builder, root));
 }

@@ -17,6 +17,7 @@
 #include "server/step_queue.h"
 #include "server/transfer_step.h"
 #include "store/store.h"
+#include "wire/body_form.h"
 
 namespace gd2fs::server {
 
@@ -59,6 +60,9 @@ class ReadOp final : public Request, public StepTaker {
  public:
   // More holes than this are sent as bytes, so that the reply's body stays within its limit.
   static constexpr size_t kHolesMax = 32768;
+
+  // Of a reply that names no hole.
+  static BodyForm<msg::ReadReply> reply_form();
 
   // The connection has checked handle, epochs and the pieces' number and bounds.
   void start(Connection& connection, uint64_t request_id, const Handle& handle,

@@ -20,6 +20,7 @@
 #include "server/transfer_step.h"
 #include "server/write_op.h"
 #include "store/store.h"
+#include "wire/body_form.h"
 
 namespace gd2fs::server {
 
@@ -76,6 +77,7 @@ struct ServerState {
   Loop& loop;
   Store& store;
   const ServerOptions options;
+  BodyForm<msg::ReadReply> read_reply{ReadOp::reply_form()};  // without holes
   Authority authority;
   Lease lease;
   ServerCounters counters;

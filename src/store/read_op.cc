@@ -87,7 +87,7 @@ bool StoreReadState::start_fills_somehow() {
 // Cached pages are held from here on, and extents copied: nothing that happens later changes this
 // answer.
 Status StoreReadState::take_snapshot() {
-  extents_ = core_->extents_of(read_->key);
+  extents_.clear();
   uint32_t block = first_block_;
   const PageMap::Segments* const segments = core_->slab.map().find(read_->key);
   if (segments != nullptr) {
@@ -109,6 +109,7 @@ Status StoreReadState::take_snapshot() {
 }
 
 Status StoreReadState::add_uncached(uint32_t first_block, uint32_t blocks) {
+  if (extents_.empty()) extents_ = core_->extents_of(read_->key);
   for (const VisibleRun& run : visible_runs(extents_, first_block, blocks)) {
     if (run.extent == VisibleRun::kHole) {
       GD2FS_TRY(core_->check_hole(read_->key));
@@ -186,6 +187,9 @@ bool StoreReadState::start_fills(uint32_t fill_blocks_max) {
 }
 
 void StoreReadState::join_fills() {
+  const bool all_cached =
+      std::ranges::none_of(pieces_, [](const Piece& piece) { return piece.extent != nullptr; });
+  if (all_cached) return;
   std::vector<Piece> joined;
   for (const Piece& piece : pieces_) {
     if (piece.extent == nullptr) {

@@ -16,12 +16,15 @@ class LayoutCheck {
   bool table(const flatbuffers::Table& table, const flatbuffers::TypeTable& type) {
     for (size_t i = 0; i < type.num_elems; ++i) {
       const flatbuffers::TypeCode code = type.type_codes[i];
+      const auto base = static_cast<flatbuffers::ElementaryType>(code.base_type);
+      const bool is_number =
+          code.is_repeating == 0 && code.sequence_ref < 0 && base != flatbuffers::ET_STRING;
+      if (is_number) continue;  // it lies in the table itself
       const flatbuffers::TypeTable* named =
           code.sequence_ref >= 0 ? type.type_refs[code.sequence_ref]() : nullptr;
       const uint8_t* field =
           table.GetAddressOf(flatbuffers::FieldIndexToOffset(static_cast<uint16_t>(i)));
       if (field == nullptr) continue;
-      const auto base = static_cast<flatbuffers::ElementaryType>(code.base_type);
       const bool sound =
           code.is_repeating != 0 ? vector(field, base, named) : value(field, base, named);
       if (!sound) return false;
