@@ -240,6 +240,7 @@ bool RdmaServerSession::read_next() {
 
 void RdmaServerSession::on_work_done(const RdmaQueue::Work& work) {
   posted_bytes_ -= work.length_bytes;
+  if (has_bytes_to_move()) kick();  // perhaps for want of just this room
   if (work.push != nullptr) {
     // They were posted together, so they stand one behind the other.
     Push* push = work.push;

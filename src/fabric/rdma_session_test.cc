@@ -48,6 +48,32 @@ TEST_F(RdmaWorld, a_read_of_4_mib_is_one_message_four_writes_one_reply_and_one_c
   give_back(window);
 }
 
+// With nothing else on the session that would make it look for work.
+TEST_F(RdmaWorld, what_waits_for_room_among_the_posted_bytes_goes_when_others_have_gone) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  const size_t piece = 4 << 20;
+  auto from = random_bytes(random, 16 * piece);  // twice what may be posted
+  std::vector<std::byte> to(from.size());
+  const Registered source(fabric, from, false);
+  const Registered target(fabric, to, true);
+  Window window;
+  const uint64_t id = request(window, Window::Direction::sink, to);
+  std::list<PushFlag> pushes;
+  // The first answer of a NIC makes a session look in any case.
+  server().session->push(pushes.emplace_back(id, 0, ConstBytes(from).first(piece)));
+  ASSERT_TRUE(until([&] { return pushes.back().finished; }));
+  for (size_t at = piece; at < from.size(); at += piece) {
+    server().session->push(pushes.emplace_back(id, at, ConstBytes(from).subspan(at, piece)));
+  }
+  const uint64_t began_ns = clock.now_ns();
+  ASSERT_TRUE(until([&] { return pushes.back().finished; }));
+  EXPECT_LT(clock.now_ns() - began_ns, TcpOptions().ping_after_ns / 2);  // no tick has helped
+  ASSERT_TRUE(server().session->reply(kType, id, {}).ok());
+  ASSERT_TRUE(until([&] { return client.replies.size() == 1; }));
+  EXPECT_TRUE(to == from);
+  give_back(window);
+}
+
 TEST_F(RdmaWorld, a_write_is_read_by_the_server_with_the_block_checksums) {
   ASSERT_NO_FATAL_FAILURE(join());
   const size_t size = 3'000'001;
