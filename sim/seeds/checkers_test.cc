@@ -113,6 +113,19 @@ TEST_F(Checkers, an_acknowledged_write_that_is_not_read_is_found) {
   EXPECT_NE(bytes(), "");
 }
 
+// The order tried first is wrong, and only what may have happened could mend it: every set of that.
+TEST_F(Checkers, many_requests_without_an_answer_do_not_hide_a_simple_order) {
+  for (uint64_t i = 0; i < 30; ++i) begin(Op::truncate, "/a", 0, 20'000 + 1000 * i);
+  done(Op::create, "/a");
+  Record& outer = begin(Op::truncate, "/a", 0, 70'000);
+  done(Op::truncate, "/a", 0, 14'000);
+  end(outer);
+  end_stat(begin(Op::stat, "/a"), 14'000);
+  EXPECT_EQ(sizes(), "");
+  end_stat(begin(Op::stat, "/a"), 14'001);
+  EXPECT_NE(sizes(), "");
+}
+
 TEST_F(Checkers, a_write_under_way_may_be_seen_but_not_unseen_again) {
   done(Op::create, "/a", 0, 1000);
   Record& write = begin(Op::write, "/a", 0, 1000);

@@ -12,7 +12,9 @@
 //
 // Depth first: what fits and changes nothing is taken at once (later it could only fit less well);
 // then each that could come next is tried, those that must have happened before those that may
-// have. Positions that failed are remembered. For tests; pure.
+// have. Positions that failed are remembered. First with none of those that may have happened, then
+// with a few, at last with all: who takes a wrong turn early finds out before it has tried every
+// set of them. For tests; pure.
 #pragma once
 
 #include <algorithm>
@@ -41,18 +43,24 @@ class Linearizer {
  public:
   using State = typename Model::State;
   static constexpr size_t kPositionsMax = 100'000;
+  static constexpr size_t kOptionalSteps = 4;
 
   explicit Linearizer(const Model& model) : model_(model) {}
 
   Linear search(const State& initial) {
-    seen_.clear();
-    too_hard_ = false;
     Position start;
     start.state = initial;
     start.done.assign(model_.size(), false);
     deepest_ = start;
-    if (advance(std::move(start))) return Linear::yes;
-    return too_hard_ ? Linear::too_hard : Linear::no;
+    for (optional_max_ = 0;;
+         optional_max_ = optional_max_ < kOptionalSteps ? optional_max_ + 1 : SIZE_MAX) {
+      seen_.clear();
+      too_hard_ = false;
+      left_out_ = false;
+      if (advance(start)) return Linear::yes;
+      if (!too_hard_ && !left_out_) return Linear::no;
+      if (optional_max_ == SIZE_MAX) return Linear::too_hard;
+    }
   }
 
   // After a no: the furthest that any order came, and the operations that had to follow there.
@@ -73,8 +81,9 @@ class Linearizer {
   struct Position {
     State state;
     std::vector<bool> done;
-    size_t first = 0;  // all before it are done
-    size_t count = 0;  // of those done that had to happen
+    size_t first = 0;     // all before it are done
+    size_t count = 0;     // of those done that had to happen
+    size_t optional = 0;  // of those done that need not have happened
     // The latest beginning of the changes done: what ended before it cannot follow. Observations do
     // not count: they are taken early without need.
     uint64_t latest = 0;
@@ -97,7 +106,7 @@ class Linearizer {
 
   static void mark(Position* at, size_t i, const Span& span) {
     at->done[i] = true;
-    if (!span.optional) ++at->count;
+    ++(span.optional ? at->optional : at->count);
     while (at->first < at->done.size() && at->done[at->first]) ++at->first;
   }
 
@@ -130,6 +139,7 @@ class Linearizer {
       next.done = at.done;
       next.first = at.first;
       next.count = at.count;
+      next.optional = at.optional;
       next.latest = std::max(at.latest, choice.span.begin);
       mark(&next, choice.i, choice.span);
       if (advance(std::move(next))) return true;
@@ -146,7 +156,7 @@ class Linearizer {
   };
 
   // The changes that may come next, the most promising first.
-  std::vector<Choice> choices(const Position& at, uint64_t limit) const {
+  std::vector<Choice> choices(const Position& at, uint64_t limit) {
     std::vector<Choice> out;
     size_t urgent = 0;
     for (size_t i = at.first; i < model_.size(); ++i) {
@@ -157,6 +167,10 @@ class Linearizer {
       // Of two that are the same, one is enough.
       const auto like_it = [&](const Choice& choice) { return model_.same(choice.i, i); };
       if (span.end <= at.latest || std::ranges::any_of(out, like_it)) continue;
+      if (span.optional && at.optional >= optional_max_) {
+        left_out_ = true;
+        continue;
+      }
       Choice choice{.i = i, .span = span};
       if (model_.fit(at.state, i, &choice.next) == Fit::changes) out.push_back(std::move(choice));
     }
@@ -183,6 +197,8 @@ class Linearizer {
   Position deepest_;
   std::unordered_set<uint64_t> seen_;
   bool too_hard_ = false;
+  size_t optional_max_ = 0;  // of one order, in this round
+  bool left_out_ = false;    // some that might have come next, for that limit
 };
 
 }  // namespace gd2fs::sim

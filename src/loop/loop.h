@@ -6,8 +6,8 @@
 // it itself, while the I/O thread sleeps (see loop_thread.h). In sim/ nobody waits: the simulator
 // calls run_ready() and moves the clock to next_timer_ns().
 //
-// Order: completions and mail run in the order queued; timers by deadline, then by start order.
-// Nothing runs inside the call that queued it.
+// Order: completions (but complete_first()) and mail as queued; timers by deadline, then start
+// order. Nothing runs inside the call that queued it.
 #pragma once
 
 #include <atomic>
