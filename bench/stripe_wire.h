@@ -63,9 +63,11 @@ inline void set_no_delay(int fd) {
 
 // `congestion`: the name of a congestion control of the kernel, empty for its default.
 inline Fd listen_on_loopback(uint16_t* port, std::string_view congestion) {
-  Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(made >= 0);
+  Fd fd(made);
   sockaddr_in address = loopback(0);
-  CHECK(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  CHECK(bind(made, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   // Accepted connections inherit it.
   CHECK(congestion.empty() || setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, congestion.data(),
                                          congestion.size()) == 0);
@@ -77,9 +79,11 @@ inline Fd listen_on_loopback(uint16_t* port, std::string_view congestion) {
 }
 
 inline Fd connect_to(uint16_t port) {
-  Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(made >= 0);
+  Fd fd(made);
   sockaddr_in address = loopback(port);
-  CHECK(connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  CHECK(connect(made, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   set_no_delay(fd.get());
   return fd;
 }

@@ -216,7 +216,8 @@ class Raw {
     uint64_t length = memory.size();
     iovec part{&length, sizeof length};
     if (readers_[0].write({&part, 1}).bytes != sizeof length) std::abort();
-    const uint64_t lanes = std::max<uint64_t>(readers_.size(), 1);
+    const uint64_t lanes = readers_.size();
+    if (lanes == 0) std::abort();
     const int poll = epoll_create1(0);
     for (uint32_t i = 0; i < lanes; ++i) {
       epoll_event event{};

@@ -341,15 +341,15 @@ std::unique_ptr<Batch> DataOperation::take(Batch& batch) {
 
 void DataOperation::on_batch_staged(Batch& batch, const Status& status) {
   if (!ending() && status.ok()) return batch.send();
-  const Status why =
-      status;  // NOLINT(performance-unnecessary-copy-initialization): the batch has it
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the batch has it
+  const Status why = status;
   const std::unique_ptr<Batch> taken = take(batch);
   if (!ending()) fail(why, Origin::iomem);
 }
 
 void DataOperation::on_batch_landed(Batch& batch, const Status& status) {
-  const Status why =
-      status;  // NOLINT(performance-unnecessary-copy-initialization): the batch has it
+  // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the batch has it
+  const Status why = status;
   const std::unique_ptr<Batch> taken = take(batch);
   if (ending()) return;
   if (!why.ok()) return fail(why, Origin::iomem);

@@ -39,7 +39,7 @@ class SimPair final : public FabricPair {
 class TcpPair final : public OneLoopPair {
  public:
   explicit TcpPair(std::string host, TcpOptions options = {})
-      : host_(std::move(host)), fabric_(loop_, worker_, options) {}
+      : host_(std::move(host)), fabric_(loop_, worker_, std::move(options)) {}
   Fabric& server() override { return fabric_; }
   std::string listen_address() override { return "tcp://" + host_ + ":0"; }
   std::string dead_address() override { return "tcp://" + host_ + ":1"; }

@@ -15,7 +15,7 @@ std::string tcp_address_of(std::string_view address) {
 
 }  // namespace
 
-RdmaFabric::RdmaFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t copy_threads)
+RdmaFabric::RdmaFabric(Loop& loop, Worker& worker, const TcpOptions& options, uint32_t copy_threads)
     : loop_(loop),
       worker_(worker),
       options_(options),

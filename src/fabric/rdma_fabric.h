@@ -18,7 +18,7 @@ inline constexpr std::string_view kRdmaScheme = "rdma://";
 
 class RdmaFabric final : public Fabric {
  public:
-  RdmaFabric(Loop& loop, Worker& worker, TcpOptions options = {}, uint32_t copy_threads = 0);
+  RdmaFabric(Loop& loop, Worker& worker, const TcpOptions& options = {}, uint32_t copy_threads = 0);
   ~RdmaFabric() override;
 
   // Opens a NIC before it is needed, so that memory is registered with it by who adds it, and not

@@ -370,7 +370,10 @@ void ShmClientSession::withdraw(Window& window, Completion& done) {
       if (never_began) {
         end_copy(*copy);
       } else {
-        if (waiting == nullptr) waiting = new Withdrawal{.done = &done, .copies = 0};
+        if (waiting == nullptr) {
+          waiting = new Withdrawal;
+          waiting->done = &done;
+        }
         copy->window = nullptr;
         copy->waiting = waiting;
         ++waiting->copies;

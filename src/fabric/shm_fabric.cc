@@ -34,7 +34,7 @@ uint32_t staged_helpers() {
 
 }  // namespace
 
-ShmFabric::ShmFabric(Loop& loop, Worker& worker, TcpOptions options, uint32_t copy_threads)
+ShmFabric::ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options, uint32_t copy_threads)
     : loop_(loop),
       worker_(worker),
       options_(options),

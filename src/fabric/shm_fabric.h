@@ -20,7 +20,7 @@ class ShmFabric final : public Fabric {
   // core is the client's.
   static constexpr uint32_t kStagedHelpersMax = 6;
 
-  ShmFabric(Loop& loop, Worker& worker, TcpOptions options = {}, uint32_t copy_threads = 0);
+  ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options = {}, uint32_t copy_threads = 0);
   ~ShmFabric() override;
 
   Result<std::unique_ptr<Listener>> listen(const std::string& address, ListenOptions options,

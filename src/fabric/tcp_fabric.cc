@@ -6,7 +6,7 @@
 namespace gd2fs {
 
 TcpFabric::TcpFabric(Loop& loop, Worker& worker, TcpOptions options)
-    : loop_(loop), worker_(worker), options_(options) {}
+    : loop_(loop), worker_(worker), options_(std::move(options)) {}
 
 Result<std::unique_ptr<Listener>> TcpFabric::listen(const std::string& address,
                                                     ListenOptions options, OnSession on_session) {

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/check.h"
 #include "base/random.h"
 #include "loop/clock.h"
 #include "loop/loop.h"
@@ -124,6 +125,7 @@ class CacheReplay {
   Result play(const Mix& mix) {
     uint64_t mean_blocks = 0;
     for (const uint32_t blocks : mix.blocks) mean_blocks += blocks;
+    CHECK(mean_blocks > 0);
     const auto objects = static_cast<uint32_t>(
         slab.capacity_bytes() / kBlockBytes * mix.universe_slabs * mix.blocks.size() / mean_blocks);
     const Zipf zipf(objects, mix.zipf);

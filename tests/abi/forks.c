@@ -12,9 +12,11 @@ static int count_sockets(void) {
   int count = 0;
   DIR* fds = opendir("/proc/self/fd");
   EXPECT(fds != NULL);
+  const int folder = dirfd(fds);
+  EXPECT(folder >= 0);
   for (struct dirent* entry = readdir(fds); entry != NULL; entry = readdir(fds)) {
     struct stat info;
-    if (fstatat(dirfd(fds), entry->d_name, &info, 0) == 0 && S_ISSOCK(info.st_mode)) ++count;
+    if (fstatat(folder, entry->d_name, &info, 0) == 0 && S_ISSOCK(info.st_mode)) ++count;
   }
   closedir(fds);
   return count;
@@ -23,10 +25,12 @@ static int count_sockets(void) {
 /* A child has none of its parent's threads, and so not the stacks that hold what each was started
  * with: a leak checker would call that lost. It asks here whether it shall look. */
 static int in_child;
+/* NOLINTBEGIN(bugprone-reserved-identifier): the leak checker's own name */
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) {
   return in_child;
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static int child(xfer_gd2fs_ctx* ctx, xfer_gd2fs_iomem* iomem, unsigned char* memory,
                  int sockets_before) {
