@@ -15,7 +15,7 @@ namespace gd2fs::cli {
 namespace {
 
 constexpr uint64_t kLookAgainNs = 2 * kMs;
-constexpr uint64_t kServerSpinNs = 100 * kUs;
+constexpr uint64_t kServerSpinNs = 50 * kUs;
 
 DiskEngine engine_of(const Config& config) {
   if (config.disk_engine == "io_uring") return DiskEngine::io_uring;
