@@ -108,8 +108,9 @@ void BulkLane::send() {
   size_t turn_bytes = 0;
   while (after == After::more && turn_bytes < kSendTurnBytes) after = send_once(&turn_bytes);
   if (after == After::ended) return pump_->loop.unwatch(watch_);
-  // Also after a turn with more to send: the others first.
-  blocked_ = after == After::more || !writer.empty();
+  // Also after a turn with more to send: the others first. (Not by a look at the writer: outside of
+  // the gate it may be somebody else's.)
+  blocked_ = after != After::wait;
   pump_->loop.rewatch(watch_, blocked_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
@@ -133,7 +134,7 @@ BulkLane::After BulkLane::send_once(size_t* moved_bytes) {
     if (frame.pong) pong_queued_ = false;
     board_->sent(frame);
   });
-  return writer.empty() ? After::more : After::wait;
+  return writer.empty() ? After::more : After::blocked;
 }
 
 void BulkLane::queue_bare(FrameKind kind) {

@@ -46,7 +46,7 @@ class BulkLane final : private FrameSink {
 
  private:
   class Inside;
-  enum class After : uint8_t { more, wait, ended };
+  enum class After : uint8_t { more, wait, blocked, ended };
   void begin();
   void on_events(uint32_t events);
   void on_kick() { send(); }
