@@ -53,6 +53,19 @@ TEST(Loop, completions_never_run_inside_complete) {
   EXPECT_EQ(r.b.status.code(), StatusCode::io);
 }
 
+TEST(Loop, what_is_to_run_first_runs_before_what_was_queued_earlier) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::never);
+  Recorder r;
+  loop.complete(r.a, Status());
+  loop.complete_first(r.b, Status(), 7);
+  EXPECT_TRUE(r.order.empty());
+  EXPECT_TRUE(loop.has_completions());
+  loop.run_ready();
+  EXPECT_EQ(r.order, (std::vector<int>{7, 1}));
+  EXPECT_FALSE(loop.has_completions());
+}
+
 TEST(Loop, timers_fire_in_deadline_order_and_a_canceled_one_stays_silent_even_when_due) {
   ManualClock clock;
   Loop loop(clock, Loop::Waits::never);
