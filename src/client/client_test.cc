@@ -178,6 +178,22 @@ TEST_F(ClientTest, a_read_ends_at_the_end_of_the_file_and_leaves_the_rest_of_the
   EXPECT_EQ(read("/a", 5000, 10)->request.value, 0u);
 }
 
+TEST_F(ClientTest, a_read_that_goes_on_where_the_last_one_ended_is_a_stream) {
+  connect();
+  cluster_.make("/a", 64 * kChunk);
+  const auto all_are = [&](bool stream, uint64_t offset, size_t length) {
+    cluster_.streams.clear();
+    EXPECT_TRUE(read("/a", offset, length)->request.status.ok());
+    return !cluster_.streams.empty() && std::ranges::count(cluster_.streams, !stream) == 0;
+  };
+  EXPECT_TRUE(all_are(false, 0, 16 * kChunk));
+  EXPECT_TRUE(all_are(true, 16 * kChunk, 16 * kChunk));
+  EXPECT_TRUE(all_are(true, 32 * kChunk, 100));
+  EXPECT_TRUE(all_are(false, 40 * kChunk, 16 * kChunk));
+  EXPECT_TRUE(all_are(false, 40 * kChunk, 100));
+  EXPECT_TRUE(all_are(false, 0, 100));
+}
+
 TEST_F(ClientTest, holes_read_as_zeros) {
   connect();
   cluster_.make("/hole", 3 * kChunk);

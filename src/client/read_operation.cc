@@ -7,7 +7,7 @@
 namespace gd2fs::client {
 namespace {
 
-// Reads this big want their neighbourhood read ahead.
+// Reads this big want their neighbourhood too.
 constexpr uint64_t kSequentialBytes = 1 << 20;
 
 }  // namespace
@@ -22,8 +22,8 @@ void ReadOperation::begin() {
       layout_->size_bytes > request_.offset ? layout_->size_bytes - request_.offset : 0;
   length_ = std::min(wanted, left);
   generation_ = layout_->generation;
-  sequential_ = length_ >= kSequentialBytes ||
-                (request_.offset != 0 && request_.offset == layout_->next_read);
+  stream_ = request_.offset != 0 && request_.offset == layout_->next_read;
+  sequential_ = stream_ || length_ >= kSequentialBytes;
   layout_->next_read = request_.offset + length_;
   start_batches(length_);
 }
@@ -34,7 +34,7 @@ BodyForm<msg::Read> ReadOperation::form() {
   const msg::ReadPiece piece;
   const auto pieces = builder.CreateVectorOfStructs(&piece, 1);
   return BodyForm<msg::Read>(
-      finish_body(builder, msg::CreateRead(builder, 0, 0, 0, 0, 0, pieces, false, false)));
+      finish_body(builder, msg::CreateRead(builder, 0, 0, 0, 0, 0, pieces, false, false, false)));
 }
 
 ConstBytes ReadOperation::fill_form(const Batch& batch, uint32_t handle, uint64_t group_epoch) {
@@ -49,6 +49,7 @@ ConstBytes ReadOperation::fill_form(const Batch& batch, uint32_t handle, uint64_
            msg::ReadPiece(0, piece.chunk, piece.offset_bytes, piece.length_bytes, 0));
   form.set(msg::Read::VT_SEQUENTIAL, sequential_);
   form.set(msg::Read::VT_LEND, lends_);
+  form.set(msg::Read::VT_STREAM, stream_);
   return form.bytes();
 }
 
@@ -67,9 +68,9 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
         msg::ReadPiece(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-  return finish_body(builder,
-                     msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch,
-                                     batch.plan.group, group_epoch, vector, sequential_, lends_));
+  return finish_body(builder, msg::CreateRead(builder, handle, generation_,
+                                              layout_->namespace_epoch, batch.plan.group,
+                                              group_epoch, vector, sequential_, lends_, stream_));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

@@ -33,6 +33,7 @@ class ReadOperation : public DataOperation {
 
   uint64_t generation_ = 0;  // of the layout that said where that is
   bool sequential_ = false;
+  bool stream_ = false;  // goes on where the last read of the file ended
 };
 
 }  // namespace gd2fs::client

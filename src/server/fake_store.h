@@ -19,6 +19,7 @@ class FakeStore final : public Store {
   void read(StoreRead& read) override {
     read.done.start();
     ++reads_seen;
+    ahead_bytes_seen = read.ahead_bytes;
     bytes_reading += read.length_bytes;
     bytes_reading_peak = std::max(bytes_reading_peak, bytes_reading);
     reads.push_back(&read);
@@ -150,6 +151,7 @@ class FakeStore final : public Store {
   bool auto_commit = true;
   bool hit = true;
   size_t reads_seen = 0;
+  uint64_t ahead_bytes_seen = 0;  // of the last read
   size_t reserves_seen = 0;
   size_t aborts_seen = 0;
   size_t flushes_seen = 0;

@@ -8,8 +8,10 @@
 
 namespace gd2fs::server {
 namespace {
-// A sequential read this big may be all that its client wants: nothing is read behind it.
-constexpr uint64_t kStreamReadMaxBytes = 1 * kMiB;
+// How much is filled in front of a stream: while its reader does something with the bytes that it
+// has, the drive goes on.
+constexpr uint64_t kAheadMinBytes = 8 * kMiB;
+constexpr uint64_t kAheadMaxBytes = 16 * kMiB;
 
 // What a hole is pushed from, when it cannot be named.
 constexpr std::array<std::byte, kBlockBytes> kZeros{};
@@ -168,7 +170,7 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   }
   uint64_t length_bytes = 0;
   for (const msg::ReadPiece& piece : pieces_) length_bytes += piece.length_bytes();
-  stream_ = sequential_ && length_bytes < kStreamReadMaxBytes;
+  ahead_bytes_ = read.stream() ? std::clamp(2 * length_bytes, kAheadMinBytes, kAheadMaxBytes) : 0;
   next_piece_ = 0;
   piece_done_bytes_ = 0;
   steps_open_ = 0;
@@ -205,7 +207,7 @@ void ReadOp::take_step() {
   read.length_bytes = static_cast<uint32_t>(step_bytes);
   read.generation = generation_;
   read.sequential = sequential_;
-  read.stream = stream_;
+  read.ahead_bytes = ahead_bytes_;
   read.uncut = !connection_->session().wants_crcs();
   const uint64_t window_offset = piece.window_offset() + piece_done_bytes_;
   piece_done_bytes_ += read.length_bytes;

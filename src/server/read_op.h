@@ -85,8 +85,8 @@ class ReadOp final : public Request, public StepTaker {
   Handle handle_;
   uint64_t generation_ = 0;
   bool sequential_ = false;
-  bool lend_ = false;    // the client wants to look at the bytes
-  bool stream_ = false;  // of small reads: the bytes behind it will be asked for
+  bool lend_ = false;         // the client wants to look at the bytes
+  uint64_t ahead_bytes_ = 0;  // behind it, will be asked for soon
   std::vector<msg::ReadPiece> pieces_;
   size_t next_piece_ = 0;
   uint32_t piece_done_bytes_ = 0;

@@ -46,6 +46,30 @@ TEST_F(ReadOpTest, holes_are_named_and_not_pushed) {
   EXPECT_EQ(session.windows[7].size(), 10 + 128 * kKiB);
 }
 
+TEST_F(ReadOpTest, only_a_stream_is_filled_ahead_for_and_by_twice_its_size) {
+  FakeSession& session = connect();
+  bind(session, 1, capability());
+  store.chunks[{kInode, 0}] = pattern(4 * kMiB, 1);
+  uint64_t request_id = 0;
+  const auto ahead_of = [&](std::vector<msg::ReadPiece> pieces, bool stream) {
+    msg::ReadT read = read_of(std::move(pieces));
+    read.sequential = true;
+    read.stream = stream;
+    session.deliver(msg::Type::read, ++request_id, read);
+    settle();
+    EXPECT_EQ(answer(session, request_id), Status());
+    return store.ahead_bytes_seen;
+  };
+  EXPECT_EQ(ahead_of({{0, 0, 0, 4 * kMiB, 0}}, false), 0u);
+  EXPECT_EQ(ahead_of({{0, 0, 0, 64 * kKiB, 0}}, true), 8 * kMiB);
+  EXPECT_EQ(ahead_of({{0, 0, 0, 4 * kMiB, 0}, {4 * kMiB, 1, 0, 2 * kMiB, 0}}, true), 12 * kMiB);
+  EXPECT_EQ(
+      ahead_of(
+          {{0, 0, 0, 4 * kMiB, 0}, {4 * kMiB, 1, 0, 4 * kMiB, 0}, {8 * kMiB, 2, 0, 4 * kMiB, 0}},
+          true),
+      16 * kMiB);
+}
+
 TEST_F(ReadOpTest, more_holes_than_a_reply_can_name_are_sent_as_zeros) {
   FakeSession& session = connect();
   Capability wide = capability();

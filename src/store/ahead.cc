@@ -6,11 +6,11 @@ namespace gd2fs {
 
 // Deletes itself.
 struct Ahead::Order final : OwnedOperation {
-  Order(Ahead& ahead, const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) : ahead(ahead) {
+  Order(Ahead& ahead, const StoreRead& stream, const ChunkKey& key) : ahead(ahead) {
     read.key = key;
-    read.chunk_log2 = chunk_log2;
-    read.length_bytes = 1u << chunk_log2;
-    read.generation = generation;
+    read.chunk_log2 = stream.chunk_log2;
+    read.length_bytes = 1u << stream.chunk_log2;
+    read.generation = stream.generation;
     read.sequential = true;
     read.fill_only = true;
     read.done.bind<&Order::on_filled>(this);
@@ -26,8 +26,9 @@ struct Ahead::Order final : OwnedOperation {
   StoreRead read;
 };
 
-void Ahead::want(const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) {
-  const uint64_t chunks = std::max<uint64_t>(kAheadBytes >> chunk_log2, 1);
+void Ahead::want(const StoreRead& stream) {
+  const ChunkKey& key = stream.key;
+  const uint64_t chunks = std::max<uint64_t>(stream.ahead_bytes >> stream.chunk_log2, 1);
   for (uint64_t i = 1; i <= chunks && key.chunk + i <= UINT32_MAX; ++i) {
     if (orders_ == kOrdersMax || core_.closing) return;
     const ChunkKey next{key.inode, static_cast<uint32_t>(key.chunk + i)};
@@ -36,7 +37,7 @@ void Ahead::want(const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) {
     if (core_.slab.map().find(next) != nullptr || core_.active.fills(next) != nullptr) continue;
     StoreReadState* const op = reads_.get();
     if (op == nullptr) return;
-    auto* const order = new Order(*this, next, chunk_log2, generation);
+    auto* const order = new Order(*this, stream, next);
     ++orders_;
     core_.begin_operation(*order);
     order->read.done.start();

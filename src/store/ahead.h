@@ -1,4 +1,4 @@
-// Ahead: fills the slab in front of streams of small sequential reads, over the ends of chunks.
+// Ahead: fills the slab in front of streams of sequential reads, over the ends of chunks.
 // (Within a chunk the first read's fill is already as wide as its extent.) An order whose chunk
 // does not exist, or for which there is no memory or no room here, is dropped: whoever needs the
 // bytes will ask for them. Thread rule: the store's loop.
@@ -10,12 +10,11 @@ namespace gd2fs {
 
 class Ahead {
  public:
-  static constexpr uint64_t kAheadBytes = 8 * kMiB;  // in front of each stream
-  static constexpr size_t kOrdersMax = 64;           // under way
+  static constexpr size_t kOrdersMax = 64;  // under way
 
   Ahead(StoreCore& core, Pool<StoreReadState>& reads) : core_(core), reads_(reads) {}
-  // A stream has reached this chunk.
-  void want(const ChunkKey& key, uint8_t chunk_log2, uint64_t generation);
+  // A stream has reached the chunk of this read: its ahead_bytes follow.
+  void want(const StoreRead& stream);
 
  private:
   struct Order;

@@ -27,7 +27,7 @@ struct Fills : testing::Test {
     t.store->evict(UINT64_MAX);
   }
   StoreRead& read(uint64_t inode, uint32_t chunk, uint32_t offset_bytes, uint32_t length_bytes,
-                  bool stream) {
+                  uint64_t ahead_bytes) {
     reads.push_back(std::make_unique<StoreRead>());
     StoreRead& r = *reads.back();
     r.key = {inode, chunk};
@@ -35,12 +35,12 @@ struct Fills : testing::Test {
     r.offset_bytes = offset_bytes;
     r.length_bytes = length_bytes;
     r.sequential = true;
-    r.stream = stream;
+    r.ahead_bytes = ahead_bytes;
     EXPECT_TRUE(t.read(r).ok());
     return r;
   }
   const std::byte* place_of(uint64_t inode, uint32_t chunk) {
-    return read(inode, chunk, 0, kChunkBytes, false).slices.front().bytes.data();
+    return read(inode, chunk, 0, kChunkBytes, 0).slices.front().bytes.data();
   }
   TestStore t;
   std::vector<std::unique_ptr<StoreRead>> reads;
@@ -50,7 +50,7 @@ TEST_F(Fills, AStreamOfSmallReadsWaitsForItsFirstChunkOnly) {
   write_chunks(1, 12);
   uint32_t misses = 0;
   for (uint32_t at = 0; at < 12 * kChunkBytes; at += 64 * kKiB) {
-    const StoreRead& r = read(1, at / kChunkBytes, at % kChunkBytes, 64 * kKiB, true);
+    const StoreRead& r = read(1, at / kChunkBytes, at % kChunkBytes, 64 * kKiB, 8 * kMiB);
     if (!r.hit) ++misses;
     t.world.run_for_ns(5 * kMs);  // its reader does something with it
   }
@@ -58,14 +58,23 @@ TEST_F(Fills, AStreamOfSmallReadsWaitsForItsFirstChunkOnly) {
   EXPECT_LE(t.store->stats().disk_read_bytes, 12 * uint64_t{kChunkBytes + 4096});
 }
 
-TEST_F(Fills, NothingIsReadBehindABigReadNorBehindTheEnd) {
+TEST_F(Fills, NothingIsReadBehindAReadThatIsNoStreamNorBehindTheEnd) {
   write_chunks(1, 12);
-  read(1, 0, 0, kChunkBytes, false);
+  read(1, 0, 0, kChunkBytes, 0);
   t.world.run_for_ns(1 * kSecond);
   EXPECT_EQ(t.store->stats().disk_read_bytes, kChunkBytes + 4096u);
-  read(1, 11, 0, 4096, true);
+  read(1, 11, 0, 4096, 8 * kMiB);
   t.world.run_for_ns(1 * kSecond);
   EXPECT_EQ(t.store->stats().disk_read_bytes, 2 * (kChunkBytes + 4096u));
+}
+
+TEST_F(Fills, AStreamOfBigReadsIsFilledAheadByAsMuchAsItSays) {
+  write_chunks(1, 12);
+  read(1, 0, 0, kChunkBytes, 3 * kMiB);
+  t.world.run_for_ns(1 * kSecond);
+  EXPECT_EQ(t.store->stats().disk_read_bytes, 4 * (kChunkBytes + 4096u));
+  EXPECT_TRUE(read(1, 3, 0, kChunkBytes, 0).hit);
+  EXPECT_FALSE(read(1, 4, 0, kChunkBytes, 0).hit);
 }
 
 TEST_F(Fills, ASequentialColdReadIntoAnEmptySlabLiesInOneRun) {
@@ -106,7 +115,7 @@ TEST_F(Fills, WhereNoLongRunIsLeftAFillIsCutShorter) {
     ASSERT_TRUE(t.finish(w.done).ok()) << i;
   }
   for (uint32_t i = 0; i < 1024; i += 2) t.store->abort(*held[i]);
-  const StoreRead& r = read(1, 1, 0, kChunkBytes, false);
+  const StoreRead& r = read(1, 1, 0, kChunkBytes, 0);
   EXPECT_EQ(TestStore::bytes_of(r), std::string(kChunkBytes, 'b'));
   for (uint32_t i = 1; i < 1024; i += 2) t.store->abort(*held[i]);
 }

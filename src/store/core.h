@@ -131,8 +131,8 @@ class StoreCore {
 
   // --- background work, set by StoreEngine ---
   std::function<void(const ChunkKey&)> want_rewrite;
-  // A stream of small reads has reached this chunk: key, chunk_log2, generation.
-  std::function<void(const ChunkKey&, uint8_t, uint64_t)> want_ahead;
+  // A stream has reached the chunk of this read.
+  std::function<void(const StoreRead&)> want_ahead;
   // Runs when an operation ended; close() waits for it.
   std::function<void()> on_quiet;
   uint64_t operations = 0;

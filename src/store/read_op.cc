@@ -254,7 +254,7 @@ void StoreReadState::on_fill(Completion& done) {
 
 void StoreReadState::finish(const Status& status) {
   StoreRead& read = *read_;
-  if (status.ok() && read.stream) read_ahead();
+  if (status.ok() && read.ahead_bytes > 0) read_ahead();
   if (status.ok() && !read.fill_only) {
     fill_slices();
   } else {
@@ -274,7 +274,7 @@ void StoreReadState::finish(const Status& status) {
 void StoreReadState::read_ahead() {
   const bool comes_to_it = first_block_ == 0;
   if (!core_->want_ahead || !(comes_to_it || missed_)) return;
-  core_->want_ahead(read_->key, read_->chunk_log2, read_->generation);
+  core_->want_ahead(*read_);
 }
 
 // Neighbouring pieces of one page become one run, cut where stripes end.

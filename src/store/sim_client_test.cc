@@ -89,7 +89,8 @@ void SimRun::Client::start_read() {
       run_.random_.chance(1, 2) ? 1 + run_.random_.below(std::min(rest, 9000u))
                                 : 1 + run_.random_.below(rest));
   life_->read.sequential = run_.random_.chance(1, 2);
-  life_->read.stream = life_->read.sequential && life_->read.length_bytes < 9000;
+  life_->read.ahead_bytes =
+      life_->read.sequential && life_->read.length_bytes < 9000 ? 8 * kMiB : 0;
   life_->read.generation = pick_generation(file);
   ModelChunk& model = file.chunks[life_->read.key.chunk];
   read_before_ = model.acked().substr(life_->read.offset_bytes, life_->read.length_bytes);

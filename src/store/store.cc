@@ -96,9 +96,7 @@ class StoreEngine final : public Store {
   void begin() {
     background_ = std::make_unique<Background>(core_);
     core_.want_rewrite = [this](const ChunkKey& key) { background_->want_rewrite(key); };
-    core_.want_ahead = [this](const ChunkKey& key, uint8_t chunk_log2, uint64_t generation) {
-      ahead_.want(key, chunk_log2, generation);
-    };
+    core_.want_ahead = [this](const StoreRead& read) { ahead_.want(read); };
     background_->start();
   }
   Task<void> quiet();

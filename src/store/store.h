@@ -66,7 +66,9 @@ struct StoreRead {
   uint32_t length_bytes = 0;
   uint64_t generation = 0;  // older than the inode's fence: stale
   bool sequential = false;  // hint: fill whole neighbouring ranges
-  bool stream = false;      // hint: small reads of what follows will come: read ahead
+  // Hint: so much of what follows will be asked for soon. It is filled too, by whole chunks, where
+  // there is room.
+  uint64_t ahead_bytes = 0;
   // Brings the bytes into the slab and answers none; does not wait for room.
   bool fill_only = false;
   // For who moves the bytes without cutting and checking them: slices reach to the ends of their
