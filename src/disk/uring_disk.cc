@@ -11,7 +11,7 @@ namespace gd2fs {
 
 UringDisk::UringDisk(Loop& loop, std::string path)
     : LocalDisk(std::move(path), OwnedFd()), loop_(loop), transfers_(kOpsMax) {
-  watch_.bind<&UringDisk::on_reapable>(this);
+  watch_.bind<&UringDisk::on_signal>(this);
   flush_.bind<&UringDisk::on_flush>(this);
   refill_.bind<&UringDisk::on_flush>(this);
   flush_retry_.bind<&UringDisk::on_retry>(this);
@@ -39,7 +39,10 @@ Status UringDisk::start() {
   if (!event_.valid()) return Status::from_errno(errno, "eventfd");
   const int registered = io_uring_register_eventfd(&ring_, event_.get());
   if (registered < 0) return Status::from_errno(-registered, "io_uring_register_eventfd");
-  return loop_.watch(watch_, event_.get(), EPOLLIN);
+  // An edge for each signal: nobody needs to read the count.
+  GD2FS_TRY(loop_.watch(watch_, event_.get(), EPOLLIN | EPOLLET));
+  loop_.add(*this);
+  return {};
 }
 
 Status UringDisk::probe() {
@@ -64,6 +67,7 @@ Status UringDisk::probe() {
 
 UringDisk::~UringDisk() {
   if (!ring_made_) return;
+  unlink();
   loop_.unwatch(watch_);
   loop_.cancel(flush_retry_);
   while (free_.size() < transfers_.size()) {
@@ -128,18 +132,18 @@ void UringDisk::flush() {
   }
 }
 
-void UringDisk::on_reapable(uint32_t) {
-  uint64_t count = 0;
-  [[maybe_unused]] const ssize_t got = read(event_.get(), &count, sizeof count);
-  reap();
+bool UringDisk::arm() {
+  return io_uring_cq_ready(&ring_) == 0;
 }
 
-void UringDisk::reap() {
+size_t UringDisk::poll() {
+  size_t ended = 0;
   io_uring_cqe* entry = nullptr;
   while (io_uring_peek_cqe(&ring_, &entry) == 0) {
     auto& transfer = *static_cast<Transfer*>(io_uring_cqe_get_data(entry));
     const int result = entry->res;
     io_uring_cqe_seen(&ring_, entry);
+    ++ended;
     if (transfer.advance(result)) {
       finish(transfer);
     } else {
@@ -148,7 +152,8 @@ void UringDisk::reap() {
   }
   // What ended makes room for the drive's next transfers. They go to it now, and not behind
   // milliseconds of checksums and sends that are queued in the loop.
-  if (!refill_.pending()) loop_.complete_first(refill_, Status());
+  if (ended > 0 && !refill_.pending()) loop_.complete_first(refill_, Status());
+  return ended;
 }
 
 void UringDisk::finish(Transfer& transfer) {

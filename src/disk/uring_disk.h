@@ -2,8 +2,9 @@
 //
 // Transfers submitted in one turn of the loop go to the kernel with one system call: submit() fills
 // a queue entry and queues a completion of our own, which runs after the work of this turn and
-// enters the kernel. The kernel signals an eventfd that the loop watches; one turn reaps all that
-// ended. At most kOpsMax transfers are in the ring, so neither of its queues can overflow.
+// enters the kernel. What ended is seen in the ring's memory in every turn of the loop, for it is
+// what keeps a drive busy; an eventfd, which the kernel signals each time, ends the loop's sleep.
+// One turn reaps all that ended. At most kOpsMax transfers are in the ring, so neither of its queues can overflow.
 #pragma once
 
 #include <liburing.h>
@@ -15,7 +16,7 @@
 
 namespace gd2fs {
 
-class UringDisk final : public LocalDisk {
+class UringDisk final : public LocalDisk, private Poller {
  public:
   // Makes a real ring and sends a no-op through it, so that what a container's rules or the
   // kernel's age forbid is known now: unsupported or denied, with the reason. `directory` is left
@@ -35,9 +36,11 @@ class UringDisk final : public LocalDisk {
   void push(Transfer& transfer);
   void on_flush(Completion& done);
   void on_retry(Completion& done);
-  void on_reapable(uint32_t events);
+  size_t poll() override;
+  bool arm() override;
+  void disarm() override {}
+  void on_signal(uint32_t) {}
   void flush();
-  void reap();
   void finish(Transfer& transfer);
 
   static constexpr uint64_t kFlushRetryNs = 1 * kMs;

@@ -399,8 +399,10 @@ size_t Loop::run_queued() {
 namespace {
 // A look at the fds and giving way cost about a microsecond; so much time the pollers get before.
 constexpr int kPollsPerLook = 16;
-// A busy loop with pollers looks at its fds in one turn of so many.
+// A busy loop with pollers looks at its fds in one turn of so many, and when so much time has
+// passed: a turn may copy for 50 us.
 constexpr uint32_t kFdsSkippedMax = 8;
+constexpr uint64_t kFdsUnseenNs = 25 * kUs;
 }  // namespace
 
 // Looks at the fds again and again until the window or the next timer ends it, or mail or wake().
@@ -468,7 +470,9 @@ size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
     ran += wait_for_work(timeout_ns, spin_ns, from_ns);
   } else {
     ran += run_pollers();
-    if (pollers_.empty() || !after_fds_.empty() || ++fds_skipped_ >= kFdsSkippedMax) {
+    if (pollers_.empty() || !after_fds_.empty() || ++fds_skipped_ >= kFdsSkippedMax ||
+        from_ns - fds_looked_ns_ >= kFdsUnseenNs) {
+      fds_looked_ns_ = from_ns;
       ran += run_fds(0);
     }
   }

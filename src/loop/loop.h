@@ -236,7 +236,8 @@ class Loop {
   AdaptiveSpin spin_;
   List<Poller, PollerTag> pollers_;
   bool armed_ = false;        // all of them
-  uint32_t fds_skipped_ = 0;  // turns since the last look at the fds
+  uint32_t fds_skipped_ = 0;     // turns since the last look at the fds
+  uint64_t fds_looked_ns_ = 0;  // when a turn began that looked at them
   List<Completion> first_;    // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
