@@ -206,13 +206,14 @@ TEST_F(IndexDbTest, AnIndexWhoseMakingACrashCutShortIsNeverTakenForOne) {
   for (uint64_t changes = 1; !made; ++changes) {
     restart();
     drive.crash_after_changes(changes);
-    made = index->create(1).ok();
-    if (made) made = index->finish().ok();
+    const bool created = index->create(1).ok();
+    made = created && index->finish().ok();
     drive.crash_after_changes(0);
     restart();
     const Status status = index->open();
-    ASSERT_TRUE(made ? status.ok()
-                     : status.is(StatusCode::corrupt) || status.is(StatusCode::not_found))
+    const bool refused = status.is(StatusCode::corrupt) || status.is(StatusCode::not_found);
+    // What finish() writes is one transaction; it may be on the drive before finish() answers.
+    ASSERT_TRUE(made ? status.ok() : refused || (created && status.ok()))
         << changes << status.to_string();
     ASSERT_LT(changes, 1000u);
   }

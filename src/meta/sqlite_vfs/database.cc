@@ -45,7 +45,8 @@ bool is_of_disk(int sqlite_code) {
 
 }  // namespace
 
-Database::Database(Disk& disk) : vfs_(std::make_unique<SqliteVfs>(disk)) {}
+Database::Database(Disk& disk, const DatabaseOptions& options)
+    : vfs_(std::make_unique<SqliteVfs>(disk, uint64_t{options.checkpoint_pages} * kPageBytes)) {}
 
 Database::~Database() {
   // It refuses only while statements are left, which is a mistake of the owner.
@@ -54,7 +55,7 @@ Database::~Database() {
 
 Result<std::unique_ptr<Database>> Database::open(Disk& disk, const std::string& name,
                                                  DatabaseOptions options) {
-  std::unique_ptr<Database> database(new Database(disk));
+  std::unique_ptr<Database> database(new Database(disk, options));
   database->name_ = name;
   const int create = options.create ? SQLITE_OPEN_CREATE : 0;
   const int code =

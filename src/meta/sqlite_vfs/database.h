@@ -112,7 +112,7 @@ class Database {
 
  private:
   friend class Statement;
-  explicit Database(Disk& disk);
+  Database(Disk& disk, const DatabaseOptions& options);
   Status configure(const DatabaseOptions& options);
   Status error(int sqlite_code, std::string_view what) const;
 

@@ -100,7 +100,8 @@ TEST_F(DatabaseTest, a_full_disk_opens_and_reads_what_is_in_the_log_and_keeps_it
   drive.set_capacity_bytes(drive.used_bytes());
   open();
   EXPECT_EQ(ask("SELECT length(v) FROM kv WHERE k = 1"), 50000);
-  EXPECT_TRUE(exec("INSERT INTO kv VALUES(2, zeroblob(50000))").is(StatusCode::no_space));
+  // More than the room that the log has made for itself.
+  EXPECT_TRUE(exec("INSERT INTO kv VALUES(2, zeroblob(2000000))").is(StatusCode::no_space));
   drive.crash();
   db.reset();
   process = std::make_unique<Process>(drive);
@@ -140,6 +141,29 @@ TEST_F(DatabaseTest, a_file_that_is_no_database_is_corrupt) {
   ASSERT_TRUE(file->write_at(0, junk).ok());
   file.reset();
   EXPECT_TRUE(Database::open(process->disk, "junk.db").error().is(StatusCode::corrupt));
+}
+
+TEST_F(DatabaseTest, the_log_grows_by_steps_which_commits_then_fill_and_not_beyond_its_limit) {
+  db.reset();
+  db = *Database::open(process->disk, "index.db", {.checkpoint_pages = 400});
+  const auto log_bytes = [&] {
+    auto log = *process->disk.open("index.db-wal", OpenMode::read_only, OpenKind::cached);
+    return *log->size_bytes();
+  };
+  ASSERT_TRUE(exec(kSchema).ok());
+  const uint64_t first = log_bytes();
+  EXPECT_GE(first, 1 * kMiB);
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(exec("INSERT INTO kv VALUES(NULL, 'x')").ok());
+  EXPECT_EQ(log_bytes(), first);
+  ASSERT_TRUE(exec("INSERT INTO kv VALUES(NULL, zeroblob(1000000))").ok());
+  EXPECT_EQ(log_bytes(), 400u * Database::kPageBytes);
+  // What a crash leaves is taken up to where the zeros begin.
+  drive.crash();
+  db.reset();
+  process = std::make_unique<Process>(drive);
+  open();
+  EXPECT_EQ(ask("SELECT count(*) FROM kv"), 51);
+  EXPECT_TRUE(db->check(false).ok());
 }
 
 TEST_F(DatabaseTest, a_commit_costs_one_sync) {

@@ -9,9 +9,12 @@
 namespace gd2fs {
 namespace {
 
+constexpr size_t kHeaderBytes = 32;
+constexpr size_t kFrameBytes = 24 + 4096;
+
 struct LogCheck : testing::Test {
   LogCheck() : loop(world.clock(), Loop::Waits::never), disk(loop, drive) {}
-  // The log of `commits` transactions of two pages or more.
+  // The log of `commits` transactions of two pages or more, without the zeros behind them.
   std::vector<std::byte> log_of(int commits) {
     DatabaseOptions options;
     options.keep_log_on_close = true;
@@ -24,6 +27,11 @@ struct LogCheck : testing::Test {
     auto file = *disk.open("a.db-wal", OpenMode::existing, OpenKind::cached);
     std::vector<std::byte> bytes(*file->size_bytes());
     EXPECT_EQ(*file->read_at(0, bytes), bytes.size());
+    EXPECT_EQ(check_log_bytes(bytes), LogCondition::whole);
+    size_t end = kHeaderBytes;
+    while (load_le<uint32_t>(&bytes.at(end)) != 0) end += kFrameBytes;  // the number of its page
+    EXPECT_LT(end, bytes.size());
+    bytes.resize(end);
     return bytes;
   }
   SimWorld world{1};
@@ -31,8 +39,6 @@ struct LogCheck : testing::Test {
   SimDrive drive{"d", 5};
   SimDisk disk;
 };
-
-constexpr size_t kFrameBytes = 24 + 4096;
 
 TEST_F(LogCheck, AMissingAnEmptyAndAWholeLogAreTold) {
   EXPECT_EQ(*check_database_log(disk, "a.db"), LogCondition::missing);

@@ -1,7 +1,9 @@
 #include "meta/sqlite_vfs/vfs.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
+#include <vector>
 
 #include "base/random.h"
 #include "disk/rules.h"
@@ -10,6 +12,8 @@ namespace gd2fs {
 namespace {
 
 constexpr int kVfsVersion = 1;
+constexpr uint64_t kLogStepBytes = 1 * kMiB;
+constexpr uint64_t kLogHeaderBytes = 32;
 constexpr double kJulianDay = 2460000.5;  // a constant: see the header
 
 // SQLite hands us raw memory of this size for each file it opens.
@@ -20,6 +24,8 @@ struct VfsFile {
   bool name_durable;
   bool delete_on_close;
   bool locked;
+  bool log;
+  uint64_t size_bytes;  // of a log, with its zeros
 };
 
 VfsFile& vfs_file(sqlite3_file* file) {
@@ -50,16 +56,31 @@ int file_read(sqlite3_file* file, void* out, int length, sqlite3_int64 offset) {
   return SQLITE_IOERR_SHORT_READ;
 }
 
+// After a write that ended here. The log's header is synced before there are frames, so that it is
+// never torn in front of zeros. Where there is no room the log grows as it is written.
+void grow_log(VfsFile& self, uint64_t end) {
+  if (!self.log || end <= self.size_bytes) return;
+  self.size_bytes = end;
+  const uint64_t grown = std::min(end + kLogStepBytes, self.vfs->log_bytes_max());
+  if (end <= kLogHeaderBytes || grown <= end) return;
+  static const std::vector<std::byte> zeros(kLogStepBytes);
+  const Status status = self.file->write_at(end, ConstBytes(zeros).first(grown - end));
+  if (status.ok()) self.size_bytes = grown;
+}
+
 int file_write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset) {
   VfsFile& self = vfs_file(file);
   Status status = self.file->write_at(static_cast<uint64_t>(offset),
                                       as_bytes(data, static_cast<size_t>(length)));
-  return status.ok() ? SQLITE_OK : self.vfs->failed(std::move(status), SQLITE_IOERR_WRITE);
+  if (!status.ok()) return self.vfs->failed(std::move(status), SQLITE_IOERR_WRITE);
+  grow_log(self, static_cast<uint64_t>(offset + length));
+  return SQLITE_OK;
 }
 
 int file_truncate(sqlite3_file* file, sqlite3_int64 size) {
   VfsFile& self = vfs_file(file);
   Status status = self.file->truncate(static_cast<uint64_t>(size));
+  if (status.ok()) self.size_bytes = static_cast<uint64_t>(size);
   return status.ok() ? SQLITE_OK : self.vfs->failed(std::move(status), SQLITE_IOERR_TRUNCATE);
 }
 
@@ -146,12 +167,21 @@ int vfs_open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
   }
   auto opened = self.disk().open(name, mode, OpenKind::cached);
   if (!opened) return self.failed(std::move(opened.error()), SQLITE_CANTOPEN);
+  uint64_t size_bytes = 0;
+  const bool log = (flags & SQLITE_OPEN_WAL) != 0;
+  if (log) {
+    auto size = (*opened)->size_bytes();
+    if (!size) return self.failed(std::move(size.error()), SQLITE_CANTOPEN);
+    size_bytes = *size;
+  }
   new (file) VfsFile{.base = {.pMethods = &kFileMethods},
                      .vfs = &self,
                      .file = std::move(*opened),
                      .name_durable = mode == OpenMode::read_only,
                      .delete_on_close = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0,
-                     .locked = false};
+                     .locked = false,
+                     .log = log,
+                     .size_bytes = size_bytes};
   if (out_flags != nullptr) *out_flags = flags;
   return SQLITE_OK;
 }
@@ -214,8 +244,9 @@ int vfs_last_error(sqlite3_vfs* vfs, int, char*) {
 
 }  // namespace
 
-SqliteVfs::SqliteVfs(Disk& disk)
+SqliteVfs::SqliteVfs(Disk& disk, uint64_t log_bytes_max)
     : disk_(disk),
+      log_bytes_max_(log_bytes_max),
       // The address makes it unique among those that live.
       name_("gd2fs-" + std::to_string(reinterpret_cast<uintptr_t>(this))) {
   vfs_.iVersion = kVfsVersion;

@@ -8,6 +8,10 @@
 // visible and not durable. SQLite gets no clock and no randomness from here: constants and a
 // counter, since nothing of ours asks SQL for the time or a random number.
 //
+// A write-ahead log is made longer than what is in it, by steps of zeros: a sync of a file that has
+// grown also writes the file system's journal, which makes a commit a third slower. SQLite takes
+// the zeros for the log's end, as it takes what an older log left there.
+//
 // Thread rule: the thread of its Database (a Worker).
 #pragma once
 
@@ -20,13 +24,15 @@ namespace gd2fs {
 
 class SqliteVfs {
  public:
-  explicit SqliteVfs(Disk& disk);
+  // A log grows by steps up to log_bytes_max, whether or not there is so much to write.
+  SqliteVfs(Disk& disk, uint64_t log_bytes_max);
   ~SqliteVfs();
   SqliteVfs(const SqliteVfs&) = delete;
   SqliteVfs& operator=(const SqliteVfs&) = delete;
 
   const char* name() const { return name_.c_str(); }
   Disk& disk() { return disk_; }
+  uint64_t log_bytes_max() const { return log_bytes_max_; }
 
   // What the disk answered to the last failed call; ok if none failed since the last clear_error().
   // SQLite's own result codes keep only "I/O error".
@@ -37,6 +43,7 @@ class SqliteVfs {
 
  private:
   Disk& disk_;
+  const uint64_t log_bytes_max_;
   std::string name_;
   sqlite3_vfs vfs_{};
   Status error_;
