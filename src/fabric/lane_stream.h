@@ -49,7 +49,9 @@ class SocketStream final : public LaneStream {
   Moved read(std::span<iovec> parts) override {
     const Moved moved = socket_.read(parts);
     if (same_host_ && moved.bytes >= SenderCore::kManyBytes) {
-      sender_core_.leave(socket_.fd(), loop_.now_ns());
+      const uint64_t now_ns = loop_.now_ns();
+      loop_.stay_awake_until(now_ns + SenderCore::kMoreComesNs);
+      sender_core_.leave(socket_.fd(), now_ns);
     }
     return moved;
   }

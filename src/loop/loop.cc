@@ -406,7 +406,7 @@ constexpr uint64_t kFdsUnseenNs = 25 * kUs;
 }  // namespace
 
 // Looks at the fds again and again until the window or the next timer ends it, or mail or wake().
-size_t Loop::spin_for_fds(uint64_t window_ns) {
+size_t Loop::spin_for_fds(uint64_t window_ns, bool* found) {
   const uint64_t from_ns = now_ns();
   const uint64_t end_ns = std::min(from_ns + window_ns, next_timer_ns());
   uint64_t now = from_ns;
@@ -426,16 +426,23 @@ size_t Loop::spin_for_fds(uint64_t window_ns) {
   }
   // A timer that comes due within the window is what was looked for, too: its sleep would have been
   // late by the kernel's timer slack, 50 us.
-  spin_.spun(ran > 0 || called || now >= next_timer_ns(), now - from_ns, window_ns);
+  *found = ran > 0 || called || now >= next_timer_ns();
   return ran;
 }
 
 // The time is asked for once before and once behind the wait: it costs as much as a small callback.
 size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns) {
   const uint64_t idle_from_ns = now_ns;
-  if (spin_ns > 0 && spin_.worthwhile()) {
-    size_t ran = spin_for_fds(spin_ns);
+  const bool adapts = spin_ns > 0 && spin_.worthwhile();
+  uint64_t window_ns = adapts ? spin_ns : 0;
+  if (awake_until_ns_ > now_ns) {
+    window_ns = std::max(window_ns, std::min(awake_until_ns_ - now_ns, timeout_ns));
+  }
+  if (window_ns > 0) {
+    bool found = false;
+    size_t ran = spin_for_fds(window_ns, &found);
     now_ns = clock_.now_ns();
+    if (adapts) spin_.spun(found, now_ns - idle_from_ns, window_ns);
     if (ran > 0) {
       ran += run_mail();
       return ran + run_timers(now_ns);

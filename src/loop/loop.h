@@ -138,6 +138,9 @@ class Loop {
     pollers_.push_back(poller);
     armed_ = false;
   }
+  // Until then turn() looks for work again and again instead of sleeping, if it may sleep: more is
+  // about to come, and whoever brings it would wake the loop late (decision 024).
+  void stay_awake_until(uint64_t time_ns) { awake_until_ns_ = time_ns; }
   // Runs a coroutine to its end; the loop owns it. At destruction unfinished ones are dropped.
   void spawn(Task<void> task);
   size_t spawned() const { return spawned_.size(); }
@@ -222,7 +225,7 @@ class Loop {
   size_t run_pollers();
   void disarm_pollers();
   int wait_for_fds(uint64_t timeout_ns);
-  size_t spin_for_fds(uint64_t window_ns);
+  size_t spin_for_fds(uint64_t window_ns, bool* found);
   size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns);
   static const void* this_thread();
 
@@ -234,11 +237,12 @@ class Loop {
   int ready_count_ = 0;
   bool interrupted_ = false;
   AdaptiveSpin spin_;
+  uint64_t awake_until_ns_ = 0;
   List<Poller, PollerTag> pollers_;
-  bool armed_ = false;        // all of them
-  uint32_t fds_skipped_ = 0;     // turns since the last look at the fds
+  bool armed_ = false;          // all of them
+  uint32_t fds_skipped_ = 0;    // turns since the last look at the fds
   uint64_t fds_looked_ns_ = 0;  // when a turn began that looked at them
-  List<Completion> first_;    // run before completions_
+  List<Completion> first_;      // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)

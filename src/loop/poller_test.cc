@@ -109,6 +109,34 @@ TEST(Poller, wakes_a_sleeping_loop_by_its_bell_and_needs_none_while_the_loop_spi
   EXPECT_EQ(word.seen, 20u);
 }
 
+TEST(Poller, needs_no_bell_while_the_loop_stays_awake_for_more) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  for (const bool awake : {true, false}) {
+    const int rings = word.rings;
+    const uint64_t before = word.seen;
+    if (awake) loop.stay_awake_until(g_clock.now_ns() + 10 * kSecond);
+    std::thread raising([&] {
+      usleep(20000);
+      word.raise();
+    });
+    while (word.seen == before) loop.turn(5 * kSecond);
+    raising.join();
+    EXPECT_EQ(word.rings - rings, awake ? 0 : 1);
+    loop.stay_awake_until(0);
+  }
+}
+
+TEST(Poller, stays_awake_no_longer_than_its_turn_may_last) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  const uint64_t from_ns = g_clock.now_ns();
+  loop.stay_awake_until(from_ns + 100 * kSecond);
+  loop.turn(0);
+  loop.turn(1 * kMs);
+  EXPECT_LT(g_clock.now_ns() - from_ns, 50 * kSecond);
+}
+
 TEST(Poller, is_served_by_a_lent_loop_whether_or_not_anybody_drives_it) {
   auto thread = LoopThread::start(g_clock, {});
   ASSERT_TRUE(thread.has_value());
