@@ -1,4 +1,5 @@
 // The client's end of RDMA: windows shown to the server, and taken back.
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "fabric/rdma_session.h"
 #include "fabric/stripes.h"
@@ -18,29 +19,39 @@ RdmaClientSession::~RdmaClientSession() {
   on_queue_gone();
 }
 
-// Tells the server where the window lies. False: some of it has no keys, or it is too long a list.
-bool RdmaClientSession::show(const Window& window) {
-  std::vector<RemoteSegment>& list = show_list_;
-  list.clear();
+// Lists where the window lies. False: some of it has no keys, or it is too long a list.
+bool RdmaClientSession::list(const Window& window) {
+  constexpr size_t kListKept = 64;  // of what one huge window needed
+  if (show_list_.capacity() > kListKept) show_list_ = std::vector<RemoteSegment>();
+  show_list_.clear();
   for (const MemorySegment& segment : window.segments) {
     for (uint64_t done = 0; done < segment.length_bytes;) {
       const std::byte* const at = segment.data + done;
       const RdmaMemory::Part part = find_memory(at, segment.length_bytes - done, segment.region);
-      if (part.length_bytes == 0 || list.size() == kRemoteSegmentsMax) return false;
-      list.push_back({reinterpret_cast<uintptr_t>(at), part.length_bytes, part.remote_key, 0});
+      if (part.length_bytes == 0 || show_list_.size() == kListMax) return false;
+      show_list_.push_back(
+          {reinterpret_cast<uintptr_t>(at), part.length_bytes, part.remote_key, 0});
       done += part.length_bytes;
     }
   }
+  return true;
+}
+
+// A request and the list in one frame.
+void RdmaClientSession::send_with_window(uint16_t type, const Window& window, ConstBytes body) {
+  const ConstBytes segments =
+      as_bytes(show_list_.data(), show_list_.size() * sizeof(RemoteSegment));
   FrameHeader header;
   header.kind = FrameKind::window;
   if (window.direction == Window::Direction::source) header.type |= kWindowSource;
   if (window.device) header.type |= kWindowDevice;
   header.request_id = window.request_id;
-  queue_frame(header, as_bytes(list.data(), list.size() * sizeof(RemoteSegment)));
-  constexpr size_t kListKept = 64;  // of what one huge window needed
-  if (list.capacity() > kListKept) list = std::vector<RemoteSegment>();
+  header.offset = segments.size();
+  header.length = type;
+  header.body_bytes = static_cast<uint32_t>(segments.size() + body.size());
+  header.body_crc = crc32c_extend(crc32c(segments), body);
+  put_frame(header, segments, body);
   shown_.insert(window.request_id, true);
-  return true;
 }
 
 Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes body,
@@ -49,9 +60,11 @@ Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes bo
   const bool bulk = window != nullptr && request_id != 0 && window->total_bytes > 0 &&
                     (window->device || window->direction == Window::Direction::sink ||
                      window->total_bytes > kEagerMaxBytes);
-  if (bulk && show(*window)) {
-    window = nullptr;  // nothing rides with the request
-  } else if (bulk && window->device) {
+  if (bulk && body.size() <= kListedBodyMaxBytes && list(*window)) {
+    send_with_window(type, *window, body);
+    return {};
+  }
+  if (bulk && window->device) {
     return {StatusCode::unsupported, "GPU memory that is not registered with " + nic().name()};
   } else if (bulk) {
     ++counters().copied_windows;

@@ -41,7 +41,12 @@ uint64_t RdmaServerSession::direct_bytes(uint64_t request_id) const {
 Status RdmaServerSession::take_special(InFrame& frame) {
   switch (frame.header.kind) {
     case FrameKind::window:
-      return take_window(frame);
+      GD2FS_TRY(take_window(frame));
+      // What is left is a message like any other.
+      frame.header.kind = FrameKind::message;
+      frame.header.type = static_cast<uint16_t>(frame.header.length);
+      frame.body = frame.body.subspan(frame.header.offset);
+      return take_message(frame);
     case FrameKind::recall:
       take_recall(frame.header.request_id);
       return {};
@@ -60,10 +65,10 @@ Status RdmaServerSession::take_window(const InFrame& frame) {
   remote.reset();
   remote.source = (frame.header.type & kWindowSource) != 0;
   remote.device = (frame.header.type & kWindowDevice) != 0;
-  const size_t count = frame.body.size() / sizeof(RemoteSegment);
+  const size_t count = frame.header.offset / sizeof(RemoteSegment);
   remote.segments.resize(count);
   remote.ends.reserve(count);
-  std::memcpy(remote.segments.data(), frame.body.data(), frame.body.size());
+  std::memcpy(remote.segments.data(), frame.body.data(), frame.header.offset);
   for (const RemoteSegment& segment : remote.segments) {
     const uint64_t before = remote.length_bytes();
     if (segment.length_bytes == 0 || segment.length_bytes > kWindowMaxBytes - before) {

@@ -31,7 +31,9 @@ void RdmaSession::send_bare(FrameKind kind, uint64_t request_id) {
 
 // Bulk bytes first, so that a reply is behind them; all of it in one chain.
 void RdmaSession::on_flush(Completion& done) {
+  about_to_flush_ = true;
   move_bytes();
+  about_to_flush_ = false;
   TcpSession::on_flush(done);
   if (queue_ != nullptr) queue_->post();
 }

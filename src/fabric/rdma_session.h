@@ -152,6 +152,9 @@ class RdmaClientSession final : public RdmaSession {
  public:
   // A server that does not give memory back for so long is cut off.
   static constexpr uint64_t kRecallMaxNs = 500 * kMs;
+  // A frame has room for a list and a message; what is longer goes without a list.
+  static constexpr size_t kListMax = kRemoteSegmentsMax / 2;
+  static constexpr size_t kListedBodyMaxBytes = kFrameBodyMaxBytes / 2;
 
   RdmaClientSession(Loop& loop, const TcpOptions& options, Peer peer, uint64_t number,
                     std::string session_key, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
@@ -166,7 +169,8 @@ class RdmaClientSession final : public RdmaSession {
     uint64_t end_ns = 0;
     Completion* done = nullptr;
   };
-  bool show(const Window& window);
+  bool list(const Window& window);
+  void send_with_window(uint16_t type, const Window& window, ConstBytes body);
   Status take_special(InFrame& frame) override;
   Status take_reply(InFrame& frame) override;
   void on_work_done(const RdmaQueue::Work&) override {}

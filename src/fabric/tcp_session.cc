@@ -138,14 +138,18 @@ void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eag
   header.body_crc = body.empty() ? 0 : crc32c(body);
   header.payload_bytes = static_cast<uint32_t>(eager.size());
   header.payload_crc = eager.empty() ? 0 : crc32c(eager);
+  put_frame(header, body, eager);
+}
+
+void TcpSession::put_frame(const FrameHeader& header, ConstBytes first, ConstBytes second) {
   TcpLane* const lane = lanes_[0].get();
   const bool at_once =
       lane != nullptr && messages_.empty() && lane->writer.frames() < kFramesAtOnce;
   OutFrame& frame = at_once ? lane->writer.add() : messages_.emplace_back();
   encode_frame_header(header, frame.header);
-  frame.body.reserve(body.size() + eager.size());
-  frame.body.assign(body.begin(), body.end());
-  frame.body.insert(frame.body.end(), eager.begin(), eager.end());
+  frame.body.reserve(first.size() + second.size());
+  frame.body.assign(first.begin(), first.end());
+  frame.body.insert(frame.body.end(), second.begin(), second.end());
   frame.message = true;
   message_bytes_ += frame.total_bytes();
   if (at_once) lane->writer.added(frame);
@@ -174,7 +178,8 @@ void TcpSession::release_eager(uint64_t request_id) {
 // --- sending ---
 
 void TcpSession::kick() {
-  if (!flush_.pending() && started_ && !closing_) loop_.complete(flush_, Status());
+  if (flush_.pending() || !started_ || closing_ || about_to_flush_) return;
+  loop_.complete(flush_, Status());
 }
 
 void TcpSession::on_flush(Completion&) {

@@ -147,6 +147,9 @@ class TcpSession : public Session {
   void on_bulk_word();
   void send_last_words();
   void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {});
+  // A frame whose header knows all lengths and checksums; its body is these two, one after the
+  // other.
+  void put_frame(const FrameHeader& header, ConstBytes first, ConstBytes second);
   void queue_bare(TcpLane& lane, FrameKind kind);
   void release_eager(uint64_t request_id);
   // tcp_receive.cc
@@ -183,6 +186,7 @@ class TcpSession : public Session {
   std::unique_ptr<BulkLanes> bulk_;              // null: the loop moves all lanes
   bool started_ = false;
   bool closing_ = false;
+  bool about_to_flush_ = false;  // what is queued now leaves at once
   Status close_reason_;
   Completion closed_;
   Completion flush_;

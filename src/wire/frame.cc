@@ -54,8 +54,9 @@ Status check_window(const FrameHeader& header) {
       header.payload_bytes > 0) {
     return invalid("frame: a window");
   }
-  if (header.body_bytes == 0 || header.body_bytes > kFrameBodyMaxBytes ||
-      header.body_bytes % sizeof(RemoteSegment) != 0) {
+  if (header.body_bytes > kFrameBodyMaxBytes || header.offset == 0 ||
+      header.offset > header.body_bytes || header.offset % sizeof(RemoteSegment) != 0 ||
+      header.length > UINT16_MAX) {
     return invalid("frame: the body of a window");
   }
   return {};

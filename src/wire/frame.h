@@ -48,8 +48,8 @@ enum class FrameKind : uint8_t {
   staged = 13,      // answers one stage: they are there
   arena_gone = 14,  // arena `offset` holds nothing any more
   // Only over RDMA, where the server reads and writes the client's memory by itself.
-  // goes before request_id: the body, RemoteSegments, is its window; type: kWindowSource if it is
-  // one, kWindowDevice if nobody but a NIC can touch its memory
+  // a request with its window: `offset` bytes of RemoteSegments, then a message's body; `length`:
+  // its msg::Type; type: kWindowSource if it is one, kWindowDevice if only a NIC can touch it
   window = 15,
   recall = 16,    // the window of request_id is to be left alone, and that is to be said
   recalled = 17,  // answers one recall: nothing touches it any more

@@ -54,6 +54,32 @@ TEST(Frame, the_header_on_the_wire_is_these_64_bytes) {
   EXPECT_EQ(load_le<uint32_t>(wire + 60), crc32c({wire, 60}));
 }
 
+TEST(Frame, a_window_lists_whole_segments_in_front_of_its_request) {
+  FrameHeader header;
+  header.kind = FrameKind::window;
+  header.request_id = 7;
+  header.type = kWindowSource | kWindowDevice;
+  header.offset = 2 * sizeof(RemoteSegment);
+  header.length = 17;
+  header.body_bytes = static_cast<uint32_t>(header.offset);  // an empty body behind them
+  EXPECT_TRUE(decode_raw(header).has_value());
+  const auto refused = [header](auto change) {
+    FrameHeader changed = header;
+    change(changed);
+    return !decode_raw(changed).has_value();
+  };
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.request_id = 0; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.type = 4; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.offset = 0; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.offset += 1; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.body_bytes -= 1; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.offset += sizeof(RemoteSegment); }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.offset = UINT64_MAX / 24 * 24; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.length = UINT16_MAX + 1; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.payload_bytes = 1; }));
+  EXPECT_TRUE(refused([](FrameHeader& h) { h.body_bytes = kFrameBodyMaxBytes + 1; }));
+}
+
 TEST(Frame, what_is_encoded_decodes_to_the_same_header) {
   std::byte wire[64];
   const FrameHeader header = stripe_header();
