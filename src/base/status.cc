@@ -129,13 +129,19 @@ StatusCode status_code_from_errno(int errno_value) {
   }
 }
 
-Status::Status(StatusCode code, int errno_value)
-    : code_(code), errno_(static_cast<uint16_t>(errno_value)) {}
+Status::Status(StatusCode code, int errno_value) : Status(code, std::string_view(), errno_value) {}
 
-Status::Status(StatusCode code, std::string_view text, int errno_value)
-    : code_(code),
-      errno_(static_cast<uint16_t>(errno_value)),
-      text_(std::make_shared<const std::string>(text)) {}
+Status::Status(StatusCode code, std::string_view text, int errno_value) {
+  if (code != StatusCode::ok) failure_ = new Failure{code, errno_value, std::string(text)};
+}
+
+void Status::hold() const {
+  failure_->holders.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Status::release() const {
+  if (failure_->holders.fetch_sub(1, std::memory_order_acq_rel) == 1) delete failure_;
+}
 
 Status Status::from_errno(int errno_value, std::string_view what) {
   std::string text(what);
@@ -145,24 +151,25 @@ Status Status::from_errno(int errno_value, std::string_view what) {
 }
 
 int Status::errno_value() const {
-  return errno_ != 0 ? errno_ : status_code_errno(code_);
+  if (ok()) return 0;
+  return failure_->errno_value != 0 ? failure_->errno_value : status_code_errno(failure_->code);
 }
 
 Status Status::with(std::string_view context) const {
   if (ok()) return *this;
-  std::string text(context);
-  if (text_ && !text_->empty()) {
-    text += ": ";
-    text += *text_;
+  std::string longer(context);
+  if (!text().empty()) {
+    longer += ": ";
+    longer += text();
   }
-  return {code_, text, errno_};
+  return {code(), longer, failure_->errno_value};
 }
 
 std::string Status::to_string() const {
-  std::string out(status_code_name(code_));
-  if (text_ && !text_->empty()) {
+  std::string out(status_code_name(code()));
+  if (!text().empty()) {
     out += ": ";
-    out += *text_;
+    out += text();
   }
   return out;
 }

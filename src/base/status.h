@@ -5,13 +5,13 @@
 // text is for a person and grows by one clause per level that knows something new ("add context
 // once per level, log once where it is handled").
 //
-// Cost: an ok Status is two words and no allocation. Thread rule: a plain value; copies share the
-// immutable text.
+// Cost: one pointer, null when ok, so that what goes well costs next to nothing on its way up; a
+// failure is one allocation. Thread rule: a plain value; copies share the immutable failure.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,16 +48,27 @@ class [[nodiscard]] Status {
   Status() = default;  // ok
   explicit Status(StatusCode code, int errno_value = 0);
   Status(StatusCode code, std::string_view text, int errno_value = 0);
+  Status(const Status& other) : failure_(other.failure_) {
+    if (failure_ != nullptr) hold();
+  }
+  Status(Status&& other) noexcept : failure_(std::exchange(other.failure_, nullptr)) {}
+  Status& operator=(Status other) noexcept {
+    std::swap(failure_, other.failure_);
+    return *this;
+  }
+  ~Status() {
+    if (failure_ != nullptr) release();
+  }
 
   // From errno as the kernel gave it: "open /x: No such file or directory".
   static Status from_errno(int errno_value, std::string_view what);
 
-  bool ok() const { return code_ == StatusCode::ok; }
-  StatusCode code() const { return code_; }
-  bool is(StatusCode code) const { return code_ == code; }
+  bool ok() const { return failure_ == nullptr; }
+  StatusCode code() const { return ok() ? StatusCode::ok : failure_->code; }
+  bool is(StatusCode code) const { return this->code() == code; }
   // 0 when ok, else never 0: the kept errno, or the code's own.
   int errno_value() const;
-  std::string_view text() const { return text_ ? std::string_view(*text_) : std::string_view(); }
+  std::string_view text() const { return ok() ? std::string_view() : failure_->text; }
 
   // The same failure with "context: " in front of its text. An ok Status stays ok.
   Status with(std::string_view context) const;
@@ -66,13 +77,20 @@ class [[nodiscard]] Status {
 
   // Two statuses are equal when a caller would act the same: code and errno.
   friend bool operator==(const Status& a, const Status& b) {
-    return a.code_ == b.code_ && a.errno_value() == b.errno_value();
+    return a.code() == b.code() && a.errno_value() == b.errno_value();
   }
 
  private:
-  StatusCode code_ = StatusCode::ok;
-  uint16_t errno_ = 0;
-  std::shared_ptr<const std::string> text_;
+  struct Failure {
+    StatusCode code;
+    int errno_value;  // 0: the code's own
+    std::string text;
+    std::atomic<uint32_t> holders{1};
+  };
+  void hold() const;
+  void release() const;
+
+  Failure* failure_ = nullptr;
 };
 
 template <class T>
