@@ -21,7 +21,6 @@ Client::Client(Loop& loop, Fabric& fabric, Random random, ClientOptions options,
       incarnation_(random_.next() | 1),
       rings_(loop, gpu, moved_, options_.gpu_ring_max_bytes,
              options_.require == Require::gpu_direct, &fabric),
-      read_form_(ReadOperation::form()),
       nic_credits_(options_.locals.size()) {
   controller_ = std::make_unique<Peer>(loop_, fabric_, random_.fork(),
                                        links("controller", options_.controllers, false),

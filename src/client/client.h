@@ -67,8 +67,9 @@ class Client final : public Peer::Watcher {
   Sizes& sizes() { return *sizes_; }
   GpuRings& rings() { return rings_; }
   MovedBytes& moved() { return moved_; }
-  BlockPool& blocks() { return blocks_; }                  // for operations and their batches
-  BodyForm<msg::Read>& read_form() { return read_form_; }  // of one piece
+  BlockPool& blocks() { return blocks_; }  // for operations and their batches
+  BodyForm<msg::Read>& read_form() { return read_form_; }
+  const BodyForm<msg::ReadReply>& read_reply_form() const { return read_reply_form_; }
   uint64_t incarnation() const { return incarnation_; }
   void retire(Operation& operation);
 
@@ -107,7 +108,8 @@ class Client final : public Peer::Watcher {
   Timer connect_deadline_;
   List<Operation> active_;
   size_t active_count_ = 0;
-  BodyForm<msg::Read> read_form_;
+  BodyForm<msg::Read> read_form_ = gd2fs::read_form();
+  const BodyForm<msg::ReadReply> read_reply_form_ = gd2fs::read_reply_form();
   std::vector<std::unique_ptr<Operation>> ended_;
   Completion sweep_;
   Timer tick_;

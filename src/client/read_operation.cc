@@ -28,15 +28,6 @@ void ReadOperation::begin() {
   start_batches(length_);
 }
 
-BodyForm<msg::Read> ReadOperation::form() {
-  flatbuffers::FlatBufferBuilder builder(256);
-  builder.ForceDefaults(true);
-  const msg::ReadPiece piece;
-  const auto pieces = builder.CreateVectorOfStructs(&piece, 1);
-  return BodyForm<msg::Read>(
-      finish_body(builder, msg::CreateRead(builder, 0, 0, 0, 0, 0, pieces, false, false, false)));
-}
-
 ConstBytes ReadOperation::fill_form(const Batch& batch, uint32_t handle, uint64_t group_epoch) {
   BodyForm<msg::Read>& form = client_.read_form();
   const Piece& piece = batch.plan.pieces.front();
@@ -74,7 +65,7 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {
-  const auto* reply = open_body<msg::ReadReply>(batch.reply);
+  const auto* reply = client_.read_reply_form().open(batch.reply);
   if (reply == nullptr) return {StatusCode::io, "the server's answer is malformed"};
   uint64_t zeros_bytes = 0;
   if (reply->zeros() != nullptr) {

@@ -14,8 +14,6 @@ namespace gd2fs::client {
 class ReadOperation : public DataOperation {
  public:
   ReadOperation(Client& client, Request& request) : DataOperation(client, request, false) {}
-  // For the message of a batch of one piece.
-  static BodyForm<msg::Read> form();
 
  protected:
   Status on_batch_ok(Batch& batch) override;

@@ -103,7 +103,7 @@ void Connection::on_message(Session&, const Message& message) {
       }
       return malformed("bind_handle");
     case msg::Type::read:
-      if (const auto* read = open_body<msg::Read>(message.body)) {
+      if (const auto* read = state_.read_form.open(message.body)) {
         return on_read(message.request_id, *read);
       }
       return malformed("read");

@@ -269,19 +269,13 @@ void ReadOp::settle() {
   connection.end(*this);
 }
 
-BodyForm<msg::ReadReply> ReadOp::reply_form() {
-  flatbuffers::FlatBufferBuilder builder(64);
-  builder.ForceDefaults(true);
-  return BodyForm<msg::ReadReply>(finish_body(builder, msg::CreateReadReply(builder)));
-}
-
 void ReadOp::reply() {
   replied_ = true;
   ServerCounters& counters = state().counters;
   counters.read_hit_bytes_total += hit_bytes_;
   counters.read_miss_bytes_total += miss_bytes_;
   if (holes_.empty()) {
-    BodyForm<msg::ReadReply>& form = state().read_reply;
+    BodyForm<msg::ReadReply>& form = state().read_reply_form;
     form.set(msg::ReadReply::VT_HIT_BYTES, hit_bytes_);
     form.set(msg::ReadReply::VT_MISS_BYTES, miss_bytes_);
     return connection_->reply(msg::Type::read, request_id_, form.bytes());

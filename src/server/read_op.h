@@ -62,7 +62,6 @@ class ReadOp final : public Request, public StepTaker {
   static constexpr size_t kHolesMax = 32768;
 
   // Of a reply that names no hole.
-  static BodyForm<msg::ReadReply> reply_form();
 
   // The connection has checked handle, epochs and the pieces' number and bounds.
   void start(Connection& connection, uint64_t request_id, const Handle& handle,

@@ -77,7 +77,8 @@ struct ServerState {
   Loop& loop;
   Store& store;
   const ServerOptions options;
-  BodyForm<msg::ReadReply> read_reply{ReadOp::reply_form()};  // without holes
+  BodyForm<msg::Read> read_form = gd2fs::read_form();
+  BodyForm<msg::ReadReply> read_reply_form = gd2fs::read_reply_form();
   Authority authority;
   Lease lease;
   ServerCounters counters;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/fuzz_seeds.h"
-#include "wire/message.h"
+#include "wire/body_form.h"
 
 namespace gd2fs {
 namespace {
@@ -24,6 +24,12 @@ void opens(ConstBytes body) {
   if (again == nullptr) std::abort();
   const std::unique_ptr<typename Table::NativeTableType> copy(again->UnPack());
   if (pack_body(*copy) != packed) std::abort();
+}
+
+// What a form opens without asking the verifier, the verifier would have let through.
+template <class Table>
+void opens_by_form(const BodyForm<Table>& form, ConstBytes body) {
+  if ((form.open(body) != nullptr) != (open_body<Table>(body) != nullptr)) std::abort();
 }
 
 template <class Table>
@@ -119,6 +125,10 @@ void add_as_all(SeedFolder& folder, const std::vector<std::byte>& body) {
   for (uint8_t pick = 0; pick < std::size(kKinds); ++pick) folder.add(pick, body);
 }
 
+std::vector<std::byte> copy_of(ConstBytes bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
 template <class Object>
 std::unique_ptr<Object> owned(Object object) {
   return std::make_unique<Object>(std::move(object));
@@ -170,6 +180,8 @@ void seeds(SeedFolder& folder) {
   msg::ReadT read;
   read.pieces.resize(3);
   add_as_all(folder, pack_body(read));
+  add_as_all(folder, copy_of(read_form().bytes()));
+  add_as_all(folder, copy_of(read_reply_form().bytes()));
   msg::WriteT write;
   write.pieces.resize(3);
   add_as_all(folder, pack_body(write));
@@ -190,8 +202,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // A copy: aligned, and with its end where the sanitizer sees it.
   const std::vector<uint8_t> body(data + 1, data + size);
   const gd2fs::Kind& kind = gd2fs::kKinds[data[0] % std::size(gd2fs::kKinds)];
-  kind.opens(gd2fs::as_bytes(body.data(), body.size()));
-  const gd2fs::Status status = gd2fs::open_error(gd2fs::as_bytes(body.data(), body.size()));
+  const gd2fs::ConstBytes bytes = gd2fs::as_bytes(body.data(), body.size());
+  kind.opens(bytes);
+  static const auto read_form = gd2fs::read_form();
+  static const auto read_reply_form = gd2fs::read_reply_form();
+  gd2fs::opens_by_form(read_form, bytes);
+  gd2fs::opens_by_form(read_reply_form, bytes);
+  const gd2fs::Status status = gd2fs::open_error(bytes);
   if (status.ok()) std::abort();
   return 0;
 }
