@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "loop/loop_thread.h"
+#include "loop/small_mutex.h"
 
 namespace gd2fs::client {
 
@@ -54,7 +55,7 @@ class CompletionQueue {
   void unsignal_locked();
 
   LoopThread& thread_;
-  std::mutex mutex_;
+  SmallMutex mutex_;
   List<Finished, FinishedTag> finished_;
   List<Waiter> waiters_;
   bool closed_ = false;

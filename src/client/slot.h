@@ -15,6 +15,7 @@
 #include "client/iomem.h"
 #include "client/request.h"
 #include "loop/loop.h"
+#include "loop/small_mutex.h"
 
 namespace gd2fs::client {
 
@@ -69,7 +70,7 @@ class SlotPool {
  private:
   static constexpr uint32_t kBlockSlots = 64;
   Ctx& ctx_;
-  std::mutex mutex_;
+  SmallMutex mutex_;
   std::vector<Slot*> free_;
   std::vector<std::unique_ptr<Slot[]>> blocks_;
 };
