@@ -228,7 +228,9 @@ void SimSession::withdraw(Window& window, Completion& done) {
   if (found != windows_.end() && found->second == &window) {
     windows_.erase(found);
     held_.erase(window.request_id);
-    if (network_.faults.write_late_bytes) late_.emplace(window.request_id, window.segments);
+    if (network_.faults.write_late_bytes) {
+      late_.emplace(window.request_id, std::vector(window.segments.begin(), window.segments.end()));
+    }
     std::erase_if(outgoing_, [&](const Outgoing& out) {
       if (out.window != &window) return false;
       SimFrame gone;
@@ -257,7 +259,7 @@ void SimSession::handle_stripe(SimFrame& frame) {
     ++network_.late_stripes_;
     if (const auto late = late_.find(frame.request_id); late != late_.end()) {
       Window ghost;
-      ghost.segments = late->second;
+      ghost.segments.assign(late->second.data(), late->second.size());
       ghost.total_bytes = ghost.length_bytes();
       copy_into(ghost, frame.offset, frame.payload);
     }

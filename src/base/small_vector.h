@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -27,6 +28,10 @@ class SmallVector {
   }
   SmallVector(const SmallVector&) = delete;
   SmallVector& operator=(const SmallVector&) = delete;
+  SmallVector& operator=(std::initializer_list<T> elements) {
+    assign(elements.begin(), elements.size());
+    return *this;
+  }
   ~SmallVector() { free_all(); }
 
   bool empty() const { return size_ == 0; }
@@ -44,11 +49,14 @@ class SmallVector {
   T& back() { return data_[size_ - 1]; }
   const T& back() const { return data_[size_ - 1]; }
 
-  void push_back(T element) {
+  template <class... Arguments>
+  T& emplace_back(Arguments&&... arguments) {
     if (size_ == capacity_) grow(2 * capacity_);
-    new (data_ + size_) T(std::move(element));
+    T* const element = new (data_ + size_) T{std::forward<Arguments>(arguments)...};
     ++size_;
+    return *element;
   }
+  void push_back(T element) { emplace_back(std::move(element)); }
   void pop_back() { std::destroy_at(data_ + --size_); }
   // Forgets those behind the first `size`.
   void shrink(size_t size) {

@@ -20,7 +20,7 @@ uint32_t use_handle(Link& link, const Layout& layout) {
   return use.handle;
 }
 
-Batch::Batch(DataOperation& owner, PlannedBatch planned, msg::Type message_type,
+Batch::Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type message_type,
              const MemoryList* list)
     : operation(owner), plan(std::move(planned)) {
   type = message_type;
@@ -43,7 +43,7 @@ void Batch::map_memory(const MemoryList* list) {
   }
   credit_bytes = list != nullptr ? plan.length_bytes : 0;
   if (!needs_staging(memory.segments)) return;
-  targets_ = std::move(memory.segments);
+  targets_.assign(memory.segments.begin(), memory.segments.end());
   memory.segments.clear();
 }
 
@@ -55,7 +55,7 @@ void Batch::start(Peer& peer) {
   elsewhere = by_nic_;
   if (by_nic_) {
     straight_source_ = false;
-    memory.segments = targets_;
+    memory.segments.assign(targets_.data(), targets_.size());
     memory.straight = nullptr;
     return peer.start(*this);
   }
@@ -84,7 +84,7 @@ void Batch::detour() {
 }
 
 void Batch::send() {
-  memory.segments = staging_->window();
+  memory.segments.assign(staging_->window().data(), staging_->window().size());
   const bool straight = straight_source_ || memory.direction == Window::Direction::sink;
   memory.straight = straight ? staging_.get() : nullptr;
   sequences_of->start(*this);
@@ -304,6 +304,7 @@ void DataOperation::pump() {
       start_batch(parked_.take_front());
       continue;
     }
+    if (next_planned_ == plan_.size() && planned_ == length_) break;
     std::unique_ptr<Batch> batch(next_batch());
     if (batch == nullptr) break;
     start_batch(std::move(batch));

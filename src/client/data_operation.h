@@ -22,7 +22,7 @@ uint32_t use_handle(Link& link, const Layout& layout);
 class Batch final : public Exchange, public FromBlockPool {
  public:
   // memory nullptr: no bytes move.
-  Batch(DataOperation& owner, PlannedBatch planned, msg::Type type, const MemoryList* memory);
+  Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type type, const MemoryList* memory);
   ~Batch() override;
   Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
   // Drops the pieces that `done` tells (by their index), with their sequences; false if none is

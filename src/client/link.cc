@@ -287,6 +287,11 @@ void Link::on_reply(Session&, const Message& reply) {
     exchange.outcome = Status();
   }
   exchange.reply.assign(reply.body.data(), reply.body.size());
+  if (exchange.window == nullptr || session_->let_go(*exchange.window)) {
+    take(exchange);
+    move_when_quiet();
+    return owner_.on_settled(exchange, false);
+  }
   withdraw(exchange);
   move_when_quiet();
 }

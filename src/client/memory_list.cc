@@ -30,25 +30,25 @@ void MemoryList::add(std::byte* data, uint64_t length_bytes, uint32_t target, ui
   ends_.push_back(before + length_bytes);
 }
 
-void MemoryList::slice(uint64_t offset, uint64_t length_bytes,
-                       std::vector<MemorySegment>* out) const {
+void MemoryList::slice(uint64_t offset, uint64_t length_bytes, MemorySegments* out) const {
   CHECK(offset <= this->length_bytes() && length_bytes <= this->length_bytes() - offset);
-  size_t at =
-      static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), offset) - ends_.begin());
+  size_t at = 0;
+  if (length_bytes > 0 && offset >= ends_.front()) {
+    at = static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), offset) - ends_.begin());
+  }
   while (length_bytes > 0) {
     const MemorySegment& segment = segments_[at];
     const uint64_t start = ends_[at] - segment.length_bytes;
     const uint64_t skip = offset - start;
     const uint64_t take = std::min(length_bytes, segment.length_bytes - skip);
-    out->push_back({segment.data + skip, take, segment.target, segment.region});
+    out->emplace_back(segment.data + skip, take, segment.target, segment.region);
     offset += take;
     length_bytes -= take;
     ++at;
   }
 }
 
-bool zero_range(const std::vector<MemorySegment>& segments, uint64_t offset,
-                uint64_t length_bytes) {
+bool zero_range(std::span<const MemorySegment> segments, uint64_t offset, uint64_t length_bytes) {
   for (const MemorySegment& segment : segments) {
     if (length_bytes == 0) return true;
     if (offset >= segment.length_bytes) {

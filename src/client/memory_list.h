@@ -16,7 +16,7 @@ class MemoryList {
   uint32_t first_target() const { return first_target_; }
   uint64_t length_bytes() const { return ends_.empty() ? 0 : ends_.back(); }
   // Appends the segments of [offset, offset + length), which lies within length_bytes().
-  void slice(uint64_t offset, uint64_t length_bytes, std::vector<MemorySegment>* out) const;
+  void slice(uint64_t offset, uint64_t length_bytes, MemorySegments* out) const;
 
  private:
   std::vector<MemorySegment> segments_;  // none is empty
@@ -25,6 +25,6 @@ class MemoryList {
 };
 
 // Zeros [offset, offset + length) of a list of segments; false if that is not inside.
-bool zero_range(const std::vector<MemorySegment>& segments, uint64_t offset, uint64_t length_bytes);
+bool zero_range(std::span<const MemorySegment> segments, uint64_t offset, uint64_t length_bytes);
 
 }  // namespace gd2fs::client

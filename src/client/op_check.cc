@@ -142,17 +142,21 @@ Status take_op(const xfer_gd2fs_op& op, IomemTable& iomems, Slot* slot) {
   }
   const bool advises = op.opcode == XFER_GD2FS_OP_ADVISE;
   const bool sets = op.opcode == XFER_GD2FS_OP_SETATTR;
+  static constexpr xfer_gd2fs_op kNothing{};
   const bool reserved = (!advises && op.advice != 0) || (!sets && op.attr != nullptr) ||
                         op.reserved1 != 0 ||
-                        std::any_of(std::begin(op.reserved), std::end(op.reserved),
-                                    [](uint64_t word) { return word != 0; });
+                        std::memcmp(op.reserved, kNothing.reserved, sizeof op.reserved) != 0;
   if (op.flags != 0 || reserved) return bad("unknown flags");
   slot->op = static_cast<Op>(op.opcode);
   slot->stat = nullptr;
   slot->entries = nullptr;
   slot->view = nullptr;
   slot->lent.clear();
-  GD2FS_TRY(take_path(op.filepath, path_kind(slot->op), "no path", &slot->path));
+  // A slot often serves the file that it served before: that path has been checked. ("/" is good
+  // for some operations only.)
+  const bool checked = op.filepath != nullptr && slot->path.size() > 1 &&
+                       std::strcmp(slot->path.c_str(), op.filepath) == 0;
+  if (!checked) GD2FS_TRY(take_path(op.filepath, path_kind(slot->op), "no path", &slot->path));
   const bool moves_bytes = slot->op == Op::read || slot->op == Op::write || slot->op == Op::view;
   if (!moves_bytes) return take_name_op(op, slot);
   if (slot->op == Op::view) {

@@ -81,10 +81,9 @@ Link* Peer::pick(const Exchange& exchange) {
   return best;
 }
 
-// Sends the first of a queue; false when that has to wait.
+// Sends the first of a queue that is not empty; false when that has to wait.
 bool Peer::pump(List<Exchange>& from) {
   Exchange* exchange = from.front();
-  if (exchange == nullptr) return false;
   const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
                       credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
   if (!credit) return false;
@@ -97,9 +96,9 @@ bool Peer::pump(List<Exchange>& from) {
 }
 
 void Peer::pump() {
-  while (pump(small_)) {
+  while (!small_.empty() && pump(small_)) {
   }
-  while (pump(big_)) {
+  while (!big_.empty() && pump(big_)) {
   }
 }
 

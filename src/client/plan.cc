@@ -38,8 +38,7 @@ Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, 
     const uint32_t group = group_of(layout.inode, piece.chunk, layout.group_count);
     PlannedBatch* batch = batch_of(out, first, group);
     if (batch == nullptr) {
-      out->push_back({});
-      batch = &out->back();
+      batch = &out->emplace_back();
       batch->group = group;
     } else if (batch->length_bytes + piece.length_bytes > layout.batch_bytes ||
                batch->pieces.size() == kPiecesMax) {

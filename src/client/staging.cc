@@ -4,7 +4,7 @@
 
 namespace gd2fs::client {
 
-bool needs_staging(const std::vector<MemorySegment>& segments) {
+bool needs_staging(std::span<const MemorySegment> segments) {
   return std::ranges::any_of(segments, [](const auto& one) { return one.target != kHostTarget; });
 }
 
@@ -29,13 +29,13 @@ uint64_t GpuRings::pinned_bytes() const {
   return bytes;
 }
 
-bool GpuRings::nics_reach(const std::vector<MemorySegment>& segments) const {
+bool GpuRings::nics_reach(std::span<const MemorySegment> segments) const {
   return nics_reach_ != nullptr && std::ranges::all_of(segments, [&](const MemorySegment& one) {
            return one.target == kHostTarget || nics_reach_(one);
          });
 }
 
-Status GpuRings::see_nic_writes(const std::vector<MemorySegment>& segments) {
+Status GpuRings::see_nic_writes(std::span<const MemorySegment> segments) {
   GpuTarget last = kHostTarget;
   for (const MemorySegment& segment : segments) {
     if (segment.target == kHostTarget || segment.target == last) continue;
@@ -57,12 +57,12 @@ uint64_t Staging::place(uint64_t ring_offset, const MemorySegment& segment) {
   return ring_offset + ((gpu - ring_offset) & (kWord - 1));
 }
 
-void Staging::begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
+void Staging::begin(std::span<const MemorySegment> segments, Window::Direction direction,
                     Completion& ready) {
   CHECK(ready_ == nullptr && wish_.slots.empty());
   ready.start();
   ready_ = &ready;
-  segments_ = segments;
+  segments_.assign(segments.begin(), segments.end());
   direction_ = direction;
   uint64_t bytes = 0;
   ring_ = nullptr;
@@ -78,25 +78,24 @@ void Staging::begin(const std::vector<MemorySegment>& segments, Window::Directio
   ring_->take(wish_);
 }
 
-void Staging::begin_straight(const std::vector<MemorySegment>& segments) {
+void Staging::begin_straight(std::span<const MemorySegment> segments) {
   CHECK(ready_ == nullptr && wish_.slots.empty());
-  segments_ = segments;
+  segments_.assign(segments.begin(), segments.end());
   direction_ = Window::Direction::source;
-  window_ = segments;
+  window_ = segments_;
   ring_ = nullptr;
   copies_.clear();
   straight_.begin(segments_, GpuCopy::Direction::from_gpu);
 }
 
-bool Staging::on_one_gpu(const std::vector<MemorySegment>& segments) {
+bool Staging::on_one_gpu(std::span<const MemorySegment> segments) {
   const GpuTarget target = segments.front().target;
   return target != kHostTarget && std::ranges::all_of(segments, [&](const MemorySegment& segment) {
            return segment.target == target;
          });
 }
 
-bool Staging::may_go_straight(const std::vector<MemorySegment>& segments,
-                              const SharedStaging& into) {
+bool Staging::may_go_straight(std::span<const MemorySegment> segments, const SharedStaging& into) {
   if (into.memory.empty() || !on_one_gpu(segments)) return false;
   const GpuTarget target = segments.front().target;
   GpuStraight& straight = rings_.straight();

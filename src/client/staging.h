@@ -45,9 +45,9 @@ class GpuRings {
   // By which nics_reach() asks about one segment of GPU memory; without it none is reached.
   void use_nics(std::function<bool(const MemorySegment&)> reach) { nics_reach_ = std::move(reach); }
   // Every NIC of ours reaches all GPU memory among them.
-  bool nics_reach(const std::vector<MemorySegment>& segments) const;
+  bool nics_reach(std::span<const MemorySegment> segments) const;
   // What NICs wrote there is seen by the GPUs' work from now on.
-  Status see_nic_writes(const std::vector<MemorySegment>& segments);
+  Status see_nic_writes(std::span<const MemorySegment> segments);
 
  private:
   Loop& loop_;
@@ -68,15 +68,15 @@ class Staging final : public StraightPath {
   Staging& operator=(const Staging&) = delete;
 
   // `segments`: where the bytes go or come from, in the order of the window.
-  void begin(const std::vector<MemorySegment>& segments, Window::Direction direction,
+  void begin(std::span<const MemorySegment> segments, Window::Direction direction,
              Completion& ready);
   // Of a source on one GPU, for a session with staging memory. The window is
   // the GPU's memory itself.
-  void begin_straight(const std::vector<MemorySegment>& segments);
+  void begin_straight(std::span<const MemorySegment> segments);
   // Whether one may begin so: everything is on one GPU, and this memory is
   // pinned (or its pinning is waited for).
-  bool may_go_straight(const std::vector<MemorySegment>& segments, const SharedStaging& into);
-  static bool on_one_gpu(const std::vector<MemorySegment>& segments);
+  bool may_go_straight(std::span<const MemorySegment> segments, const SharedStaging& into);
+  static bool on_one_gpu(std::span<const MemorySegment> segments);
   const Status& trouble() const { return straight_.trouble(); }
   const std::vector<MemorySegment>& window() const { return window_; }
   // The window goes out, perhaps again: what an earlier answer brought counts no more, since the
@@ -123,6 +123,6 @@ class Staging final : public StraightPath {
 };
 
 // Whether any of it is GPU memory.
-bool needs_staging(const std::vector<MemorySegment>& segments);
+bool needs_staging(std::span<const MemorySegment> segments);
 
 }  // namespace gd2fs::client

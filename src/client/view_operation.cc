@@ -44,7 +44,7 @@ bool ViewOperation::in_one_piece() const {
 }
 
 bool ViewOperation::copy_out() const {
-  std::vector<MemorySegment> to;
+  MemorySegments to;
   for (const LentBytes& each : lent_) {
     to.clear();
     request_.memory.slice(each.offset, each.bytes.size(), &to);

@@ -27,6 +27,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/shared_arena.h"
+#include "base/small_vector.h"
 #include "base/status.h"
 #include "loop/loop.h"
 #include "loop/task.h"
@@ -53,6 +54,8 @@ struct MemorySegment {
   uint32_t target = 0;  // 0: host memory
   uint32_t region = 0;
 };
+
+using MemorySegments = SmallVector<MemorySegment, 2>;
 
 // A range of a window whose bytes lie, or have to get, into memory that the peer shares with us.
 // The session's own; out of its hands from take() until done, or until take_back() says true.
@@ -101,15 +104,16 @@ struct Window : ListNode<> {
   enum class Direction : uint8_t { sink, source };
   uint64_t request_id = 0;
   Direction direction = Direction::sink;
-  std::vector<MemorySegment> segments;  // offset 0 is the first byte of the first segment
-  StraightPath* straight = nullptr;     // null: there is none
-  uint64_t moved_bytes = 0;             // landed in (sink) or handed over (source); for progress
+  MemorySegments segments;           // offset 0 is the first byte of the first segment
+  StraightPath* straight = nullptr;  // null: there is none
+  uint64_t moved_bytes = 0;          // landed in (sink) or handed over (source); for progress
   // If set, what can be lent is noted here instead of being copied into the segments.
   std::vector<LentBytes>* lent = nullptr;
   uint64_t length_bytes() const;  // sums the segments
   // The fabric's own, from expose() on.
   uint64_t total_bytes = 0;
   bool device = false;        // some of it is GPU memory
+  bool shown = false;         // the peer's NIC has its keys
   uint32_t stripes_busy = 0;  // on their way out, and their memory still needed
   size_t hint_segment = 0;
   uint64_t hint_offset = 0;
@@ -229,6 +233,8 @@ class Session {
   virtual void expose(Window& window) = 0;
   // done completes when nothing of this session can touch the memory any more; on TCP at once.
   virtual void withdraw(Window& window, Completion& done) = 0;
+  // True: nothing can as it is, after a reply as a rule, and the window is withdrawn.
+  virtual bool let_go(Window& /*window*/) { return false; }
 
   // Responder. False: the peer takes pushed bytes out of our memory, so nobody need know a checksum
   // of them, and nothing is gained by cutting them.

@@ -1,5 +1,4 @@
 // The client's end of RDMA: windows shown to the server, and taken back.
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "fabric/rdma_session.h"
 #include "fabric/stripes.h"
@@ -38,7 +37,7 @@ bool RdmaClientSession::list(const Window& window) {
 }
 
 // A request and the list in one frame.
-void RdmaClientSession::send_with_window(uint16_t type, const Window& window, ConstBytes body) {
+void RdmaClientSession::send_with_window(uint16_t type, Window& window, ConstBytes body) {
   const ConstBytes segments =
       as_bytes(show_list_.data(), show_list_.size() * sizeof(RemoteSegment));
   FrameHeader header;
@@ -48,10 +47,8 @@ void RdmaClientSession::send_with_window(uint16_t type, const Window& window, Co
   header.request_id = window.request_id;
   header.offset = segments.size();
   header.length = type;
-  header.body_bytes = static_cast<uint32_t>(segments.size() + body.size());
-  header.body_crc = crc32c_extend(crc32c(segments), body);
-  put_frame(header, segments, body);
-  shown_.insert(window.request_id, true);
+  queue_frame(header, body, {}, segments);
+  window.shown = true;
 }
 
 Status RdmaClientSession::send(uint16_t type, uint64_t request_id, ConstBytes body,
@@ -92,13 +89,13 @@ Status RdmaClientSession::take_special(InFrame& frame) {
 // The reply came behind the last byte that the server moved.
 Status RdmaClientSession::take_reply(InFrame& frame) {
   const FrameHeader& header = frame.header;
-  shown_.erase(header.request_id);
   if (Window* const window = window_of(header.request_id)) {
     if (header.length > window->total_bytes - std::min(window->moved_bytes, window->total_bytes) &&
         window->direction == Window::Direction::sink) {
       return {StatusCode::invalid, "the reply does not match the bytes pushed for it"};
     }
     window->moved_bytes = std::min(window->moved_bytes + header.length, window->total_bytes);
+    window->shown = false;
   }
   return TcpSession::take_reply(frame);
 }
@@ -107,7 +104,7 @@ Status RdmaClientSession::take_reply(InFrame& frame) {
 
 void RdmaClientSession::withdraw(Window& window, Completion& done) {
   done.start();
-  const bool shown = shown_.erase(window.request_id);
+  const bool shown = std::exchange(window.shown, false);
   forget_window(window);
   if (!shown || queue_gone()) return loop_.complete(done, Status());
   recalls_.push_back({window.request_id, loop_.now_ns() + kRecallMaxNs, &done});
@@ -126,7 +123,6 @@ void RdmaClientSession::on_recall_late(Completion&) {
 
 void RdmaClientSession::on_queue_gone() {
   loop_.cancel(recall_late_);
-  shown_.clear();
   for (const Recall& recall : recalls_) loop_.complete(*recall.done, Status());
   recalls_.clear();
 }

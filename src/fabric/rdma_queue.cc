@@ -71,7 +71,7 @@ ibv_send_wr& RdmaQueue::add(const Work& work) {
   const uint32_t at = index % kRing;
   work_[at] = work;
   ibv_send_wr& request = requests_[at];
-  request = ibv_send_wr();
+  std::memset(&request, 0, sizeof request);
   request.wr_id = id_of(index);
   request.sg_list = &parts_[at];
   if (index != posted_) requests_[(index - 1) % kRing].next = &request;

@@ -162,6 +162,7 @@ class RdmaClientSession final : public RdmaSession {
   // A window may lie in GPU memory that is registered with the NIC; unsupported if it is not.
   Status send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) override;
   void withdraw(Window& window, Completion& done) override;
+  bool let_go(Window& window) override { return !window.shown && TcpSession::let_go(window); }
 
  private:
   struct Recall {
@@ -170,14 +171,13 @@ class RdmaClientSession final : public RdmaSession {
     Completion* done = nullptr;
   };
   bool list(const Window& window);
-  void send_with_window(uint16_t type, const Window& window, ConstBytes body);
+  void send_with_window(uint16_t type, Window& window, ConstBytes body);
   Status take_special(InFrame& frame) override;
   Status take_reply(InFrame& frame) override;
   void on_work_done(const RdmaQueue::Work&) override {}
   void on_queue_gone() override;
   void on_recall_late(Completion&);
 
-  IdMap<bool> shown_;                     // requests whose window's keys the server has
   std::vector<RemoteSegment> show_list_;  // of the window that is being shown
   std::deque<Recall> recalls_;            // the oldest first
   Timer recall_late_;

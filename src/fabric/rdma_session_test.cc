@@ -1,5 +1,7 @@
 // RDMA sessions over the fake NICs: what is posted, what is given back when, and what happens when
 // work is late, lost or refused.
+#include "fabric/rdma_session.h"
+
 #include <cerrno>
 
 #include "fabric/rdma_world.h"
@@ -114,6 +116,66 @@ TEST_F(RdmaWorld, memory_without_keys_is_copied_and_counted) {
   EXPECT_EQ(fabric.counters().copied_windows, 1u);
   EXPECT_EQ(fabric.counters().copied_bytes, size);
   EXPECT_EQ(fake.counts(kServer).no_buffer, 0u);  // credits keep messages waiting at home
+}
+
+// The list of the window's parts goes in front of the body, in the same message.
+TEST_F(RdmaWorld, a_request_and_its_window_in_parts_are_one_message) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  auto from = random_bytes(random, 3000);
+  std::vector<std::byte> to(from.size());
+  const Registered source(fabric, from, false);
+  const Registered target(fabric, to, true);
+  const auto body = random_bytes(random, 1001);
+  Window window;
+  window.segments = {{to.data() + 2000, 1000}, {to.data(), 500}, {to.data() + 500, 1500}};
+  window.request_id = client.session->next_request_id();
+  client.session->expose(window);
+  bool aligned = false;
+  server().handler = [&](const Message& message) {
+    aligned = reinterpret_cast<uintptr_t>(message.body.data()) % 8 == 0;
+    server().messages.push_back(
+        {message.type, message.request_id, {message.body.begin(), message.body.end()}});
+  };
+  const uint64_t sends = fake.counts(kClient).sends;
+  ASSERT_TRUE(client.session->send(kType, window.request_id, body, &window).ok());
+  ASSERT_TRUE(until([&] { return server().messages.size() == 1; }));
+  EXPECT_EQ(fake.counts(kClient).sends - sends, 1u);
+  EXPECT_EQ(server().messages[0].type, kType);
+  EXPECT_EQ(server().messages[0].request_id, window.request_id);
+  EXPECT_TRUE(server().messages[0].body == body);
+  EXPECT_TRUE(aligned);
+  PushFlag push(window.request_id, 0, from);
+  server().session->push(push);
+  ASSERT_TRUE(server().session->reply(kType, window.request_id, {}).ok());
+  ASSERT_TRUE(until([&] { return client.replies.size() == 1 && push.finished; }));
+  EXPECT_TRUE(std::equal(from.begin(), from.begin() + 1000, to.begin() + 2000));
+  EXPECT_TRUE(std::equal(from.begin() + 1000, from.end(), to.begin()));
+  EXPECT_EQ(fabric.counters().copied_bytes, 0u);
+  give_back(window);
+}
+
+// A frame has no room for both: the bytes go through the stream.
+TEST_F(RdmaWorld, a_request_too_long_for_a_list_in_front_of_it_has_its_window_copied) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  auto from = random_bytes(random, 3000);
+  std::vector<std::byte> to(from.size());
+  const Registered source(fabric, from, false);
+  const Registered target(fabric, to, true);
+  const auto body = random_bytes(random, RdmaClientSession::kListedBodyMaxBytes + 1);
+  Window window;
+  window.segments = {{to.data(), to.size()}};
+  window.request_id = client.session->next_request_id();
+  client.session->expose(window);
+  ASSERT_TRUE(client.session->send(kType, window.request_id, body, &window).ok());
+  ASSERT_TRUE(until([&] { return server().messages.size() == 1; }));
+  EXPECT_TRUE(server().messages[0].body == body);
+  PushFlag push(window.request_id, 0, from);
+  server().session->push(push);
+  ASSERT_TRUE(server().session->reply(kType, window.request_id, {}).ok());
+  ASSERT_TRUE(until([&] { return client.replies.size() == 1 && push.finished; }));
+  EXPECT_TRUE(to == from);
+  EXPECT_EQ(fabric.counters().copied_windows, 1u);
+  give_back(window);
 }
 
 TEST_F(RdmaWorld, a_refused_registration_is_told_and_its_bytes_are_copied) {

@@ -121,6 +121,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
     return {{staging_->data(), staging_->length_bytes()}, staging_};
   }
   void withdraw(Window& window, Completion& done) override;
+  bool let_go(Window&) override { return false; }  // copies may be under way
 
  private:
   struct Arena {

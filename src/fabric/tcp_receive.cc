@@ -129,7 +129,8 @@ Status TcpSession::take_reply(InFrame& frame) {
   if (window != nullptr && window->direction == Window::Direction::sink) {
     const uint64_t moved = window->moved_bytes;
     const uint64_t pushed = frame.header.offset;
-    if (moved > pushed || pushed > window->total_bytes || held_.contains(id)) {
+    const bool twice = !held_.empty() && held_.contains(id);
+    if (moved > pushed || pushed > window->total_bytes || twice) {
       return violation("the reply does not match the bytes pushed for it");
     }
     if (moved < pushed) {

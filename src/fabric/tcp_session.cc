@@ -133,23 +133,22 @@ Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
   return {};
 }
 
-void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager) {
-  header.body_bytes = static_cast<uint32_t>(body.size());
-  header.body_crc = body.empty() ? 0 : crc32c(body);
-  header.payload_bytes = static_cast<uint32_t>(eager.size());
-  header.payload_crc = eager.empty() ? 0 : crc32c(eager);
-  put_frame(header, body, eager);
-}
-
-void TcpSession::put_frame(const FrameHeader& header, ConstBytes first, ConstBytes second) {
+void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager,
+                             ConstBytes list) {
   TcpLane* const lane = lanes_[0].get();
   const bool at_once =
       lane != nullptr && messages_.empty() && lane->writer.frames() < kFramesAtOnce;
   OutFrame& frame = at_once ? lane->writer.add() : messages_.emplace_back();
+  frame.body.resize(list.size() + body.size() + eager.size());
+  auto end = std::copy(list.begin(), list.end(), frame.body.begin());
+  end = std::copy(body.begin(), body.end(), end);
+  std::copy(eager.begin(), eager.end(), end);
+  header.body_bytes = static_cast<uint32_t>(list.size() + body.size());
+  header.body_crc =
+      header.body_bytes == 0 ? 0 : crc32c(ConstBytes(frame.body).first(header.body_bytes));
+  header.payload_bytes = static_cast<uint32_t>(eager.size());
+  header.payload_crc = eager.empty() ? 0 : crc32c(eager);
   encode_frame_header(header, frame.header);
-  frame.body.reserve(first.size() + second.size());
-  frame.body.assign(first.begin(), first.end());
-  frame.body.insert(frame.body.end(), second.begin(), second.end());
   frame.message = true;
   message_bytes_ += frame.total_bytes();
   if (at_once) lane->writer.added(frame);
@@ -190,7 +189,7 @@ void TcpSession::on_flush(Completion&) {
     // Drives and other sessions have their turn too.
     if (written_bytes >= turn_bytes) return loop_.complete_after_fds(flush_, Status());
     progress = false;
-    feed_bulk_lanes();
+    if (bulk_ != nullptr) feed_bulk_lanes();
     for (auto& lane : lanes_) {
       if (lane == nullptr || lane->blocked()) continue;
       progress |= flush_lane(*lane, &written_bytes);
@@ -209,7 +208,9 @@ bool TcpSession::flush_lane(TcpLane& lane, uint64_t* written_bytes) {
       lane.writer.added(frame);
     }
   }
-  while (lane.writer.frames() < kFramesAtOnce && lane.writer.queued_bytes() < kStripeDefaultBytes) {
+  const bool has_bytes = bulk_ != nullptr || !small_pushes_.empty() || has_large();
+  while (has_bytes && lane.writer.frames() < kFramesAtOnce &&
+         lane.writer.queued_bytes() < kStripeDefaultBytes) {
     if (!next_stripe(lane)) break;
   }
   if (lane.writer.empty()) return false;

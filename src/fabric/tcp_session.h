@@ -74,6 +74,7 @@ class TcpSession : public Session {
   Status reply(uint16_t type, uint64_t request_id, ConstBytes body) override;
   void expose(Window& window) override;
   void withdraw(Window& window, Completion& done) override;
+  bool let_go(Window& window) override;
   void push(Push& push) override;
   void pull(Pull& pull) override;
   void drop_request(uint64_t request_id) override;
@@ -146,10 +147,9 @@ class TcpSession : public Session {
   void stripe_sent(Push* push, Window* window, uint64_t length_bytes);
   void on_bulk_word();
   void send_last_words();
-  void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {});
-  // A frame whose header knows all lengths and checksums; its body is these two, one after the
-  // other.
-  void put_frame(const FrameHeader& header, ConstBytes first, ConstBytes second);
+  // Lengths and checksums are filled in. `list`: what the frame's body has in front of `body`.
+  void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {},
+                   ConstBytes list = {});
   void queue_bare(TcpLane& lane, FrameKind kind);
   void release_eager(uint64_t request_id);
   // tcp_receive.cc

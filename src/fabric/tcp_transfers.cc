@@ -9,16 +9,17 @@ namespace gd2fs {
 // --- the requester's windows ---
 
 void TcpSession::expose(Window& window) {
-  CHECK(window.request_id != 0 && !windows_.contains(window.request_id));
+  CHECK(window.request_id != 0);
   window.total_bytes = window.length_bytes();
   window.device = std::ranges::any_of(
       window.segments, [](const MemorySegment& segment) { return segment.target != 0; });
+  window.shown = false;
   window.moved_bytes = 0;
   window.hint_segment = 0;
   window.hint_offset = 0;
   window.stripes_busy = 0;
   if (closing_) return;
-  windows_.insert(window.request_id, &window);
+  CHECK(windows_.insert(window.request_id, &window));
   if (bulk_ != nullptr) bulk_->board().expose(window);
 }
 
@@ -28,11 +29,16 @@ void TcpSession::withdraw(Window& window, Completion& done) {
   forget_window(window);
 }
 
+bool TcpSession::let_go(Window& window) {
+  forget_window(window);
+  return true;
+}
+
 void TcpSession::forget_window(Window& window) {
   release_eager(window.request_id);
   if (window_of(window.request_id) != &window) return;
   windows_.erase(window.request_id);
-  held_.erase(window.request_id);
+  if (!held_.empty()) held_.erase(window.request_id);
   for (auto& lane : lanes_) {
     if (lane != nullptr) lane->reader.forget(window);
   }

@@ -290,8 +290,7 @@ size_t Loop::run_completions() {
   // Those queued meanwhile run too, but not for ever: fds and mail must get their turn.
   constexpr size_t kCompletionsPerTurn = 1024;
   while (ran < kCompletionsPerTurn) {
-    Completion* done = first_.pop_front();
-    if (done == nullptr) done = completions_.pop_front();
+    Completion* done = first_.empty() ? completions_.pop_front() : first_.pop_front();
     if (done == nullptr) break;
     done->pending_ = false;
     done->run_(done->owner_, *done);
