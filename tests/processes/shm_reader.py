@@ -1,4 +1,4 @@
-"""A client that reads a file again and again and looks at every byte: shm_reader.py ADDRESS CLUSTER TOKEN PATH SEED.
+"""A client that reads a file again and again and looks at every byte: shm_reader.py ADDRESS CLUSTER TOKEN PATH SEED [PIECE_BYTES].
 
 Says one line per read: "ok", "error NAME", or "WRONG" and why; then goes on.
 """
@@ -19,27 +19,28 @@ def pattern(seed, offset, length):
     return words + numpy.uint64(seed << 40)
 
 
-def write_file(ctx, path, seed, length):
+def write_file(ctx, path, seed, length, piece=PIECE):
     ctx.create(path, length)
-    for offset in range(0, length, PIECE):
-        ctx.write(path, offset, pattern(seed, offset, PIECE).tobytes())
+    for offset in range(0, length, piece):
+        ctx.write(path, offset, pattern(seed, offset, piece).tobytes())
 
 
 def main():
-    address, cluster, token, path, seed = sys.argv[1:]
-    ctx = library.Ctx(address, cluster, token, timeout_ms=10000, buffer_bytes=PIECE)
+    address, cluster, token, path, seed, *more = sys.argv[1:]
+    piece = int(more[0]) if more else PIECE
+    ctx = library.Ctx(address, cluster, token, timeout_ms=10000, buffer_bytes=piece)
     view = numpy.frombuffer(ctx.buffer, dtype=numpy.uint64)
     size = ctx.size(path)
     chosen = random.Random(1)
     while True:
-        offset = chosen.randrange(size // PIECE) * PIECE
+        offset = chosen.randrange(size // piece) * piece
         view[:] = 0
         try:
-            ctx._transfer(library.READ, path, offset, PIECE)
+            ctx._transfer(library.READ, path, offset, piece)
         except library.Error as error:
             print("error", errno.errorcode.get(error.code, error.code), flush=True)
             continue
-        right = numpy.array_equal(view, pattern(int(seed), offset, PIECE))
+        right = numpy.array_equal(view, pattern(int(seed), offset, piece))
         print("ok" if right else f"WRONG {path} at {offset}: {view[:4]}", flush=True)
 
 

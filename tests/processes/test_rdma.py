@@ -24,8 +24,10 @@ from deployment import RAILS
 
 pytestmark = pytest.mark.skipif(len(RAILS) < 2, reason="no two rails in GD2FS_DPADDR")
 HERE = pathlib.Path(__file__).resolve().parent
-PIECE = shm_reader.PIECE
 MIB = 1 << 20
+# Of a request: two work requests, and small enough for software NICs in an emulated guest, which move some 10 MB/s.
+PIECE = 2 * MIB
+SIZE = 8 * MIB  # of a file
 
 
 class Rail:
@@ -68,6 +70,10 @@ def client_of(cleanup, deployment, **options):
     ctx = library.Ctx(deployment.address, deployment.cluster, deployment.token_file, buffer_bytes=PIECE, **options)
     cleanup.callback(ctx.close)
     return ctx
+
+
+def write_file(ctx):
+    shm_reader.write_file(ctx, "/a", 1, SIZE, PIECE)
 
 
 def check_piece(ctx, path, seed, offset):
@@ -124,20 +130,20 @@ def session_paths(deployment):
 def test_bytes_take_both_rails_and_status_says_so(deployment, cleanup, rails):
     ctx = client_of(cleanup, deployment)
     before = [rail.packets() for rail in rails]
-    shm_reader.write_file(ctx, "/a", 1, 16 * MIB)
-    for offset in range(0, 16 * MIB, PIECE):
+    write_file(ctx)
+    for offset in range(0, SIZE, PIECE):
         check_piece(ctx, "/a", 1, offset)
     assert "rdma" in session_paths(deployment)
     moved = [rail.packets() - was for rail, was in zip(rails, before)]
-    # 32 MiB in packets of 4 KiB are 8192; each rail has its fair part of them.
-    assert sum(moved) > 8000, moved
+    # 16 MiB in packets of 4 KiB are 4096; each rail has its fair part of them.
+    assert sum(moved) > 4000, moved
     assert min(moved) > sum(moved) // 10, moved
 
 
 def test_requests_finish_on_the_other_rail_when_one_goes_down_and_it_is_used_again(deployment, cleanup, rails):
     ctx = client_of(cleanup, deployment)
-    shm_reader.write_file(ctx, "/a", 1, 16 * MIB)
-    traffic = Traffic(deployment, "/a", 1, 16 * MIB)
+    write_file(ctx)
+    traffic = Traffic(deployment, "/a", 1, SIZE)
     traffic.start()
     cleanup.callback(traffic.stopping.set)
     traffic.more(2)
@@ -182,9 +188,9 @@ def test_a_killed_server_is_served_again_at_the_same_address(make_deployment, se
 
 def test_a_client_killed_in_the_middle_leaves_nothing_behind(deployment, cleanup):
     ctx = client_of(cleanup, deployment)
-    shm_reader.write_file(ctx, "/a", 1, 16 * MIB)
-    for _ in range(3):
-        arguments = [deployment.address, deployment.cluster, str(deployment.token_file), "/a", "1"]
+    write_file(ctx)
+    for _ in range(2):
+        arguments = [deployment.address, deployment.cluster, str(deployment.token_file), "/a", "1", str(PIECE)]
         reader = subprocess.Popen([sys.executable, str(HERE / "shm_reader.py"), *arguments], stdout=subprocess.PIPE, text=True)
         assert reader.stdout.readline() == "ok\n"
         time.sleep(0.1)
@@ -202,8 +208,8 @@ def test_a_stopped_server_that_wakes_up_does_not_touch_a_buffer_that_was_given_u
     the server goes on with what it had begun."""
     deployment = make_deployment(split=True).start()
     ctx = client_of(cleanup, deployment, timeout_ms=2000)
-    shm_reader.write_file(ctx, "/a", 1, 32 * MIB)
-    pieces = 4
+    write_file(ctx)
+    pieces = SIZE // PIECE
     buffer = ctypes.create_string_buffer(pieces * PIECE)
     iomem = ctx.library.xfer_gd2fs_reg_iomem(ctx.ctx, buffer, len(buffer), None)
     assert iomem
