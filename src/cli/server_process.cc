@@ -10,6 +10,7 @@
 #include "cli/listen_address.h"
 #include "cli/metrics_server.h"
 #include "cli/units.h"
+#include "fabric/same_host.h"
 
 namespace gd2fs::cli {
 namespace {
@@ -43,10 +44,11 @@ std::string same_host_directory(const Config& config, const ServerPlace& place) 
   if (!config.server_shm) return {};
   if (!config.server_shm_directory.empty()) return config.server_shm_directory;
   char name[64];
-  std::snprintf(name, sizeof name, "/gd2fs-%016llx-%llu",
+  std::snprintf(name, sizeof name, "%016llx-%llu",
                 static_cast<unsigned long long>(place.deployment_id),
                 static_cast<unsigned long long>(config.server_id));
-  return (::access("/run", W_OK) == 0 ? "/run" : "/tmp") + std::string(name);
+  const std::string parent = ::access("/run", W_OK) == 0 ? "/run/" : "/tmp/";
+  return parent + std::string(kHostDoorPrefix) + name;
 }
 
 server::ServerOptions server_options_of(const Config& config, const ServerPlace& place,

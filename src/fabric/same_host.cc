@@ -1,5 +1,9 @@
 #include "fabric/same_host.h"
 
+#include <ctime>
+#include <filesystem>
+
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/descriptor.h"
@@ -28,14 +32,44 @@ Result<std::string> read_small_file(const std::string& path) {
   return text;
 }
 
-Status write_secret(const std::string& path, std::string_view secret) {
+// Locked while the server lives. (Other processes may read it.)
+Result<Descriptor> write_secret(const std::string& path, std::string_view secret) {
   ::unlink(path.c_str());
-  GD2FS_ASSIGN(const Descriptor file,
+  GD2FS_ASSIGN(Descriptor file,
                Descriptor::open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
-  if (::write(file.fd(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size())) {
-    return Status::from_errno(errno == 0 ? EIO : errno, path);
+  if (flock(file.fd(), LOCK_EX | LOCK_NB) != 0 ||
+      ::write(file.fd(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size())) {
+    return fail(Status::from_errno(errno == 0 ? EIO : errno, path));
   }
-  return {};
+  return file;
+}
+
+// Its server was killed: nobody holds the secret's lock, and it is too old to be just being made.
+bool is_dead_door(const std::string& directory) {
+  constexpr time_t kAgeMinS = 60;
+  struct stat info{};
+  if (lstat(directory.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
+    return false;
+  }
+  const auto secret =
+      Descriptor::open(directory + "/secret", O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+  return secret.has_value() && fstat(secret->fd(), &info) == 0 && S_ISREG(info.st_mode) &&
+         time(nullptr) - info.st_mtime >= kAgeMinS && flock(secret->fd(), LOCK_EX | LOCK_NB) == 0;
+}
+
+// What cannot be looked at or removed stays: it is only litter.
+void remove_dead_doors_beside(const std::string& directory) {
+  const std::filesystem::path own(directory);
+  if (!own.filename().native().starts_with(kHostDoorPrefix)) return;
+  std::error_code error;
+  for (std::filesystem::directory_iterator each(own.parent_path(), error), end;
+       !error && each != end; each.increment(error)) {
+    HostDoor door;
+    door.directory = each->path().native();
+    door.socket_path = door.directory + "/socket";
+    const bool ours = each->path().filename().native().starts_with(kHostDoorPrefix);
+    if (ours && each->path() != own && is_dead_door(door.directory)) remove_host_door(door);
+  }
 }
 
 }  // namespace
@@ -62,7 +96,8 @@ Result<HostDoor> make_host_door(const std::string& directory) {
   std::byte secret[kSecretBytes];
   secure_random(secret);
   door.secret.assign(reinterpret_cast<const char*>(secret), sizeof secret);
-  GD2FS_TRY(write_secret(directory + "/secret", door.secret));
+  GD2FS_ASSIGN(door.lock, write_secret(directory + "/secret", door.secret));
+  remove_dead_doors_beside(directory);
   return door;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/descriptor.h"
 #include "base/status.h"
 
 namespace gd2fs {
@@ -17,12 +18,17 @@ namespace gd2fs {
 // Of this boot of this kernel; "" if the system does not say.
 std::string boot_id();
 
+// Of the names of directories that servers make by themselves.
+inline constexpr std::string_view kHostDoorPrefix = "gd2fs-";
+
 struct HostDoor {
   std::string directory;
   std::string socket_path;
   std::string secret;
+  Descriptor lock;  // server: of the secret's file, while it lives
 };
 // Server: makes the directory and a new secret in it. denied: others could put their own there.
+// Takes away what servers that were killed left beside it, if their directories have the prefix.
 Result<HostDoor> make_host_door(const std::string& directory);
 // Server, at its end: takes away what make_host_door() and the socket left.
 void remove_host_door(const HostDoor& door);
