@@ -66,6 +66,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
   }
   if (wants("small")) {
+    bench.server.rest();
     for (uint32_t size : {4096u, 1u << 20}) {
       for (uint32_t depth : {1u, 32u}) {
         const uint32_t count = size == 4096 ? shape.small_count * 4 : shape.small_count / 5;

@@ -131,6 +131,18 @@ void BenchServer::settle() const {
   }
 }
 
+void BenchServer::rest() const {
+  constexpr double kLookSeconds = 0.2;
+  constexpr double kIdleShare = 0.02;  // of a core
+  const double deadline = seconds_now() + kSettleSeconds;
+  double used = 1;
+  while (used > kIdleShare * kLookSeconds && seconds_now() < deadline) {
+    const CpuMeter meter(pid_);
+    usleep(static_cast<useconds_t>(kLookSeconds * 1e6));
+    used = meter.used().server;
+  }
+}
+
 Result<std::string> BenchServer::add_memory_cluster() {
   std::string token = folder_ + "/memory-token";
   const std::string home = "HOME=" + folder_;  // where `gd2fs up` left what an admin needs

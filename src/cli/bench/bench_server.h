@@ -24,6 +24,9 @@ class BenchServer {
   // environment.
   Result<std::string> add_memory_cluster();
   Status restart();
+  // Returns when it has done what earlier rows left it to do (the bytes of removed files are given
+  // back behind everything else), or after kSettleSeconds.
+  void rest() const;
   const std::string& address() const { return address_; }  // gd2fs://127.0.0.1:PORT
   const std::string& folder() const { return folder_; }
   int pid() const { return pid_; }
