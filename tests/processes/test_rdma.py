@@ -168,7 +168,7 @@ def test_a_killed_server_is_served_again_at_the_same_address(make_deployment, se
         worker.start()
     checker = library.Ctx(deployment.address, deployment.cluster, deployment.token_file)
     try:
-        for _ in range(3):
+        for _ in range(2):
             time.sleep(seeded.uniform(0.5, 2))
             deployment.up.kill()
             deployment.start_up()
@@ -215,7 +215,7 @@ def test_a_stopped_server_that_wakes_up_does_not_touch_a_buffer_that_was_given_u
     assert iomem
     canary = b"\xa5" * PIECE
     timed_out = 0
-    for turn in range(4):
+    for turn in range(3):
         ctypes.memset(buffer, 0, len(buffer))
         for number in range(pieces):
             sge = library.Sge(addr=ctypes.addressof(buffer) + number * PIECE, len=PIECE, iomem=iomem)

@@ -7,14 +7,14 @@
 # The guest sees this machine's files as they are and can change none of them; what it writes is gone at its end. It needs what
 # `tools/setup.sh rdma` installs, and the programs in build/. Logs stay in build/rdma-logs.
 #   GD2FS_BUILD               where the programs are, build
-#   GD2FS_GUEST_SECONDS       the whole run, 450; a guest that takes longer is killed
+#   GD2FS_GUEST_SECONDS       the whole run, 480; a guest that takes longer is killed
 #   GD2FS_GUEST_TEST_SECONDS  each test, in the guest's own time, 240
 #   GD2FS_GUEST_MEMORY        MiB, 3072
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/rdma
-default_tests=(verbs doctor tcp abi fio)
-guest_seconds=${GD2FS_GUEST_SECONDS:-450}
+default_tests=(verbs doctor tcp abi fio faults)
+guest_seconds=${GD2FS_GUEST_SECONDS:-480}
 
 tests=() command=
 case "${1:-}" in
