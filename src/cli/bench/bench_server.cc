@@ -129,6 +129,7 @@ void BenchServer::settle() const {
     before = now;
     usleep(100'000);
   }
+  rest();  // it may have looked for huge pages for the last of it all the while
 }
 
 void BenchServer::rest() const {
