@@ -80,6 +80,8 @@ class FuzzedSession : public SessionEvents {
   void on_closed(Session&, const Status&) override { closed_ = true; }
 
  protected:
+  static constexpr size_t kMemoryMaxBytes = 1 << 20;
+
   ~FuzzedSession() override = default;
   // Whatever our side says is thrown away.
   virtual void listen() = 0;
@@ -110,7 +112,6 @@ class FuzzedSession : public SessionEvents {
   std::unique_ptr<Session> session_;  // a derived class destroys it before what is below
 
  private:
-  static constexpr size_t kMemoryMaxBytes = 1 << 20;
   static constexpr size_t kOpenMax = 64;  // windows, pushes and pulls at once
 
   struct Lent {  // memory of ours, for one window

@@ -217,7 +217,6 @@ class Meeting final : public FuzzedSession {
     turn();
   }
 
-  static constexpr size_t kMemoryMaxBytes = 1 << 20;
   static constexpr size_t kHeardMax = 256;
 
   const bool server_;

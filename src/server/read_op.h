@@ -61,8 +61,6 @@ class ReadOp final : public Request, public StepTaker {
   // More holes than this are sent as bytes, so that the reply's body stays within its limit.
   static constexpr size_t kHolesMax = 32768;
 
-  // Of a reply that names no hole.
-
   // The connection has checked handle, epochs and the pieces' number and bounds.
   void start(Connection& connection, uint64_t request_id, const Handle& handle,
              const msg::Read& read);
