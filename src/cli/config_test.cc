@@ -63,24 +63,34 @@ TEST(Config, AWrongValueIsAnErrorThatSaysWhatIsRight) {
   EXPECT_NE(error_of("slab = \n"), "");
 }
 
-TEST(Config, WhatIsNotAsciiStandsInQuotesOrCommentsOnly) {
-  EXPECT_EQ(error_of("slab = \"2GiB\"\n\u00e9 = 1\n"),
-            "gd2fs.toml:2: a character outside ASCII must stand in quotes");
-  // What the parser reads as one word hides nothing from this check.
-  EXPECT_EQ(error_of("ab =0\"1.5\xEF\xB1\xBF\n"), "gd2fs.toml:1: a quote in the middle of a word");
-  EXPECT_EQ(error_of("drives = +[\"/ast\xEF\xBB\xBD\n"),
-            "gd2fs.toml:1: a quote in the middle of a word");
-  EXPECT_EQ(error_of("slab = 1.\"\u00e9\"\n"), "gd2fs.toml:1: a quote in the middle of a word");
-  EXPECT_EQ(error_of("drives = [\"/a\",'/\u00e9', \"/\u00e9\"]\n"), "");
-  EXPECT_NE(error_of("\xcb\x82"), "");
-  EXPECT_NE(error_of("slab \u00a0= \"2GiB\""), "");
-  EXPECT_NE(error_of("slab = \"2GiB\" \u00e9 # \u00e9"), "");
-  EXPECT_EQ(error_of("data = \"\"\"\\\u00e9"),
+TEST(Config, WhatIsNotAsciiStandsInDoubleQuotesOrCommentsOnly) {
+  LoadedConfig loaded;
+  ASSERT_TRUE(load_config_text("\xEF\xBB\xBF# \u00e9\n"
+                               "data = \"/\u00e9\\\"\u20ac\\\\\U0001F600'\" # \u00e9\n"
+                               "drives = [\"/a\",'/b\\', \"\u045e\"]\n",
+                               "gd2fs.toml", &loaded)
+                  .ok());
+  EXPECT_EQ(loaded.config.data, "/\u00e9\"\u20ac\\\U0001F600'");
+  EXPECT_EQ(loaded.config.drives, (std::vector<std::string>{"/a", "/b\\", "\u045e"}));
+
+  const std::string outside = "gd2fs.toml:2: a character outside ASCII must stand in quotes";
+  EXPECT_EQ(error_of("slab = \"2GiB\"\n\u00e9 = 1\n"), outside);
+  EXPECT_EQ(error_of("\nslab \u00a0= \"2GiB\""), outside);
+  EXPECT_EQ(error_of("\nslab = \"2GiB\" \u00e9 # \u00e9"), outside);
+  EXPECT_EQ(error_of("\ndata = \"\\\"\u00e9\" \u00e9"), outside);
+  EXPECT_EQ(error_of("data = '/\u00e9'\n"), "gd2fs.toml:1: this text must stand in double quotes");
+  EXPECT_EQ(error_of("data = \"\\\u00e9\"\n"), "gd2fs.toml:1: no such escape");
+  EXPECT_EQ(error_of("data = \"\"\"a\"\"\""),
             "gd2fs.toml:1: texts of several lines are not taken here");
   EXPECT_EQ(error_of("data = \"\xc9\xcb\xcb\xbd\"\n"), "gd2fs.toml: the file is not UTF-8");
-  EXPECT_NE(error_of("data = \"\\\"\u00e9\" \u00e9"), "");
-  EXPECT_EQ(error_of("data = \"/\u00e9\" # \u00e9\nslab = \"2GiB\"\n"), "");
-  EXPECT_EQ(error_of("\xEF\xBB\xBF# \u00e9\ndata = '/\u00e9\\'\n"), "");
+}
+
+// Each made the parser ask whether a character outside ASCII is white space, which it must not.
+TEST(Config, TheParserIsGivenAsciiWhateverStandsBeforeAQuote) {
+  EXPECT_NE(error_of("ab =0\"1.5\xEF\xB1\xBF\n"), "");
+  EXPECT_NE(error_of("drives = +[\"/ast\xEF\xBB\xBD\n"), "");
+  EXPECT_NE(error_of("slab = 1.\"\u00e9\"\n"), "");
+  EXPECT_NE(error_of("d=2.tab4.@>>G.&G=\"\u045e`7:....;..."), "");
   EXPECT_NE(error_of("[ = \"a\""), "");
 }
 

@@ -86,8 +86,8 @@ Status load_config_text(std::string_view toml, std::string_view file_name, Loade
   if (toml.size() > kConfigFileMaxBytes) {
     return {StatusCode::invalid, std::string(file_name) + ": is larger than 1 MiB"};
   }
-  GD2FS_TRY(check_toml_ascii(toml, file_name));
-  const toml::parse_result parsed = toml::parse(toml, file_name);
+  GD2FS_ASSIGN(const std::string ascii, ascii_toml(toml, file_name));
+  const toml::parse_result parsed = toml::parse(ascii, file_name);
   if (!parsed) {
     const toml::parse_error& error = parsed.error();
     return {StatusCode::invalid,
