@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -44,6 +45,34 @@ TEST(Crc32c, combine_equals_the_crc_of_the_joined_bytes) {
     const ConstBytes b(data.data() + cut, data.size() - cut);
     EXPECT_EQ(crc32c_combine(crc32c(a), crc32c(b), b.size()), crc32c(data));
     EXPECT_EQ(crc32c_extend(crc32c(a), b), crc32c(data));
+  }
+}
+
+TEST(Crc32c, of_blocks_with_and_without_a_copy_equals_one_by_one) {
+  Random random(9);
+  std::vector<std::byte> from(70000);
+  random.fill(from);
+  for (int round = 0; round < 300; ++round) {
+    const size_t begin = random.below(40);
+    const ConstBytes part(from.data() + begin, random.below(from.size() - begin));
+    const size_t block_bytes = round % 2 == 0 ? 4096 : 1 + random.below(20000);
+    std::vector<uint32_t> wanted;
+    for (size_t at = 0; at < part.size(); at += block_bytes) {
+      const ConstBytes block = part.subspan(at, std::min(part.size() - at, block_bytes));
+      wanted.push_back(crc32c_extend_portable(0, block));
+    }
+    std::vector<uint32_t> crcs(wanted.size());
+    crc32c_blocks(part, block_bytes, crcs);
+    EXPECT_EQ(crcs, wanted);
+
+    const size_t to_begin = 16 + (round % 3 == 0 ? random.below(16) : 0);
+    std::vector<std::byte> to(to_begin + part.size() + 16, std::byte{0x5a});
+    std::vector<std::byte> copied = to;
+    std::ranges::copy(part, copied.begin() + static_cast<ptrdiff_t>(to_begin));
+    std::ranges::fill(crcs, 0);
+    crc32c_copy_blocks(part, Bytes(to).subspan(to_begin, part.size()), block_bytes, crcs);
+    EXPECT_EQ(crcs, wanted);
+    EXPECT_EQ(to, copied);
   }
 }
 

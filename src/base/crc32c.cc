@@ -4,7 +4,9 @@
 #include <nmmintrin.h>
 #endif
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace gd2fs {
 namespace {
@@ -55,10 +57,11 @@ uint32_t append_zeros(uint32_t raw, uint64_t length_bytes) {
 }
 
 #if defined(__x86_64__)
-// The crc32 instruction has a latency of 3 cycles and a throughput of 1, so three streams over
-// three neighbouring lanes keep it busy. The lanes are joined by "append kLane zero bytes", which
-// is four table look-ups.
+// The crc32 instruction has a latency of 3 cycles and a throughput of 1, so four streams over
+// four neighbouring lanes, which together are a page, keep it busy. The lanes are joined by "append
+// kLane zero bytes", which is four table look-ups.
 constexpr size_t kLane = 1024;
+constexpr size_t kRound = 4 * kLane;
 
 constexpr std::array<std::array<uint32_t, 256>, 4> make_lane_shift() {
   // kLane = 2^10
@@ -77,22 +80,85 @@ uint64_t shift_lane(uint64_t raw) {
          kLaneShift[2][(raw >> 16) & 0xFF] ^ kLaneShift[3][(raw >> 24) & 0xFF];
 }
 
-__attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc, ConstBytes data) {
+uint64_t address(const void* at) {
+  return reinterpret_cast<uintptr_t>(at);
+}
+
+// What the four lanes of a round have come to.
+struct Lanes {
+  uint64_t a;
+  uint64_t b = 0;
+  uint64_t c = 0;
+  uint64_t d = 0;
+
+  uint32_t joined() const {
+    const uint64_t abc = shift_lane(shift_lane(a) ^ b) ^ c;
+    return static_cast<uint32_t>(shift_lane(abc) ^ d);
+  }
+};
+
+// Asks for the cache line at `at` of all lanes. Of memory that is in no cache, or in that of
+// another core, the CPU's own prefetching brings half as much, since it ends at each page.
+void fetch_lanes(const std::byte* at) {
+  __builtin_prefetch(at);
+  __builtin_prefetch(at + kLane);
+  __builtin_prefetch(at + 2 * kLane);
+  __builtin_prefetch(at + 3 * kLane);
+}
+
+// `raw` continued over one round; asks for the round at `next` meanwhile, unless it is null.
+__attribute__((target("sse4.2"))) uint32_t round_sse42(uint32_t raw, const std::byte* at,
+                                                       const std::byte* next) {
+  Lanes lanes{raw};
+  for (size_t line = 0; line < kLane; line += 64) {
+    if (next != nullptr) fetch_lanes(next + line);
+    for (size_t i = line; i < line + 64; i += 8) {
+      lanes.a = _mm_crc32_u64(lanes.a, load_le<uint64_t>(at + i));
+      lanes.b = _mm_crc32_u64(lanes.b, load_le<uint64_t>(at + kLane + i));
+      lanes.c = _mm_crc32_u64(lanes.c, load_le<uint64_t>(at + 2 * kLane + i));
+      lanes.d = _mm_crc32_u64(lanes.d, load_le<uint64_t>(at + 3 * kLane + i));
+    }
+  }
+  return lanes.joined();
+}
+
+// Copies 16 bytes past the caches, and continues `raw` over what was copied: what is written over
+// need not be read before, and what is read next is not pushed out. `to` is aligned to 16.
+__attribute__((target("sse4.2"))) uint64_t copy_16(uint64_t raw, const std::byte* at,
+                                                   std::byte* to) {
+  const __m128i two = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), two);
+  raw = _mm_crc32_u64(raw, static_cast<uint64_t>(_mm_cvtsi128_si64(two)));
+  return _mm_crc32_u64(raw, static_cast<uint64_t>(_mm_extract_epi64(two, 1)));
+}
+
+// As round_sse42, and copies the round to `to`.
+__attribute__((target("sse4.2"))) uint32_t copy_round_sse42(uint32_t raw, const std::byte* at,
+                                                            std::byte* to, const std::byte* next) {
+  Lanes lanes{raw};
+  for (size_t i = 0; i < kLane; i += 16) {
+    if (next != nullptr && i % 64 == 0) fetch_lanes(next + i);
+    lanes.a = copy_16(lanes.a, at + i, to + i);
+    lanes.b = copy_16(lanes.b, at + kLane + i, to + kLane + i);
+    lanes.c = copy_16(lanes.c, at + 2 * kLane + i, to + 2 * kLane + i);
+    lanes.d = copy_16(lanes.d, at + 3 * kLane + i, to + 3 * kLane + i);
+  }
+  return lanes.joined();
+}
+
+// The round after the one at `at`, if it ends before `end`.
+const std::byte* round_after(const std::byte* at, const std::byte* end) {
+  return end - at >= static_cast<ptrdiff_t>(2 * kRound) ? at + kRound : nullptr;
+}
+
+// Bytes up to `fetch_end`, which may lie behind data, will be read next.
+__attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc, ConstBytes data,
+                                                        const std::byte* fetch_end) {
   uint64_t raw = static_cast<uint32_t>(~crc);
   const std::byte* at = data.data();
   size_t left = data.size();
-  while (left >= 3 * kLane) {
-    uint64_t raw_b = 0;
-    uint64_t raw_c = 0;
-    for (size_t i = 0; i < kLane; i += 8) {
-      raw = _mm_crc32_u64(raw, load_le<uint64_t>(at + i));
-      raw_b = _mm_crc32_u64(raw_b, load_le<uint64_t>(at + kLane + i));
-      raw_c = _mm_crc32_u64(raw_c, load_le<uint64_t>(at + 2 * kLane + i));
-    }
-    raw = shift_lane(raw) ^ raw_b;
-    raw = shift_lane(raw) ^ raw_c;
-    at += 3 * kLane;
-    left -= 3 * kLane;
+  for (; left >= kRound; at += kRound, left -= kRound) {
+    raw = round_sse42(static_cast<uint32_t>(raw), at, round_after(at, fetch_end));
   }
   // Most messages are shorter than a lane: these lines are what a small request pays.
   for (; left >= 32; at += 32, left -= 32) {
@@ -120,7 +186,7 @@ const bool kHasSse42 = __builtin_cpu_supports("sse4.2") != 0;
 
 uint32_t crc32c_extend(uint32_t crc, ConstBytes data) {
 #if defined(__x86_64__)
-  if (kHasSse42) return extend_sse42(crc, data);
+  if (kHasSse42) return extend_sse42(crc, data, data.data() + data.size());
 #endif
   return crc32c_extend_portable(crc, data);
 }
@@ -133,6 +199,42 @@ uint32_t crc32c_extend_portable(uint32_t crc, ConstBytes data) {
 
 uint32_t crc32c(ConstBytes data) {
   return crc32c_extend(0, data);
+}
+
+void crc32c_blocks(ConstBytes data, size_t block_bytes, std::span<uint32_t> crcs) {
+  size_t at = 0;
+  for (uint32_t& crc : crcs) {
+    const ConstBytes block = data.subspan(at, std::min(data.size() - at, block_bytes));
+    at += block.size();
+#if defined(__x86_64__)
+    if (kHasSse42) {
+      crc = extend_sse42(0, block, data.data() + data.size());
+      continue;
+    }
+#endif
+    crc = crc32c(block);
+  }
+}
+
+void crc32c_copy_blocks(ConstBytes from, Bytes to, size_t block_bytes, std::span<uint32_t> crcs) {
+  size_t at = 0;
+  for (uint32_t& crc : crcs) {
+    const size_t end = at + std::min(from.size() - at, block_bytes);
+    crc = 0;
+#if defined(__x86_64__)
+    for (; kHasSse42 && end - at >= kRound && is_aligned(address(&to[at]), 16); at += kRound) {
+      const std::byte* next = round_after(&from[at], from.data() + from.size());
+      crc = ~copy_round_sse42(~crc, &from[at], &to[at], next);
+    }
+#endif
+    if (at == end) continue;
+    std::memcpy(&to[at], &from[at], end - at);
+    crc = crc32c_extend(crc, to.subspan(at, end - at));
+    at = end;
+  }
+#if defined(__x86_64__)
+  _mm_sfence();  // or another core might see a flag set after this before it sees the bytes
+#endif
 }
 
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes) {

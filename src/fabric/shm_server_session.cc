@@ -209,11 +209,7 @@ void ShmServerSession::Slot::copy(uint64_t begin, uint64_t end) const {
     std::memcpy(place.data(), from.data(), from.size());
     return;
   }
-  for (size_t at = 0; at < from.size(); at += kPullBlockBytes) {
-    const size_t part = std::min<size_t>(from.size() - at, kPullBlockBytes);
-    std::memcpy(place.data() + at, from.data() + at, part);
-    block_crcs[at / kPullBlockBytes] = crc32c(place.subspan(at, part));
-  }
+  crc32c_copy_blocks(from, place, kPullBlockBytes, block_crcs);
 }
 
 Status ShmServerSession::take_staged(const FrameHeader& header) {

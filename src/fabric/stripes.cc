@@ -58,12 +58,7 @@ std::span<uint32_t> crcs_of(Pull& pull, uint64_t offset, uint64_t length_bytes) 
 }
 
 void take_block_crcs(Pull& pull) {
-  size_t at = 0;
-  for (uint32_t& crc : pull.block_crcs) {
-    const size_t length_bytes = std::min<size_t>(pull.into.size() - at, kPullBlockBytes);
-    crc = crc32c(pull.into.subspan(at, length_bytes));
-    at += length_bytes;
-  }
+  crc32c_blocks(pull.into, kPullBlockBytes, pull.block_crcs);
 }
 
 void mark_arrived(Pull& pull, uint64_t offset) {
