@@ -3,7 +3,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -63,11 +62,11 @@ def read_cold(deployment, port, path, size, readers):
 
 def copy_at_once(size, readers):
     """The same of memory that nobody else has to do with."""
-    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+    with open(os.memfd_create("copies"), "wb") as file:
         for block in range(size // BLOCK):
             file.write(pattern(block))
         file.flush()
-        return read_at_once("memory", "-", file.name, size, readers)[0]
+        return read_at_once("memory", "-", f"/proc/{os.getpid()}/fd/{file.fileno()}", size, readers)[0]
 
 
 def test_eight_processes_that_read_one_cold_file_make_the_drive_read_it_once(make_deployment):
