@@ -7,14 +7,15 @@
 # The guest sees this machine's files as they are and can change none of them; what it writes is gone at its end. It needs what
 # `tools/setup.sh rdma` installs, and the programs in build/. Logs stay in build/rdma-logs.
 #   GD2FS_BUILD               where the programs are, build
-#   GD2FS_GUEST_SECONDS       the whole run, 480; a guest that takes longer is killed
+#   GD2FS_GUEST_SECONDS       the whole run, 900; a guest that takes longer is killed
 #   GD2FS_GUEST_TEST_SECONDS  each test, in the guest's own time, 240
-#   GD2FS_GUEST_MEMORY        MiB, 3072
+#   GD2FS_GUEST_MEMORY        MiB, 5000 (taken from this machine as it is used)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/rdma
-default_tests=(verbs doctor tcp abi fio faults)
-guest_seconds=${GD2FS_GUEST_SECONDS:-480}
+default_tests=(verbs doctor tcp abi fio faults python)
+guest_seconds=${GD2FS_GUEST_SECONDS:-900}
+build=${GD2FS_BUILD:-build}
 
 tests=() command=
 case "${1:-}" in
@@ -29,6 +30,19 @@ done
 for program in qemu-system-x86_64 busybox cpio depmod rdma mkfs.ext4 ib_write_bw ibv_rc_pingpong; do
   PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null ||
     { echo "run.sh: no $program here: tools/setup.sh rdma" >&2; exit 2; }
+done
+# What is not built would fail in there, too, but late and in other words.
+for name in "${tests[@]}"; do
+  case "$name" in
+    verbs | command) needed=() ;;
+    abi) needed=(bin/gd2fs bin/abi_read_write) ;;
+    fio) needed=(bin/gd2fs lib/libgd2fs_fio.so) ;;
+    python) needed=(bin/gd2fs lib/libgd2fs.so python/pygd2fs) ;;
+    *) needed=(bin/gd2fs lib/libgd2fs.so) ;;
+  esac
+  for file in "${needed[@]}"; do
+    [ -e "$build/$file" ] || { echo "run.sh: no $build/$file: tools/build.sh, for fio contrib/fio/build.sh" >&2; exit 2; }
+  done
 done
 
 # Not under /tmp: the guest covers that, and main.sh must not be found by two names.
@@ -49,14 +63,14 @@ guest=$("$here/make_guest.sh")
 cp "$here/guest_main.sh" "$share/main.sh"
 {
   printf 'repository=%q\ntest_seconds=%q\n' "$PWD" "${GD2FS_GUEST_TEST_SECONDS:-240}"
-  printf 'command=%q\nbuild=%q\n' "$command" "${GD2FS_BUILD:-build}"
+  printf 'command=%q\nbuild=%q\n' "$command" "$build"
   printf 'tests=('; printf '%q ' "${tests[@]}"; printf ')\n'
 } >"$share/job.sh"
 # Files that the guest's drive lies in; never written out, gone with the guest.
 truncate -s 8G "$share/drive"
 
 # KVM is left alone on purpose: it is not there on every CI machine, and emulation is the same everywhere.
-setpriv --pdeathsig KILL qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${GD2FS_GUEST_MEMORY:-3072}" -machine pc \
+setpriv --pdeathsig KILL qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "${GD2FS_GUEST_MEMORY:-5000}" -machine pc \
   -nodefaults -display none -no-reboot -serial "file:$share/console.log" \
   -kernel "$guest/vmlinuz" -initrd "$guest/initramfs" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off no5lvl no_timer_check nowatchdog" \
