@@ -1,6 +1,7 @@
 #include "fabric/rdma_port.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "fabric/rdma_queue.h"
@@ -20,6 +21,7 @@ RdmaCounters& RdmaCounters::operator+=(const RdmaCounters& other) {
 RdmaPort::RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic)
     : loop_(loop), nic_(std::move(nic)) {
   watch_.bind<&RdmaPort::on_event>(this);
+  device_watch_.bind<&RdmaPort::on_device_event>(this);
 }
 
 Result<std::shared_ptr<RdmaPort>> RdmaPort::open(Loop& loop,
@@ -32,10 +34,12 @@ Result<std::shared_ptr<RdmaPort>> RdmaPort::open(Loop& loop,
 RdmaPort::~RdmaPort() {
   ListNode<PollerTag>::unlink();
   loop_.unwatch(watch_);
+  loop_.unwatch(device_watch_);
 }
 
 Status RdmaPort::start() {
   GD2FS_TRY(loop_.watch(watch_, channel_->fd(), EPOLLIN));
+  GD2FS_TRY(loop_.watch(device_watch_, nic_->events_fd(), EPOLLIN));
   loop_.add(*this);
   return {};
 }
@@ -169,6 +173,36 @@ bool RdmaPort::arm() {
     quiet = quiet && take(each.queue->get()) == 0;
   }
   return quiet && ready_.empty();
+}
+
+void RdmaPort::break_all(const Status& why) {
+  poll();  // what has completed before is told first
+  for (const Slot& slot : slots_) {
+    if (slot.queue != nullptr) slot.queue->cut(why);
+  }
+}
+
+void RdmaPort::on_device_event(uint32_t) {
+  using Event = verbs::Nic::Event;
+  const ibv_qp* pair = nullptr;
+  for (Event event; (event = nic_->take_event(&pair)) != Event::none;) {
+    if (event == Event::port_up || event == Event::port_down) {
+      up_ = event == Event::port_up;
+      GD2FS_LOG_WARN("{}: the device says that the port is {}", nic_->name(), up_ ? "up" : "down");
+      if (!up_) break_all(Status(StatusCode::unavailable, nic_->name() + ": the port went down"));
+    } else if (event == Event::device_failed) {
+      up_ = false;
+      GD2FS_LOG_ERROR("{}: the device has failed", nic_->name());
+      break_all(Status(StatusCode::unavailable, nic_->name() + ": the device has failed", EIO));
+    } else if (event == Event::pair_failed) {
+      poll();
+      for (const Slot& slot : slots_) {
+        if (slot.queue == nullptr || !slot.queue->is(pair)) continue;
+        slot.queue->cut(
+            Status(StatusCode::unavailable, nic_->name() + ": the queue pair has failed", EIO));
+      }
+    }
+  }
 }
 
 void RdmaPort::on_event(uint32_t) {

@@ -1,6 +1,9 @@
 // RdmaPort: a NIC on a loop. Its completion queues are shared by all queue pairs of the loop's
 // sessions over that NIC, looked at in every turn, and armed before the loop sleeps.
 //
+// What the device says by itself (the port is down, a queue pair or all of it has failed) breaks
+// the queue pairs that it is about at once, instead of after their retries.
+//
 // A work request's id is {generation, slot, index}: completions of a queue pair that is gone, which
 // some devices leave behind, find a slot of another generation. One loop; it must outlive the port.
 #pragma once
@@ -105,6 +108,8 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   bool arm() override;
   void disarm() override {}
   void on_event(uint32_t);
+  void on_device_event(uint32_t);
+  void break_all(const Status& why);
   size_t take(ibv_cq* queue);
   void deliver(const ibv_wc& completion);
 
@@ -113,6 +118,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   std::unique_ptr<verbs::CompletionChannel> channel_;
   std::vector<Completions> completions_;  // after the channel: they end first
   Watch watch_;
+  Watch device_watch_;
   RdmaCounters counters_;
   bool up_ = true;
   bool asking_ = false;

@@ -115,6 +115,9 @@ class RdmaQueue : public ListNode<> {
   const Status& broken() const { return broken_; }
 
   // --- for the port ---
+  // It will carry nothing more: breaks, and says so to its owner.
+  void cut(const Status& why) { break_off(why); }
+  bool is(const ibv_qp* pair) const { return pair_->get() == pair; }
   void attached(uint16_t slot, uint16_t generation);
   uint16_t slot() const { return slot_; }
   void on_completion(const ibv_wc& completion);

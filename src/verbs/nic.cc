@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -108,6 +109,10 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
       return fail(failure(error, nic->name_ + ": ibv_query_device"));
     }
     GD2FS_ASSIGN(const ibv_port_attr port, nic->read_port());
+    const int flags = fcntl(nic->events_fd(), F_GETFL);
+    if (flags < 0 || fcntl(nic->events_fd(), F_SETFL, flags | O_NONBLOCK) != 0) {
+      return fail(Status::from_errno(errno, nic->name_ + ": its events"));
+    }
     nic->mtu_ = port.active_mtu;
     nic->domain_ = library->alloc_pd(nic->context_);
     if (nic->domain_ == nullptr) return fail(failure(errno, nic->name_ + ": ibv_alloc_pd"));
@@ -156,6 +161,35 @@ Result<uint8_t> Nic::find_again() const {
 }
 
 Result<ibv_port_attr> Nic::read_port() const {
+Nic::Event Nic::take_event(const ibv_qp** pair) const {
+  ibv_async_event event{};
+  if (library_->get_async_event(context_, &event) != 0) return Event::none;
+  Event kind = Event::other;
+  *pair = nullptr;
+  switch (event.event_type) {
+    case IBV_EVENT_PORT_ERR:
+    case IBV_EVENT_PORT_ACTIVE:
+      if (event.element.port_num != port_) break;
+      kind = event.event_type == IBV_EVENT_PORT_ACTIVE ? Event::port_up : Event::port_down;
+      break;
+    case IBV_EVENT_DEVICE_FATAL:
+    case IBV_EVENT_CQ_ERR:
+      kind = Event::device_failed;
+      break;
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+      kind = Event::pair_failed;
+      *pair = event.element.qp;
+      break;
+    default:
+      break;
+  }
+  // At once: a queue pair is destroyed only when its events are acknowledged.
+  library_->ack_async_event(&event);
+  return kind;
+}
+
   const verbs_context* extended = verbs_get_ctx_op(context_, query_port);
   if (extended == nullptr) return fail(StatusCode::unsupported, "its provider is too old");
   ibv_port_attr port{};

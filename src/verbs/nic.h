@@ -59,6 +59,11 @@ class Nic : public std::enable_shared_from_this<Nic> {
   const ibv_device_attr& limits() const { return limits_; }
   // Longer memory takes several registrations.
   uint64_t region_max_bytes() const { return limits_.max_mr_size; }
+  // What the device says by itself, on a fd that does not block; it has one reader.
+  enum class Event : uint8_t { none, port_up, port_down, device_failed, pair_failed, other };
+  int events_fd() const { return context_->async_fd; }
+  // The next; pair_failed: of *pair, which may be gone.
+  Event take_event(const ibv_qp** pair) const;
 
   // Pins: 30 to 300 ms per GiB. The memory stays mapped while the region lives.
   Result<std::unique_ptr<MemoryRegion>> register_memory(void* address, uint64_t length_bytes,

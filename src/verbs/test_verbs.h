@@ -31,6 +31,8 @@ class TestVerbs {
   void (*lose)(int count) = nullptr;
   void (*break_pairs)(int device) = nullptr;
   void (*set_port)(int device, int active) = nullptr;
+  void (*set_events)(int on) = nullptr;
+  void (*fail_device)(int device) = nullptr;
   void (*cut)(int one, int other, int cut) = nullptr;
   void (*slow)(int device, uint64_t transfer_ns) = nullptr;
   void (*refuse_registrations)(int count, int error) = nullptr;
@@ -60,6 +62,8 @@ class TestVerbs {
     find("fake_verbs_cut", &cut);
     find("fake_verbs_slow", &slow);
     find("fake_verbs_refuse_registrations", &refuse_registrations);
+    find("fake_verbs_set_events", &set_events);
+    find("fake_verbs_fail_device", &fail_device);
     find("fake_verbs_set_max_mr_size", &set_max_mr_size);
     find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);
     find("fake_verbs_manual", &manual);

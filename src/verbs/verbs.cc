@@ -47,6 +47,8 @@ Status Library::find_functions(void* library) {
   need("ibv_create_qp", &create_qp);
   need("ibv_modify_qp", &modify_qp);
   need("ibv_destroy_qp", &destroy_qp);
+  need("ibv_get_async_event", &get_async_event);
+  need("ibv_ack_async_event", &ack_async_event);
   need("ibv_wc_status_str", &wc_status_text);
   find(library, "ibv_reg_dmabuf_mr", &reg_dmabuf_mr);
   if (missing == nullptr) return {};

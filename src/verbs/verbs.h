@@ -47,6 +47,8 @@ class Library {
   ibv_qp* (*create_qp)(ibv_pd* domain, ibv_qp_init_attr* attributes) = nullptr;
   int (*modify_qp)(ibv_qp* pair, ibv_qp_attr* attributes, int mask) = nullptr;
   int (*destroy_qp)(ibv_qp* pair) = nullptr;
+  int (*get_async_event)(ibv_context* context, ibv_async_event* out) = nullptr;
+  void (*ack_async_event)(ibv_async_event* event) = nullptr;
   const char* (*wc_status_text)(ibv_wc_status status) = nullptr;
 
  private:

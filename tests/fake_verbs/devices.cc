@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "world.h"
 
@@ -63,7 +65,13 @@ FAKE_API const char* ibv_get_device_name(ibv_device* device) {
 
 FAKE_API ibv_context* ibv_open_device(ibv_device* device) {
   World& world = World::instance();
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return nullptr;
+  fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  std::lock_guard lock(world.mutex);
   auto* context = new Context;
+  context->bell = ends[1];
+  world.contexts.push_back(context);
   for (auto& one : world.devices) {
     if (&one->device == device) context->device = one.get();
   }
@@ -72,6 +80,7 @@ FAKE_API ibv_context* ibv_open_device(ibv_device* device) {
   extended.query_port = query_port;
   extended.context.abi_compat = __VERBS_ABI_IS_EXTENDED;
   extended.context.device = device;
+  extended.context.async_fd = ends[0];
   extended.context.ops.post_send = post_send;
   extended.context.ops.post_recv = post_recv;
   extended.context.ops.poll_cq = poll_cq;
@@ -80,10 +89,26 @@ FAKE_API ibv_context* ibv_open_device(ibv_device* device) {
   return &extended.context;
 }
 FAKE_API int ibv_close_device(ibv_context* context) {
-  delete reinterpret_cast<Context*>(reinterpret_cast<char*>(context) -
-                                    offsetof(verbs_context, context));
+  Context* const closed = &context_of(context);
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  std::erase(world.contexts, closed);
+  close(context->async_fd);
+  close(closed->bell);
+  delete closed;
   return 0;
 }
+FAKE_API int ibv_get_async_event(ibv_context* context, ibv_async_event* out) {
+  char bell = 0;
+  if (read(context->async_fd, &bell, 1) != 1) return -1;
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  std::deque<ibv_async_event>& events = context_of(context).events;
+  *out = events.front();
+  events.pop_front();
+  return 0;
+}
+FAKE_API void ibv_ack_async_event(ibv_async_event*) {}
 
 FAKE_API int ibv_query_device(ibv_context*, ibv_device_attr* out) {
   World& world = World::instance();
@@ -194,7 +219,21 @@ FAKE_API void fake_verbs_break(int device) {
   });
 }
 FAKE_API void fake_verbs_set_port(int device, int active) {
-  change([&](World& world) { world.devices[static_cast<size_t>(device)]->active = active != 0; });
+  change([&](World& world) {
+    Device& one = *world.devices[static_cast<size_t>(device)];
+    one.active = active != 0;
+    world.tell(one, one.active ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
+  });
+}
+FAKE_API void fake_verbs_set_events(int on) {
+  change([&](World& world) { world.events_on = on != 0; });
+}
+FAKE_API void fake_verbs_fail_device(int device) {
+  change([&](World& world) {
+    Device& one = *world.devices[static_cast<size_t>(device)];
+    one.active = false;
+    world.tell(one, IBV_EVENT_DEVICE_FATAL);
+  });
 }
 FAKE_API void fake_verbs_slow(int device, uint64_t transfer_ns) {
   change(
@@ -248,8 +287,10 @@ FAKE_API void fake_verbs_reset(void) {
       device->transfer_ns = 0;
       device->busy_until_ns = 0;
     }
+    world.events_on = true;
   });
 }
+      if (!device->active) world.tell(*device, IBV_EVENT_PORT_ACTIVE);
 FAKE_API void fake_verbs_get_counts(int device, fake_verbs_counts* counts) {
   change([&](World& world) { *counts = world.devices[static_cast<size_t>(device)]->counts; });
 }

@@ -29,9 +29,13 @@ void fake_verbs_hold_after(int transfers);
 void fake_verbs_lose(int count);
 // Breaks every queue pair of a device, as a fault of it would.
 void fake_verbs_break(int device);
-// A port that is down reaches nothing; what is posted fails after the retries.
+// A port that is down reaches nothing; what is posted fails after the retries. The device says so
+// by an event, unless they are off.
 void fake_verbs_set_port(int device, int active);
 // Each WRITE or READ of this device takes so long, during which it does nothing else.
+void fake_verbs_set_events(int on);
+// The device tells that it has failed, and reaches nothing from then on.
+void fake_verbs_fail_device(int device);
 void fake_verbs_slow(int device, uint64_t transfer_ns);
 // Between these two devices nothing passes, though both ports are up: a cable that is not there.
 void fake_verbs_cut(int one, int other, int cut);

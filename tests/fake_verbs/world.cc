@@ -38,11 +38,15 @@ ibv_gid gid_of(const std::string& address) {
 
 }  // namespace
 
-Device& device_of(ibv_context* context) {
+Context& context_of(ibv_context* context) {
   // As verbs_get_ctx does it.
   auto* extended = reinterpret_cast<verbs_context*>(reinterpret_cast<char*>(context) -
                                                     offsetof(verbs_context, context));
-  return *reinterpret_cast<Context*>(extended)->device;
+  return *reinterpret_cast<Context*>(extended);
+}
+
+Device& device_of(ibv_context* context) {
+  return *context_of(context).device;
 }
 
 World& World::instance() {
@@ -103,6 +107,19 @@ void World::complete(ibv_cq* target, const Entry& entry) {
   if (!queue.alive) return;
   if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
     ++queue.device->counts.overruns;
+void World::tell(const Device& device, ibv_event_type type) {
+  if (!events_on) return;
+  for (Context* context : contexts) {
+    if (context->device != &device) continue;
+    ibv_async_event event{};
+    event.event_type = type;
+    event.element.port_num = 1;
+    context->events.push_back(event);
+    const char bell = 1;
+    [[maybe_unused]] const ssize_t rung = write(context->bell, &bell, 1);
+  }
+}
+
     return;
   }
   queue.entries.push_back(entry);

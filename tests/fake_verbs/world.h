@@ -36,7 +36,10 @@ struct Context {
   verbs_context extended{};  // its `context` is what callers hold
   Device* device = nullptr;
 };
+  int bell = -1;  // the writing end of the pipe whose reading end is async_fd
+  std::deque<ibv_async_event> events;
 Device& device_of(ibv_context* context);
+Context& context_of(ibv_context* context);
 
 struct Region : ibv_mr {
   Device* device = nullptr;
@@ -107,6 +110,7 @@ class World {
   std::vector<std::unique_ptr<Queue>> queues;
   uint32_t last_key = 0x1000;
   uint32_t last_number = 0x100;
+  std::vector<Context*> contexts;
 
   uint64_t delay_ns = 0;
   int hold_after = -1;  // transfers left before all is held; -1: none
@@ -118,6 +122,7 @@ class World {
   bool manual = false;
 
   Region* add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::byte* memory,
+  bool events_on = true;
                      unsigned access);
   // Appends a completion and rings the channel if somebody waits.
   void complete(ibv_cq* queue, const Entry& entry);
@@ -127,6 +132,8 @@ class World {
   uint64_t step(uint64_t choice);
   void wake() { changed.notify_all(); }
   static uint64_t now_ns();
+  // To all who have opened the device.
+  void tell(const Device& device, ibv_event_type type);
 
  private:
   World();
