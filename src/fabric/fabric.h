@@ -287,8 +287,9 @@ class Listener {
 };
 
 struct ConnectOptions {
-  std::string address;        // "tcp://host:port"; host may be a name, IPv4 or [IPv6]
-  std::string local_address;  // "tcp://192.168.1.100": bind to this NIC; empty or loopback: any
+  std::string address;  // "tcp://host:port"; host may be a name, IPv4 or [IPv6]
+  // "tcp://192.168.1.100": bind to this NIC; empty or loopback: any, but on the way to loopback.
+  std::string local_address;
   PeerRole role = PeerRole::client;
   std::string cluster;
   std::string key;  // the token's bytes

@@ -117,8 +117,10 @@ Status TcpConnect::bind_address(const SocketAddress& to, SocketAddress* from, bo
     return {StatusCode::invalid, options_.local_address + ": not the address of a NIC"};
   }
   *from = addresses->front();
-  // A loopback address means "any"; one of another family cannot reach this peer.
-  if (from->is_loopback() || from->is_any()) return {};
+  // A loopback address means "any", but on the way to another one, where it is as good as a NIC's;
+  // an address of another family cannot reach this peer.
+  const bool inside = to.is_loopback() && to.family() == from->family();
+  if ((from->is_loopback() && !inside) || from->is_any()) return {};
   if (from->family() != to.family()) {
     return {StatusCode::unavailable, options_.local_address + ": cannot reach " + to.to_string()};
   }

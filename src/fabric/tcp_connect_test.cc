@@ -182,6 +182,10 @@ TEST_F(TcpConnectTest, a_local_address_is_bound_to_and_a_loopback_one_means_any)
   ConnectOptions options = to("tcp://127.0.0.1:" + std::to_string(port()));
   options.local_address = "tcp://127.0.0.1";
   EXPECT_TRUE(connect(options).ok());
+  options.local_address = "tcp://127.0.0.3";  // to a loopback address from another
+  accepted.clear();
+  EXPECT_TRUE(connect(options).ok());
+  EXPECT_EQ(parse_tcp_address(accepted.front().session->peer().address)->host, "127.0.0.3");
   options.local_address = "tcp://203.0.113.7";  // of nobody here
   EXPECT_FALSE(connect(options).ok());
   options.local_address = "tcp://no-number";
