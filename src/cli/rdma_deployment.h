@@ -71,6 +71,11 @@ class RdmaDeployment : public testing::Test {
     client::LocalAddress local;
     local.transport = client::Transport::rdma;
     options.locals.assign(rails, local);
+    if (!client_hosts.empty()) options.locals.clear();
+    for (const std::string& host : client_hosts) {
+      local.host = host;
+      options.locals.push_back(local);
+    }
     options.cluster = "c";
     options.key = token;
     options.lanes = 1;
@@ -138,6 +143,7 @@ class RdmaDeployment : public testing::Test {
   std::unique_ptr<ControllerProcess> controller;
   std::unique_ptr<ServerProcess> server;
   std::vector<std::byte> memory = std::vector<std::byte>(16 << 20);
+  std::vector<std::string> client_hosts;  // its rails; empty: as many as open() is told, of fake0
   std::unique_ptr<client::Ctx> ctx;
   client::IomemHandle iomem = 0;
 };

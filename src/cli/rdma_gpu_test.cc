@@ -10,6 +10,7 @@ namespace {
 class RdmaGpuDeployment : public RdmaDeployment {
  protected:
   static constexpr size_t kSize = 6'000'001;
+  explicit RdmaGpuDeployment(cuda::Device gpu = 0) : context(gpu) {}
   cuda::TestContext context;
   cuda::TestMemory device{context.get(), kSize};
   client::IomemHandle on_gpu = 0;
@@ -118,6 +119,49 @@ TEST_F(RdmaGpuDeployment, holes_are_zeros_on_the_gpu_too) {
   ASSERT_EQ(transfer_device(XFER_GD2FS_OP_READ).status, 0);
   std::ranges::fill(original.begin() + 65536, original.end(), std::byte{0});
   EXPECT_TRUE(device.get() == original);
+}
+
+// What is learnt of a NIC and a GPU holds for the process, so these have pairs of their own.
+class RdmaGpuReach : public RdmaGpuDeployment {
+ protected:
+  RdmaGpuReach() : RdmaGpuDeployment(1) {}
+};
+
+TEST_F(RdmaGpuReach, bytes_take_the_nic_that_reaches_the_gpu) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  client_hosts = {"127.0.0.1", "127.0.0.3"};
+  fake.keep_from_gpus(0, 1);
+  const uint64_t before[] = {fake.counts(0).gpu_bytes, fake.counts(2).gpu_bytes};
+  ASSERT_NO_FATAL_FAILURE(begin(client::Require::none));
+  register_device();
+  ASSERT_NO_FATAL_FAILURE(there_and_back());
+  EXPECT_EQ(counters().gpu_nic_read_bytes, kSize);
+  EXPECT_EQ(counters().gpu_nic_write_bytes, kSize);
+  EXPECT_EQ(counters().gpu_ring_read_bytes + counters().gpu_ring_write_bytes, 0u);
+  EXPECT_EQ(fake.counts(0).gpu_bytes, before[0]);
+  // And those by which it was found out that this one reaches it.
+  EXPECT_GE(fake.counts(2).gpu_bytes - before[1], 2 * kSize);
+}
+
+TEST_F(RdmaGpuReach, a_nic_that_fails_in_the_middle_is_passed_over_from_then_on) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  constexpr int kNic = 3;
+  client_hosts = {"127.0.0.4"};
+  ASSERT_NO_FATAL_FAILURE(begin(client::Require::none));
+  register_device();
+  ASSERT_NO_FATAL_FAILURE(there_and_back());
+  EXPECT_EQ(counters().gpu_nic_read_bytes, kSize);
+  fake.keep_from_gpus(kNic, 1);
+  ASSERT_NO_FATAL_FAILURE(there_and_back());
+  EXPECT_EQ(counters().gpu_nic_read_bytes, kSize);
+  EXPECT_EQ(counters().gpu_ring_read_bytes, kSize);
+  EXPECT_EQ(counters().gpu_ring_write_bytes, kSize);
+  // It would work again, and is not tried: that pair is known not to.
+  fake.keep_from_gpus(kNic, 0);
+  const uint64_t before = fake.counts(kNic).gpu_bytes;
+  ASSERT_NO_FATAL_FAILURE(there_and_back());
+  EXPECT_EQ(fake.counts(kNic).gpu_bytes, before);
+  EXPECT_EQ(counters().gpu_ring_read_bytes, 2 * kSize);
 }
 
 }  // namespace

@@ -12,6 +12,10 @@ bool Batch::goes_by_nic(const Peer& peer) {
   return operation.rings().straight().required() || operation.rings().nics_reach(targets_);
 }
 
+uint32_t Batch::distance(const Link& link) const {
+  return by_nic_ ? link.distance_to(targets_).value_or(kOutOfReach) : 0;
+}
+
 Batch::ByNic Batch::end_by_nic() {
   if (outcome.ok() && memory.direction == Window::Direction::sink) {
     const auto* answer = open_body<msg::ReadReply>(reply);
@@ -22,10 +26,14 @@ Batch::ByNic Batch::end_by_nic() {
   }
   if (outcome.ok()) return ByNic::done;
   unsure = unsure || perhaps_executed;
+  const bool required = operation.rings().straight().required();
   // A rail was lost, since nobody has answered: another takes it.
-  if (perhaps_executed && reply.empty()) return ByNic::again;
+  if (perhaps_executed && reply.empty()) {
+    operation.rings().doubt_nics(targets_);
+    return ++nic_losses_ < kNicLossesMax || required ? ByNic::again : ByNic::through_ring;
+  }
   const bool cannot = outcome.is(StatusCode::unavailable) || outcome.is(StatusCode::unsupported);
-  return cannot && !operation.rings().straight().required() ? ByNic::through_ring : ByNic::done;
+  return cannot && !required ? ByNic::through_ring : ByNic::done;
 }
 
 }  // namespace gd2fs::client

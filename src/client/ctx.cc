@@ -118,9 +118,10 @@ Result<std::unique_ptr<Ctx>> Ctx::open(ClientOptions options) {
   ctx->client_ = std::make_unique<Client>(loop, *ctx->fabric_, Random(Random::seed_from_kernel()),
                                           ctx->options_, *ctx->gpu_);
   if (ctx->has_nics_) {
-    ctx->client_->rings().use_nics([nics = ctx->fabric_.get()](const MemorySegment& memory) {
-      return nics->nics_reach(memory);
-    });
+    RdmaFabric* const nics = ctx->fabric_.get();
+    ctx->client_->rings().use_nics(
+        [nics](const MemorySegment& memory) { return nics->nics_reach(memory); },
+        [nics](const MemorySegment& memory) { nics->doubt_reach(memory); });
   }
   status = ctx->connect();
   if (status.ok()) return ctx;

@@ -37,8 +37,12 @@ void Ctx::register_with_nics(IomemHandle iomem, void* address, size_t length_byt
   const Status added =
       target == kHostTarget ? fabric_->add_memory(memory) : register_gpu_with_nics(target, memory);
   if (target != kHostTarget && !said_gpu_.exchange(true)) {
+    const MemorySegment segment{static_cast<std::byte*>(address), length_bytes, target,
+                                memory.region};
     if (added.ok()) {
       GD2FS_LOG_INFO("NICs reach GPU memory by themselves");
+    } else if (fabric_->nics_reach(segment)) {
+      GD2FS_LOG_WARN("not every NIC reaches GPU memory: {}", added.to_string());
     } else {
       GD2FS_LOG_WARN("GPU memory goes by way of pinned host memory: {}", added.to_string());
     }
@@ -52,6 +56,7 @@ void Ctx::register_with_nics(IomemHandle iomem, void* address, size_t length_byt
 // nvidia-peermem makes possible.
 Status Ctx::register_gpu_with_nics(GpuTarget target, FabricMemory memory) {
   GD2FS_TRY(gpu_->see_nic_writes(target));
+  memory.gpu = gpu_->folder(target);
   const Result<GpuExport> exported = gpu_->export_range(memory.address, memory.length_bytes);
   if (!exported.has_value()) {
     if (::access("/sys/module/nvidia_peermem", F_OK) != 0) {

@@ -25,6 +25,7 @@ class Batch final : public Exchange, public FromBlockPool {
   Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type type, const MemoryList* memory);
   ~Batch() override;
   Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
+  uint32_t distance(const Link& link) const override;
   // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
   // left. Only between two sends.
   bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);
@@ -38,6 +39,8 @@ class Batch final : public Exchange, public FromBlockPool {
   // Its GPU memory is the window: NICs reach it by themselves, without a slot of the ring.
   bool by_nic() const { return by_nic_; }
   // By NIC and ended: what is to become of it. A read's holes were sent by nobody.
+  // `again` after a lost connection, but not for ever: it may be the NIC that cannot.
+  static constexpr uint32_t kNicLossesMax = 2;
   enum class ByNic : uint8_t { done, again, through_ring };
   ByNic end_by_nic();
   // Why GPU memory could not be reached in the way that is required.
@@ -66,6 +69,7 @@ class Batch final : public Exchange, public FromBlockPool {
   std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
   std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
   bool by_nic_ = false;
+  uint32_t nic_losses_ = 0;
   bool straight_source_ = false;  // sent as it is: the session takes it out of the GPU
   bool wrong_link_ = false;       // ... but the link whose turn it was cannot
   bool through_ring_ = false;     // so it does not try again

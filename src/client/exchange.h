@@ -29,6 +29,11 @@ class Exchange : public ListNode<> {
   // messages ahead of it. A failure ends the exchange.
   virtual Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) = 0;
 
+  // Of open links the nearest is taken; one out of reach only if no other is open, and what it
+  // cannot do then is the exchange's outcome.
+  static constexpr uint32_t kOutOfReach = UINT32_MAX;
+  virtual uint32_t distance(const Link&) const { return 0; }
+
   msg::Type type = msg::Type::none;
   Window* window = nullptr;   // exposed when sent; nullptr: a message alone
   uint64_t credit_bytes = 0;  // counted against the peer's bytes in flight

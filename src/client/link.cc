@@ -37,6 +37,18 @@ bool Link::has_credit(uint64_t bytes) {
   return false;
 }
 
+std::optional<uint32_t> Link::distance_to(std::span<const MemorySegment> memory) const {
+  if (!open()) return std::nullopt;
+  uint32_t farthest = 0;
+  for (const MemorySegment& segment : memory) {
+    if (segment.target == 0) continue;
+    const std::optional<uint32_t> one = session_->distance_to(segment);
+    if (!one) return std::nullopt;
+    farthest = std::max(farthest, *one);
+  }
+  return farthest;
+}
+
 void Link::on_credit(Completion&) {
   owner_.on_link_credit(*this);
   if (!ListNode<NicCreditTag>::linked()) give_credit(0);  // perhaps there is some left

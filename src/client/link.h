@@ -82,6 +82,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   double ns_per_byte() const { return speed_.ns_per_byte(loop_.now_ns()); }
   // What it sends windows over are NICs, which reach GPU memory that they know.
   bool by_nic() const { return open() && session_->path() == "rdma"; }
+  // Of all GPU memory among it, the farthest. Nothing: some is out of this link's reach.
+  std::optional<uint32_t> distance_to(std::span<const MemorySegment> memory) const;
   Handles& handles() { return handles_; }
   SharedStaging staging() const { return open() ? session_->staging() : SharedStaging(); }
   const LinkOptions& options() const { return options_; }

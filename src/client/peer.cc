@@ -70,15 +70,23 @@ Link* Peer::pick(const Exchange& exchange) {
     return order_of(link, exchange.credit_bytes, fastest_ns) <
            order_of(than, exchange.credit_bytes, fastest_ns);
   };
+  uint32_t least = Exchange::kOutOfReach;
+  bool soon = false;  // a link that reaches it is open, and will have room
   for (auto& link : links_) {
-    if (!link->has_room()) {
-      link->want();
+    const bool several = links_.size() > 1 && link->open();
+    const uint32_t distance = several ? exchange.distance(*link) : 0;
+    const bool room = link->has_room();
+    if (!room) link->want();
+    if (!room || (!small(exchange) && !link->has_credit(exchange.credit_bytes))) {
+      soon = soon || (link->open() && distance != Exchange::kOutOfReach);
       continue;
     }
-    if (!small(exchange) && !link->has_credit(exchange.credit_bytes)) continue;
-    if (best == nullptr || better(*link, *best)) best = link.get();
+    if (best == nullptr || distance < least || (distance == least && better(*link, *best))) {
+      best = link.get();
+      least = distance;
+    }
   }
-  return best;
+  return soon && least == Exchange::kOutOfReach ? nullptr : best;
 }
 
 // Sends the first of a queue that is not empty; false when that has to wait.

@@ -1,7 +1,8 @@
 // Peer: somebody the client asks: the controllers of the deployment, or one data server. Queues
-// exchanges until a connection and credit allow, spreads them over its links (one per local NIC) by
-// when they will have arrived, and retries: after a lost connection at once, after `busy` with
-// growing pauses, until the owner gives up.
+// exchanges until a connection and credit allow, spreads them over its links (one per local NIC;
+// those for GPU memory over the links that are nearest to it) by when they will have arrived, and
+// retries: after a lost connection at once, after `busy` with growing pauses, until the owner gives
+// up.
 //
 // Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
 // drown one client (incast); all peers together have a budget per local NIC (nic_credit.h). Small

@@ -35,6 +35,13 @@ bool GpuRings::nics_reach(std::span<const MemorySegment> segments) const {
          });
 }
 
+void GpuRings::doubt_nics(std::span<const MemorySegment> segments) const {
+  if (doubt_nics_ == nullptr) return;
+  for (const MemorySegment& segment : segments) {
+    if (segment.target != kHostTarget) doubt_nics_(segment);
+  }
+}
+
 Status GpuRings::see_nic_writes(std::span<const MemorySegment> segments) {
   GpuTarget last = kHostTarget;
   for (const MemorySegment& segment : segments) {

@@ -42,10 +42,18 @@ class GpuRings {
   Loop& loop() { return loop_; }
   Gpu& gpu() { return gpu_; }
   uint64_t pinned_bytes() const;
-  // By which nics_reach() asks about one segment of GPU memory; without it none is reached.
-  void use_nics(std::function<bool(const MemorySegment&)> reach) { nics_reach_ = std::move(reach); }
-  // Every NIC of ours reaches all GPU memory among them.
+  // By which nics_reach() asks about one segment of GPU memory, and doubt_nics() tells of it;
+  // without them none is reached.
+  using AskNics = std::function<bool(const MemorySegment&)>;
+  using TellNics = std::function<void(const MemorySegment&)>;
+  void use_nics(AskNics reach, TellNics doubt) {
+    nics_reach_ = std::move(reach);
+    doubt_nics_ = std::move(doubt);
+  }
+  // Of each segment of GPU memory among them: some NIC of ours reaches it.
   bool nics_reach(std::span<const MemorySegment> segments) const;
+  // A connection was lost while NICs moved these.
+  void doubt_nics(std::span<const MemorySegment> segments) const;
   // What NICs wrote there is seen by the GPUs' work from now on.
   Status see_nic_writes(std::span<const MemorySegment> segments);
 
@@ -54,7 +62,8 @@ class GpuRings {
   Gpu& gpu_;
   const uint64_t ring_max_bytes_;
   Fabric* const fabric_;
-  std::function<bool(const MemorySegment&)> nics_reach_;
+  AskNics nics_reach_;
+  TellNics doubt_nics_;
   std::unique_ptr<ThreadWorker> worker_;  // from the first ring on
   std::map<GpuTarget, std::unique_ptr<GpuRing>> rings_;
   GpuStraight straight_;

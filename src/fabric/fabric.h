@@ -20,6 +20,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -228,6 +229,9 @@ class Session {
   // answer: ok.
   virtual Status reply(uint16_t type, uint64_t request_id, ConstBytes body) = 0;
   uint64_t next_request_id() { return ++last_request_id_; }
+  // Of GPU memory that a window may lie in, as it is: how far this session's NIC is from it, 0 the
+  // nearest. Nothing: this session does not reach it.
+  virtual std::optional<uint32_t> distance_to(const MemorySegment&) { return std::nullopt; }
 
   // Requester. expose() before send().
   virtual void expose(Window& window) = 0;
@@ -310,6 +314,8 @@ struct FabricMemory {
   // Device memory: its dmabuf, and where in that the first byte lies. Borrowed for add_memory().
   int dmabuf = -1;
   uint64_t dmabuf_offset = 0;
+  // Of device memory: the folder of its GPU in /sys, or another name of it; "": not known.
+  std::string gpu;
 };
 
 class Fabric {

@@ -36,6 +36,12 @@ bool RdmaClientSession::list(const Window& window) {
   return true;
 }
 
+std::optional<uint32_t> RdmaClientSession::distance_to(const MemorySegment& memory) {
+  if (!memory_covers(memory.data, memory.length_bytes, memory.region)) return std::nullopt;
+  const RdmaMemory::Part part = find_memory(memory.data, memory.length_bytes, memory.region);
+  return static_cast<uint32_t>(part.distance);
+}
+
 // A request and the list in one frame.
 void RdmaClientSession::send_with_window(uint16_t type, Window& window, ConstBytes body) {
   const ConstBytes segments =

@@ -25,10 +25,13 @@ class RdmaFabric final : public Fabric {
   // all of it at the first connection. Empty: there are any at all. Blocks.
   Status open_nic(const std::string& host);
   bool has_nics() const { return ports_.any(); }
-  // Whether every NIC of ours reaches all of that memory. Any thread; short.
+  // Whether some NIC of ours reaches all of that memory. Any thread; short.
   bool nics_reach(const MemorySegment& memory) const {
-    return memory_.known_to_all(memory.data, memory.length_bytes, memory.region);
+    return memory_.known_to_any(memory.data, memory.length_bytes, memory.region);
   }
+  // A connection was lost while NICs moved bytes of that GPU memory: whether they reach it is tried
+  // again, on a thread. On the loop.
+  void doubt_reach(const MemorySegment& memory) { ports_.doubt_reach(memory.data, memory.region); }
 
   Status add_memory(const FabricMemory& memory) override { return memory_.add(memory); }
   void remove_memory(const FabricMemory& memory) override { memory_.remove(memory); }

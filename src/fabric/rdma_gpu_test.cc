@@ -17,6 +17,8 @@ class RdmaGpu : public RdmaWorld {
   cuda::TestMemory device{context.get(), kSize};
   CudaGpu gpu{loop};
   FabricMemory memory;
+  std::string gpu_name;  // what is learnt of it holds for the process: each test has its own
+  MemorySegment segment() { return {device.data(), kSize, 1, 5}; }
 
   Status register_device() {
     GD2FS_ASSIGN(const GpuExport exported, gpu.export_range(device.data(), kSize));
@@ -27,11 +29,12 @@ class RdmaGpu : public RdmaWorld {
     memory.for_peers = true;
     memory.dmabuf = exported.fd;
     memory.dmabuf_offset = exported.offset_bytes;
+    memory.gpu = gpu_name;
     return fabric.add_memory(memory);
   }
   void place(Window& window, Window::Direction direction) {
     window.direction = direction;
-    window.segments = {{device.data(), kSize, 1, 5}};
+    window.segments = {segment()};
     window.request_id = client.session->next_request_id();
     client.session->expose(window);
   }
@@ -94,6 +97,49 @@ TEST_F(RdmaGpu, without_keys_on_either_side_it_is_an_error_and_never_a_copy) {
   EXPECT_TRUE(push.status.is(StatusCode::unavailable)) << push.status.to_string();
   EXPECT_TRUE(client.session->open());
   give_back(window);
+  fabric.remove_memory(memory);
+}
+
+TEST_F(RdmaGpu, a_nic_that_cannot_reach_what_it_registered_is_found_out_and_remembered) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  ASSERT_NO_FATAL_FAILURE(join());
+  gpu_name = "a GPU behind ACS";
+  fake.keep_from_gpus(kClient, 1);
+  const Status refused = register_device();
+  EXPECT_TRUE(refused.is(StatusCode::unsupported)) << refused.to_string();
+  EXPECT_NE(refused.text().find("fake0 port 1 does not reach a GPU behind ACS"),
+            std::string_view::npos)
+      << refused.text();
+  EXPECT_FALSE(client.session->distance_to(segment()));
+  Window window;
+  place(window, Window::Direction::sink);
+  EXPECT_TRUE(
+      client.session->send(kType, window.request_id, {}, &window).is(StatusCode::unsupported));
+  give_back(window);
+  EXPECT_TRUE(fabric.nics_reach(segment()));  // the other one
+  fabric.remove_memory(memory);
+  // Not tried again.
+  fake.keep_from_gpus(kClient, 0);
+  EXPECT_TRUE(register_device().is(StatusCode::unsupported));
+  fabric.remove_memory(memory);
+  gpu_name = "another GPU";
+  EXPECT_TRUE(register_device().ok());
+  EXPECT_TRUE(client.session->distance_to(segment()));
+  fabric.remove_memory(memory);
+}
+
+TEST_F(RdmaGpu, a_nic_that_reaches_a_gpu_no_longer_loses_its_keys_once_that_is_doubted) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  ASSERT_NO_FATAL_FAILURE(join());
+  gpu_name = "a GPU that falls off the bus";
+  ASSERT_TRUE(register_device().ok());
+  fabric.doubt_reach(segment());
+  run_for_ns(50 * kMs);
+  EXPECT_TRUE(client.session->distance_to(segment()));  // for nothing
+  fake.keep_from_gpus(kClient, 1);
+  fabric.doubt_reach(segment());
+  EXPECT_TRUE(until([&] { return !client.session->distance_to(segment()); }));
+  EXPECT_TRUE(client.session->open());
   fabric.remove_memory(memory);
 }
 

@@ -91,6 +91,36 @@ std::vector<RdmaNicFacts> RdmaPorts::facts() {
   return all;
 }
 
+namespace {
+
+// Owns itself until the worker is done with it.
+struct Doubt {
+  Job job;
+  std::shared_ptr<bool> doubting;
+  std::shared_ptr<uint32_t> closing;
+  void on_done(Completion&) {
+    *doubting = false;
+    --*closing;
+    delete this;
+  }
+};
+
+}  // namespace
+
+void RdmaPorts::doubt_reach(const void* address, uint32_t region) {
+  if (std::exchange(*doubting_, true)) return;
+  ++*closing_;
+  auto* doubt = new Doubt;
+  doubt->doubting = doubting_;
+  doubt->closing = closing_;
+  doubt->job.run = [memory = &memory_, address, region]() -> Status {
+    memory->check(address, region);
+    return {};
+  };
+  doubt->job.done.bind<&Doubt::on_done>(doubt);
+  worker().submit(loop_, doubt->job);
+}
+
 RdmaCounters RdmaPorts::counters() const {
   RdmaCounters all;
   for (const auto& [address, port] : ports_) all += port->counters();

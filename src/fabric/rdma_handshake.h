@@ -31,6 +31,8 @@ class RdmaPorts {
   // For the end: waits for what the worker has.
   void end_worker() { worker_.reset(); }
   uint32_t closing() const { return *closing_; }
+  // As RdmaFabric's; one at a time, and what comes meanwhile is dropped: it will come again.
+  void doubt_reach(const void* address, uint32_t region);
   // A thread of its own: what is done there takes milliseconds, or minutes for memory.
   Worker& worker();
 
@@ -40,6 +42,7 @@ class RdmaPorts {
 
   Loop& loop_;
   RdmaMemory& memory_;
+  std::shared_ptr<bool> doubting_ = std::make_shared<bool>(false);
   std::shared_ptr<uint32_t> closing_ = std::make_shared<uint32_t>(0);
   std::unordered_map<std::string, std::shared_ptr<RdmaPort>> ports_;
   std::unique_ptr<ThreadWorker> worker_;  // last: its jobs use the rest

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "base/log.h"
+#include "fabric/gpu_reach.h"
 
 namespace gd2fs {
 
@@ -27,7 +28,26 @@ Result<RdmaMemory::Keys> RdmaMemory::register_with(const std::shared_ptr<const v
                                                        address, length, use));
     keys.parts.push_back(std::move(part));
   }
+  if (!memory.gpu.empty()) {
+    GD2FS_TRY(try_gpu(keys, memory));
+    keys.distance = verbs::distance_between(verbs::place_of(nic->folder() + "/device"),
+                                            verbs::place_of(memory.gpu));
+  }
   return keys;
+}
+
+// Once for each pair: what was found out before holds.
+Status RdmaMemory::try_gpu(const Keys& keys, const FabricMemory& memory) {
+  GpuReach& reach = GpuReach::instance();
+  std::optional<bool> reached = reach.known(keys.nic->name(), memory.gpu);
+  if (!reached && memory.length_bytes >= sizeof(uint64_t)) {
+    const verbs::Reach tried = verbs::try_read(keys.nic, *keys.parts.front(), memory.address);
+    if (tried == verbs::Reach::unsure) return {};
+    reached = tried == verbs::Reach::reached;
+    reach.learn(keys.nic->name(), memory.gpu, *reached);
+  }
+  if (reached.value_or(true)) return {};
+  return {StatusCode::unsupported, keys.nic->name() + " does not reach " + memory.gpu};
 }
 
 void RdmaMemory::add_nic(const std::shared_ptr<const verbs::Nic>& nic) {
@@ -105,6 +125,40 @@ void RdmaMemory::remove(const FabricMemory& memory) {
   }
 }
 
+void RdmaMemory::check(const void* address, uint32_t region) {
+  std::vector<Keys> ended;  // outside of mutex_
+  std::lock_guard changing(changing_mutex_);
+  std::vector<Range*> ranges;  // which do not go away, nor do their keys change
+  const Range* doubted = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    doubted = range_of(address, region);
+    for (auto& [number, range] : by_region_) ranges.push_back(range.get());
+    for (auto& [start, range] : by_address_) ranges.push_back(range.get());
+  }
+  if (doubted == nullptr || doubted->memory.gpu.empty()) return;
+  const std::string& gpu = doubted->memory.gpu;
+  std::vector<const verbs::Nic*> refused;
+  for (const Keys& keys : doubted->keys) {
+    const auto tried = verbs::try_read(keys.nic, *keys.parts.front(), doubted->memory.address);
+    if (tried == verbs::Reach::refused) refused.push_back(keys.nic.get());
+    if (tried != verbs::Reach::unsure) {
+      GpuReach::instance().learn(keys.nic->name(), gpu, tried == verbs::Reach::reached);
+    }
+  }
+  if (refused.empty()) return;
+  std::lock_guard lock(mutex_);
+  changes_.fetch_add(1, std::memory_order_release);
+  for (Range* range : ranges) {
+    if (range->memory.gpu != gpu) continue;
+    for (size_t i = range->keys.size(); i-- > 0;) {
+      if (std::ranges::find(refused, range->keys[i].nic.get()) == refused.end()) continue;
+      ended.push_back(std::move(range->keys[i]));
+      range->keys.erase(range->keys.begin() + static_cast<ptrdiff_t>(i));
+    }
+  }
+}
+
 RdmaMemory::Range* RdmaMemory::range_of(const void* address, uint32_t region) const {
   if (region != 0) {
     const auto found = by_region_.find(region);
@@ -129,7 +183,7 @@ RdmaMemory::Part RdmaMemory::look_up(const verbs::Nic& nic, const void* address,
     const verbs::MemoryRegion& part = *keys.parts[index];
     *begin = start + offset;
     return {std::min(keys.part_bytes, range->memory.length_bytes - offset), part.local_key(),
-            part.remote_key()};
+            part.remote_key(), keys.distance};
   }
   return {};
 }
@@ -149,7 +203,7 @@ RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, ui
   }
   if (known.keys.length_bytes == 0) return {};
   return {std::min<uint64_t>(length_bytes, known.end - at), known.keys.local_key,
-          known.keys.remote_key};
+          known.keys.remote_key, known.keys.distance};
 }
 
 RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
@@ -158,10 +212,10 @@ RdmaMemory::Part RdmaMemory::find(const verbs::Nic& nic, const void* address, ui
   return find(nic, address, length_bytes, region, known);
 }
 
-bool RdmaMemory::known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const {
+bool RdmaMemory::known_to_any(const void* address, uint64_t length_bytes, uint32_t region) const {
   std::lock_guard lock(mutex_);
   const Range* range = range_of(address, region);
-  if (range == nullptr || nics_.empty() || range->keys.size() != nics_.size()) return false;
+  if (range == nullptr || range->keys.empty()) return false;
   const auto start = reinterpret_cast<uintptr_t>(range->memory.address);
   const auto at = reinterpret_cast<uintptr_t>(address);
   return at >= start && at - start <= range->memory.length_bytes &&

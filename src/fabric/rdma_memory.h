@@ -4,6 +4,9 @@
 // remove(); its keys open nothing before and after. A NIC registers at most region_max_bytes() at
 // once, so a long range has several keys in a row. Registering pins memory and blocks (30 to 300 ms
 // per GiB): not on a loop. Any thread; look-ups are short.
+//
+// Of GPU memory the NIC is asked to read some bytes before its keys count (verbs/try_read.h): one
+// that cannot is as one that refused the registration, for this and all other memory of that GPU.
 #pragma once
 
 #include <atomic>
@@ -15,7 +18,8 @@
 
 #include "base/descriptor.h"
 #include "fabric/fabric.h"
-#include "verbs/nic.h"
+#include "verbs/pci_place.h"
+#include "verbs/try_read.h"
 
 namespace gd2fs {
 
@@ -31,12 +35,16 @@ class RdmaMemory {
   Status add(const FabricMemory& memory);
   // Keys are invalid when this returns. Of memory that is not there: nothing.
   void remove(const FabricMemory& memory);
+  // Something went wrong with a transfer of GPU memory: whether its NICs still reach that GPU is
+  // tried again. The keys of those that do not end. Blocks as add() does.
+  void check(const void* address, uint32_t region);
 
   // The keys of a stretch that begins at an address.
   struct Part {
     uint64_t length_bytes = 0;  // 0: this NIC may not use that memory
     uint32_t local_key = 0;
     uint32_t remote_key = 0;
+    verbs::PciDistance distance = verbs::PciDistance::far;  // of GPU memory
   };
   // At most `length_bytes` of it; region 0: whichever range without one holds the address.
   Part find(const verbs::Nic& nic, const void* address, uint64_t length_bytes,
@@ -55,13 +63,14 @@ class RdmaMemory {
   // All of it may be used.
   bool covers(const verbs::Nic& nic, const void* address, uint64_t length_bytes, uint32_t region,
               Known& known) const;
-  // By every NIC there is; false if there is none.
-  bool known_to_all(const void* address, uint64_t length_bytes, uint32_t region) const;
+  // By one NIC at least.
+  bool known_to_any(const void* address, uint64_t length_bytes, uint32_t region) const;
 
  private:
   struct Keys {
     std::shared_ptr<const verbs::Nic> nic;
     uint64_t part_bytes = 0;
+    verbs::PciDistance distance = verbs::PciDistance::far;
     std::vector<std::unique_ptr<verbs::MemoryRegion>> parts;
   };
   struct Range {
@@ -71,6 +80,7 @@ class RdmaMemory {
   };
   static Result<Keys> register_with(const std::shared_ptr<const verbs::Nic>& nic,
                                     const FabricMemory& memory);
+  static Status try_gpu(const Keys& keys, const FabricMemory& memory);
   Range* range_of(const void* address, uint32_t region) const;
   Part look_up(const verbs::Nic& nic, const void* address, uint32_t region, uintptr_t* begin) const;
 

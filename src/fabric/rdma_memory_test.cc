@@ -1,6 +1,8 @@
 // RdmaMemory, over the fake NICs.
 #include "fabric/rdma_memory.h"
 
+#include <filesystem>
+#include <unistd.h>
 #include <vector>
 
 #include "verbs/test_verbs.h"
@@ -42,6 +44,44 @@ TEST(RdmaMemory, what_a_session_knows_is_forgotten_with_every_change) {
   EXPECT_NE(anew.remote_key, part.remote_key);
   memory.remove(first);
   memory.remove(second);
+}
+
+// Named before the fake library looks for it; empty but for the test below.
+const std::string& sysfs() {
+  static const std::string folder =
+      std::filesystem::temp_directory_path() / ("gd2fs-sysfs-" + std::to_string(getpid()));
+  return folder;
+}
+[[maybe_unused]] const int kNamed = setenv("FAKE_VERBS_SYSFS", sysfs().c_str(), 1);  // NOLINT
+
+TEST(RdmaMemory, keys_of_gpu_memory_say_how_far_their_nic_is) {
+  namespace fs = std::filesystem;
+  verbs::TestVerbs::instance().reset();
+  const auto device = [](const std::string& path) {
+    const std::string folder = sysfs() + "/devices/" + path;
+    fs::create_directories(folder);
+    return folder;
+  };
+  const auto nic_at = [&](int number, const std::string& path) {
+    const std::string entry = sysfs() + "/fake" + std::to_string(number);
+    fs::create_directories(entry);
+    fs::create_directory_symlink(device(path), entry + "/device");
+    return *verbs::Nic::open("127.0.0." + std::to_string(number + 1));
+  };
+  const auto near = nic_at(0, "pci0000:00/0000:00:01.0/0000:01:00.0");
+  const auto far = nic_at(2, "pci0000:80/0000:80:01.0/0000:81:00.0");
+  RdmaMemory memory;
+  memory.add_nic(near);
+  memory.add_nic(far);
+  std::vector<std::byte> bytes(4096);  // stand for a GPU's
+  FabricMemory of_gpu{.address = bytes.data(), .length_bytes = bytes.size(), .region = 1};
+  of_gpu.for_peers = true;
+  of_gpu.gpu = device("pci0000:00/0000:00:01.0/0000:02:00.0");
+  ASSERT_TRUE(memory.add(of_gpu).ok());
+  EXPECT_EQ(memory.find(*near, bytes.data(), 1, 1).distance, verbs::PciDistance::bridge);
+  EXPECT_EQ(memory.find(*far, bytes.data(), 1, 1).distance, verbs::PciDistance::far);
+  memory.remove(of_gpu);
+  fs::remove_all(sysfs());
 }
 
 }  // namespace

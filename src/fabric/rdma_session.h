@@ -53,8 +53,8 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
   RdmaMemory::Part find_memory(const void* address, uint64_t length_bytes, uint32_t region) {
     return shared_.memory->find(nic(), address, length_bytes, region, known_);
   }
-  bool memory_covers(const void* address, uint64_t length_bytes) {
-    return shared_.memory->covers(nic(), address, length_bytes, 0, known_);
+  bool memory_covers(const void* address, uint64_t length_bytes, uint32_t region = 0) {
+    return shared_.memory->covers(nic(), address, length_bytes, region, known_);
   }
   RdmaCounters& counters() { return shared_.port->counters(); }
   void send_bare(FrameKind kind, uint64_t request_id);
@@ -163,6 +163,7 @@ class RdmaClientSession final : public RdmaSession {
   Status send(uint16_t type, uint64_t request_id, ConstBytes body, Window* window) override;
   void withdraw(Window& window, Completion& done) override;
   bool let_go(Window& window) override { return !window.shown && TcpSession::let_go(window); }
+  std::optional<uint32_t> distance_to(const MemorySegment& memory) override;
 
  private:
   struct Recall {

@@ -66,6 +66,7 @@ Status Driver::find_functions(void* library) {
   need("cuLaunchKernel", &launch_kernel);
   find(library, "cuMemGetHandleForAddressRange", &get_handle_for_address_range);
   find(library, "cuDeviceGetAttribute", &device_get_attribute);
+  find(library, "cuDeviceGetPCIBusId", &device_get_pci_bus_id);
   find(library, "cuFlushGPUDirectRDMAWrites", &flush_nic_writes);
   if (missing == nullptr) return {};
   return {StatusCode::unsupported, std::string(library_name()) + " has no " + missing};

@@ -108,6 +108,7 @@ class Driver {
   Error (*get_handle_for_address_range)(void* handle, Pointer address, size_t length_bytes,
                                         int type, unsigned long long flags) = nullptr;
   Error (*device_get_attribute)(int* value, int attribute, Device device) = nullptr;
+  Error (*device_get_pci_bus_id)(char* id, int length, Device device) = nullptr;
   Error (*flush_nic_writes)(int target, int scope) = nullptr;  // nullptr before CUDA 11.3
 
  private:

@@ -277,6 +277,20 @@ Status CudaGpu::see_nic_writes(GpuTarget target_number) {
   return target(target_number).see_nic_writes();
 }
 
+std::string CudaGpu::folder(GpuTarget target_number) {
+  const CudaTarget& at = target(target_number);
+  char id[32] = {};  // "0000:17:00.0"
+  if (at.driver().device_get_pci_bus_id == nullptr ||
+      at.driver().device_get_pci_bus_id(id, sizeof id, at.device()) != cuda::kSuccess) {
+    return {};
+  }
+  std::string folder = "/sys/bus/pci/devices/";
+  for (const char* digit = id; *digit != 0; ++digit) {
+    folder += static_cast<char>(*digit >= 'A' && *digit <= 'F' ? *digit - 'A' + 'a' : *digit);
+  }
+  return folder;
+}
+
 // --- copies and fences ---
 
 void CudaGpu::copy(GpuCopy& copy) {

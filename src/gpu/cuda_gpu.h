@@ -44,6 +44,7 @@ class CudaGpu final : public Gpu {
   void drain() override;
   Result<GpuExport> export_range(const void* address, uint64_t length_bytes) override;
   Status see_nic_writes(GpuTarget target) override;
+  std::string folder(GpuTarget target) override;
   std::string description() override;
 
  private:

@@ -7,12 +7,12 @@
 // split) is decided below this line. The host side must be memory that map_host() made known to the
 // driver, so that a copy neither blocks nor goes through the driver's own staging.
 //
-// Thread rule: find(), map_host(), fence_after(), export_range() and see_nic_writes() from any
-// thread; copy() and wait() from the loop. A Gpu outlives its HostMappings and fences, and every
-// copy in flight. Errors: a copy that fails completes with io and errno EIO. When the context is
-// gone (the application destroyed it, the device was reset, a kernel of anybody's ended it with an
-// error) all copies of its target end that way, now and later; memory found after that gets a new
-// target.
+// Thread rule: find(), map_host(), fence_after(), export_range(), see_nic_writes() and folder()
+// from any thread; copy() and wait() from the loop. A Gpu outlives its HostMappings and fences, and
+// every copy in flight. Errors: a copy that fails completes with io and errno EIO. When the context
+// is gone (the application destroyed it, the device was reset, a kernel of anybody's ended it with
+// an error) all copies of its target end that way, now and later; memory found after that gets a
+// new target.
 #pragma once
 
 #include <cstddef>
@@ -128,6 +128,10 @@ class Gpu {
   // after. Nothing to be done on most machines. unsupported: there is no means here to see to it;
   // then no NIC may write there. Any thread.
   virtual Status see_nic_writes(GpuTarget target) = 0;
+
+  // The folder of the target's device in /sys, for its distance from NICs; "": not known. Any
+  // thread.
+  virtual std::string folder(GpuTarget /*target*/) { return {}; }
 
   // "cuda 13.0", "none: libcuda.so.1: not found", for logs.
   virtual std::string description() = 0;

@@ -97,6 +97,7 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
     std::shared_ptr<Nic> nic(new Nic(*library));
     const char* name = library->get_device_name(devices[i]);
     nic->name_ = name == nullptr ? "?" : name;
+    nic->folder_ = devices[i]->ibdev_path;
     nic->context_ = library->open_device(devices[i]);
     if (nic->context_ == nullptr) {
       seen += (seen.empty() ? "" : ", ") + nic->name_ + " (cannot be opened)";
@@ -108,11 +109,11 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
     if (const int error = library->query_device(nic->context_, &nic->limits_); error != 0) {
       return fail(failure(error, nic->name_ + ": ibv_query_device"));
     }
-    GD2FS_ASSIGN(const ibv_port_attr port, nic->read_port());
     const int flags = fcntl(nic->events_fd(), F_GETFL);
     if (flags < 0 || fcntl(nic->events_fd(), F_SETFL, flags | O_NONBLOCK) != 0) {
       return fail(Status::from_errno(errno, nic->name_ + ": its events"));
     }
+    GD2FS_ASSIGN(const ibv_port_attr port, nic->read_port());
     nic->mtu_ = port.active_mtu;
     nic->domain_ = library->alloc_pd(nic->context_);
     if (nic->domain_ == nullptr) return fail(failure(errno, nic->name_ + ": ibv_alloc_pd"));
@@ -160,7 +161,6 @@ Result<uint8_t> Nic::find_again() const {
   return fail(StatusCode::unavailable, name_ + ": its address is gone");
 }
 
-Result<ibv_port_attr> Nic::read_port() const {
 Nic::Event Nic::take_event(const ibv_qp** pair) const {
   ibv_async_event event{};
   if (library_->get_async_event(context_, &event) != 0) return Event::none;
@@ -190,6 +190,7 @@ Nic::Event Nic::take_event(const ibv_qp** pair) const {
   return kind;
 }
 
+Result<ibv_port_attr> Nic::read_port() const {
   const verbs_context* extended = verbs_get_ctx_op(context_, query_port);
   if (extended == nullptr) return fail(StatusCode::unsupported, "its provider is too old");
   ibv_port_attr port{};

@@ -47,6 +47,8 @@ class Nic : public std::enable_shared_from_this<Nic> {
   Nic& operator=(const Nic&) = delete;
 
   const std::string& name() const { return name_; }  // "mlx5_0 port 1"
+  // "/sys/class/infiniband/mlx5_0"; the device itself is the link `device` in there.
+  const std::string& folder() const { return folder_; }
   const Library& library() const { return *library_; }
   ibv_context* context() const { return context_; }
   ibv_pd* domain() const { return domain_; }
@@ -57,13 +59,13 @@ class Nic : public std::enable_shared_from_this<Nic> {
   const ibv_gid& gid() const { return gid_; }
   ibv_mtu mtu() const { return mtu_; }
   const ibv_device_attr& limits() const { return limits_; }
-  // Longer memory takes several registrations.
-  uint64_t region_max_bytes() const { return limits_.max_mr_size; }
   // What the device says by itself, on a fd that does not block; it has one reader.
   enum class Event : uint8_t { none, port_up, port_down, device_failed, pair_failed, other };
   int events_fd() const { return context_->async_fd; }
   // The next; pair_failed: of *pair, which may be gone.
   Event take_event(const ibv_qp** pair) const;
+  // Longer memory takes several registrations.
+  uint64_t region_max_bytes() const { return limits_.max_mr_size; }
 
   // Pins: 30 to 300 ms per GiB. The memory stays mapped while the region lives.
   Result<std::unique_ptr<MemoryRegion>> register_memory(void* address, uint64_t length_bytes,
@@ -84,6 +86,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
   ibv_context* context_ = nullptr;
   ibv_pd* domain_ = nullptr;
   std::string name_;
+  std::string folder_;
   uint8_t port_ = 0;
   ibv_gid gid_{};
   ibv_mtu mtu_ = IBV_MTU_1024;

@@ -33,6 +33,7 @@ class TestVerbs {
   void (*set_port)(int device, int active) = nullptr;
   void (*set_events)(int on) = nullptr;
   void (*fail_device)(int device) = nullptr;
+  void (*keep_from_gpus)(int device, int kept) = nullptr;
   void (*cut)(int one, int other, int cut) = nullptr;
   void (*slow)(int device, uint64_t transfer_ns) = nullptr;
   void (*refuse_registrations)(int count, int error) = nullptr;
@@ -59,11 +60,12 @@ class TestVerbs {
     find("fake_verbs_lose", &lose);
     find("fake_verbs_break", &break_pairs);
     find("fake_verbs_set_port", &set_port);
+    find("fake_verbs_set_events", &set_events);
+    find("fake_verbs_fail_device", &fail_device);
+    find("fake_verbs_keep_from_gpus", &keep_from_gpus);
     find("fake_verbs_cut", &cut);
     find("fake_verbs_slow", &slow);
     find("fake_verbs_refuse_registrations", &refuse_registrations);
-    find("fake_verbs_set_events", &set_events);
-    find("fake_verbs_fail_device", &fail_device);
     find("fake_verbs_set_max_mr_size", &set_max_mr_size);
     find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);
     find("fake_verbs_manual", &manual);

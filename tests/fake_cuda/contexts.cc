@@ -84,6 +84,12 @@ FAKE_API cuDeviceGetName(char* name, int length, int device) {
   return kSuccess;
 }
 
+FAKE_API cuDeviceGetPCIBusId(char* id, int length, int device) {
+  if (!is_device(device)) return kInvalidDevice;
+  std::snprintf(id, static_cast<size_t>(length), "FA4E:%02X:00.0", device);
+  return kSuccess;
+}
+
 // --- contexts ---
 
 FAKE_API cuDeviceGetAttribute(int* value, int attribute, int device) {

@@ -179,8 +179,10 @@ FAKE_API ibv_mr* ibv_reg_dmabuf_mr(ibv_pd* domain, uint64_t offset, size_t lengt
     errno = EOPNOTSUPP;
     return nullptr;
   }
-  return world.add_region(domain, iova, length, static_cast<std::byte*>(bytes),
-                          static_cast<unsigned>(access));
+  Region* region = world.add_region(domain, iova, length, static_cast<std::byte*>(bytes),
+                                    static_cast<unsigned>(access));
+  region->gpu = true;
+  return region;
 }
 FAKE_API int ibv_dereg_mr(ibv_mr* target) {
   World& world = World::instance();
@@ -235,6 +237,11 @@ FAKE_API void fake_verbs_fail_device(int device) {
     world.tell(one, IBV_EVENT_DEVICE_FATAL);
   });
 }
+FAKE_API void fake_verbs_keep_from_gpus(int device, int kept) {
+  change([&](World& world) {
+    world.devices[static_cast<size_t>(device)]->kept_from_gpus = kept != 0;
+  });
+}
 FAKE_API void fake_verbs_slow(int device, uint64_t transfer_ns) {
   change(
       [&](World& world) { world.devices[static_cast<size_t>(device)]->transfer_ns = transfer_ns; });
@@ -280,17 +287,18 @@ FAKE_API void fake_verbs_reset(void) {
     world.refuse_count = 0;
     world.max_mr_size = std::numeric_limits<uint64_t>::max();
     world.late_bytes = false;
+    world.events_on = true;
     for (auto& device : world.devices) {
       device->held = false;
+      if (!device->active) world.tell(*device, IBV_EVENT_PORT_ACTIVE);
       device->active = true;
+      device->kept_from_gpus = false;
       device->cut_from.clear();
       device->transfer_ns = 0;
       device->busy_until_ns = 0;
     }
-    world.events_on = true;
   });
 }
-      if (!device->active) world.tell(*device, IBV_EVENT_PORT_ACTIVE);
 FAKE_API void fake_verbs_get_counts(int device, fake_verbs_counts* counts) {
   change([&](World& world) { *counts = world.devices[static_cast<size_t>(device)]->counts; });
 }

@@ -9,7 +9,8 @@
 // completion behind it was polled.
 //
 // The functions below control it; find them with dlsym. FAKE_VERBS_DEVICES says how many devices
-// there are (default 4).
+// there are (default 4), FAKE_VERBS_SYSFS in which folder theirs are
+// (FAKE_VERBS_SYSFS/fake0/device).
 #pragma once
 
 #include <stdint.h>
@@ -32,10 +33,12 @@ void fake_verbs_break(int device);
 // A port that is down reaches nothing; what is posted fails after the retries. The device says so
 // by an event, unless they are off.
 void fake_verbs_set_port(int device, int active);
-// Each WRITE or READ of this device takes so long, during which it does nothing else.
 void fake_verbs_set_events(int on);
 // The device tells that it has failed, and reaches nothing from then on.
 void fake_verbs_fail_device(int device);
+// The device takes registrations of GPU memory, but every transfer from or to it fails.
+void fake_verbs_keep_from_gpus(int device, int kept);
+// Each WRITE or READ of this device takes so long, during which it does nothing else.
 void fake_verbs_slow(int device, uint64_t transfer_ns);
 // Between these two devices nothing passes, though both ports are up: a cable that is not there.
 void fake_verbs_cut(int one, int other, int cut);
@@ -70,6 +73,7 @@ typedef struct fake_verbs_counts {
   uint64_t queue_pairs;          // alive
   uint64_t regions;              // alive
   uint64_t late_bytes;           // moved only because late bytes are let through
+  uint64_t gpu_bytes;            // moved into or out of GPU memory that this device registered
 } fake_verbs_counts;
 void fake_verbs_get_counts(int device, fake_verbs_counts* counts);
 // Posted and not yet carried out, of all devices.

@@ -61,6 +61,11 @@ World::World() {
     auto device = std::make_unique<Device>();
     device->index = i;
     std::snprintf(device->device.name, sizeof device->device.name, "fake%d", i);
+    const char* sysfs = std::getenv("FAKE_VERBS_SYSFS");  // NOLINT(concurrency-mt-unsafe)
+    if (sysfs != nullptr) {
+      std::snprintf(device->device.ibdev_path, sizeof device->device.ibdev_path, "%s/fake%d", sysfs,
+                    i);
+    }
     device->device.node_type = IBV_NODE_CA;
     device->device.transport_type = IBV_TRANSPORT_IB;
     const ibv_gid v4 = gid_of("127.0.0." + std::to_string(i + 1));
@@ -102,11 +107,6 @@ Region* World::add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::by
   return regions.back().get();
 }
 
-void World::complete(ibv_cq* target, const Entry& entry) {
-  auto& queue = *static_cast<Queue*>(target);
-  if (!queue.alive) return;
-  if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
-    ++queue.device->counts.overruns;
 void World::tell(const Device& device, ibv_event_type type) {
   if (!events_on) return;
   for (Context* context : contexts) {
@@ -120,6 +120,11 @@ void World::tell(const Device& device, ibv_event_type type) {
   }
 }
 
+void World::complete(ibv_cq* target, const Entry& entry) {
+  auto& queue = *static_cast<Queue*>(target);
+  if (!queue.alive) return;
+  if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
+    ++queue.device->counts.overruns;
     return;
   }
   queue.entries.push_back(entry);
@@ -273,6 +278,7 @@ void World::carry_out(Pair& pair, uint64_t now) {
       ++pair.device->counts.refused_keys;
       return end(pair, IBV_WC_LOC_PROT_ERR);
     }
+    if (region->gpu && pair.device->kept_from_gpus) return end(pair, IBV_WC_LOC_PROT_ERR);
     local = region->at(work.local.addr);
   }
   const bool message = work.opcode == IBV_WR_SEND || work.opcode == IBV_WR_SEND_WITH_IMM;
@@ -333,6 +339,12 @@ bool World::transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local,
     end(pair, IBV_WC_REM_ACCESS_ERR);
     return false;
   }
+  if (region->gpu && peer.device->kept_from_gpus) {
+    stop(peer);
+    end(pair, IBV_WC_REM_ACCESS_ERR);
+    return false;
+  }
+  if (region->gpu) peer.device->counts.gpu_bytes += length;
   if (late || !region->alive) pair.device->counts.late_bytes += length;
   std::byte* remote = region->at(work.remote_address);
   if (write) {

@@ -25,6 +25,7 @@ struct Device {
   int index = 0;
   bool active = true;
   bool held = false;
+  bool kept_from_gpus = false;
   uint64_t transfer_ns = 0;
   uint64_t busy_until_ns = 0;
   std::vector<ibv_gid_entry> gids;
@@ -35,15 +36,16 @@ struct Device {
 struct Context {
   verbs_context extended{};  // its `context` is what callers hold
   Device* device = nullptr;
-};
   int bell = -1;  // the writing end of the pipe whose reading end is async_fd
   std::deque<ibv_async_event> events;
-Device& device_of(ibv_context* context);
+};
 Context& context_of(ibv_context* context);
+Device& device_of(ibv_context* context);
 
 struct Region : ibv_mr {
   Device* device = nullptr;
   bool alive = true;
+  bool gpu = false;
   uint64_t begin = 0;  // as callers name it
   uint64_t size = 0;
   std::byte* memory = nullptr;  // of `begin`; null: all of the process
@@ -108,9 +110,9 @@ class World {
   std::unordered_map<uint32_t, Pair*> pairs_by_number;
   std::vector<Pair*> live_pairs;
   std::vector<std::unique_ptr<Queue>> queues;
+  std::vector<Context*> contexts;
   uint32_t last_key = 0x1000;
   uint32_t last_number = 0x100;
-  std::vector<Context*> contexts;
 
   uint64_t delay_ns = 0;
   int hold_after = -1;  // transfers left before all is held; -1: none
@@ -120,9 +122,9 @@ class World {
   uint64_t max_mr_size = std::numeric_limits<uint64_t>::max();
   bool late_bytes = false;
   bool manual = false;
+  bool events_on = true;
 
   Region* add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::byte* memory,
-  bool events_on = true;
                      unsigned access);
   // Appends a completion and rings the channel if somebody waits.
   void complete(ibv_cq* queue, const Entry& entry);
@@ -130,10 +132,10 @@ class World {
   // Into the error state: everything that is posted is flushed.
   void stop(Pair& pair);
   uint64_t step(uint64_t choice);
-  void wake() { changed.notify_all(); }
-  static uint64_t now_ns();
   // To all who have opened the device.
   void tell(const Device& device, ibv_event_type type);
+  void wake() { changed.notify_all(); }
+  static uint64_t now_ns();
 
  private:
   World();

@@ -1,0 +1,126 @@
+// Which of a peer's links carries GPU memory: the nearest that reaches it.
+#include <list>
+
+#include <gtest/gtest.h>
+
+#include "client/peer.h"
+#include "fabric/conformance_pair.h"
+#include "fabric/reply.h"
+#include "sim/sim_fabric.h"
+
+namespace gd2fs::client {
+namespace {
+
+constexpr char kKey[] = "0123456789abcdef0123456789abcdef";
+constexpr uint64_t kBytes = 1 << 20;
+
+// Knows how far each link is from its memory, and notes the one it went over.
+struct Asked : Exchange {
+  std::vector<uint32_t> distances;
+  int over = -1;
+  bool finished = false;
+  Asked(std::vector<uint32_t> of_links, uint64_t bytes) : distances(std::move(of_links)) {
+    type = msg::Type::read;
+    credit_bytes = bytes;
+    done.bind<&Asked::on_done>(this);
+  }
+  uint32_t distance(const Link& link) const override { return distances[link.options().rail]; }
+  Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder&) override {
+    over = static_cast<int>(link.options().rail);
+    return ConstBytes();
+  }
+  void on_done(Completion&) { finished = true; }
+};
+
+class NearLinkTest : public ::testing::Test {
+ protected:
+  NearLinkTest() {
+    ListenOptions options;
+    options.server_id = 1;
+    options.keys = [](PeerRole, std::string_view) { return std::vector<std::string>{kKey}; };
+    listener = std::move(*server_fabric.listen("tcp://server:7528", std::move(options),
+                                               [this](std::unique_ptr<Session> session) {
+                                                 Side& side = accepted.emplace_back();
+                                                 side.session = std::move(session);
+                                                 side.session->set_events(&side);
+                                               }));
+    std::vector<LinkOptions> links;
+    for (uint32_t rail = 0; rail < 3; ++rail) {
+      LinkOptions& link = links.emplace_back();
+      link.name = "server";
+      link.addresses = {"tcp://server:7528"};
+      link.rail = rail;
+      link.cluster = "kv";
+      link.key = kKey;
+      link.credit = &credits[rail];
+    }
+    peer = std::make_unique<Peer>(loop, fabric, Random(7), std::move(links), 100, nullptr);
+    // All links are open from here on.
+    Asked first({0, 0, 0}, kBytes);
+    peer->start(first);
+    world.run_for_ns(kSecond);
+    answer_all();
+    EXPECT_EQ(accepted.size(), 3u);
+  }
+  void answer_all() {
+    for (Side& side : accepted) {
+      for (const Received& message : side.messages) {
+        ASSERT_TRUE(side.session->reply(message.type, message.request_id, {}).ok());
+      }
+      side.messages.clear();
+    }
+    world.run_for_ns(50 * kMs);
+  }
+  // How many of so many at once went over each link.
+  std::vector<size_t> spread(size_t count, const std::vector<uint32_t>& distances,
+                             uint64_t bytes = kBytes) {
+    std::vector<size_t> over(3);
+    std::list<Asked> all;
+    for (size_t i = 0; i < count; ++i) peer->start(all.emplace_back(distances, bytes));
+    world.run_for_ns(50 * kMs);
+    for (const Asked& one : all) {
+      if (one.over >= 0) ++over[static_cast<size_t>(one.over)];
+    }
+    answer_all();
+    answer_all();
+    for (const Asked& one : all) EXPECT_TRUE(one.finished);
+    return over;
+  }
+
+  SimWorld world{7};
+  SimNetwork network{world};
+  Loop server_loop{world.clock(), Loop::Waits::never};
+  SimWorld::Member server_member{world, server_loop};
+  Loop loop{world.clock(), Loop::Waits::never};
+  SimWorld::Member member{world, loop};
+  SimFabric server_fabric{network, "server", server_loop};
+  SimFabric fabric{network, "client0", loop};
+  std::list<Side> accepted;
+  std::unique_ptr<Listener> listener;
+  NicCredit credits[3];
+  std::unique_ptr<Peer> peer;
+};
+
+constexpr uint32_t kOutOfReach = Exchange::kOutOfReach;
+
+TEST_F(NearLinkTest, what_is_as_near_to_all_is_shared_by_all) {
+  EXPECT_EQ(spread(9, {0, 0, 0}), (std::vector<size_t>{3, 3, 3}));
+}
+
+TEST_F(NearLinkTest, gpu_memory_goes_over_the_nearest_links_alone) {
+  EXPECT_EQ(spread(8, {2, 0, 1}), (std::vector<size_t>{0, 8, 0}));
+  EXPECT_EQ(spread(8, {1, 2, 1}), (std::vector<size_t>{4, 0, 4}));
+}
+
+TEST_F(NearLinkTest, a_link_out_of_reach_is_not_used_while_another_only_has_to_have_room_again) {
+  const auto over = spread(Link::kSentMax + 5, {kOutOfReach, 0, kOutOfReach}, 4096);
+  EXPECT_EQ(over, (std::vector<size_t>{0, Link::kSentMax, 0}));
+}
+
+TEST_F(NearLinkTest, out_of_every_links_reach_it_is_sent_all_the_same_and_the_answer_tells) {
+  const auto over = spread(3, {kOutOfReach, kOutOfReach, kOutOfReach});
+  EXPECT_EQ(over[0] + over[1] + over[2], 3u);
+}
+
+}  // namespace
+}  // namespace gd2fs::client
