@@ -73,7 +73,7 @@ step_fuzz() {
   configure_clang
   tools/fuzz.sh build-clang "$GD2FS_FUZZ_SECONDS"
 }
-# RDMA on soft-RoCE in a guest of QEMU's; what is missing for it is installed, or it fails. Four minutes or more.
+# RDMA on soft-RoCE in a guest of QEMU's; what is missing for it is installed, or it fails. Three minutes or more.
 step_rdma() {
   tools/setup.sh rdma
   contrib/fio/build.sh
