@@ -182,13 +182,18 @@ __attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc, ConstBytes
 const bool kHasSse42 = __builtin_cpu_supports("sse4.2") != 0;
 #endif
 
+// By what the CPU has. `fetch_end` is as extend_sse42 has it.
+uint32_t extend(uint32_t crc, ConstBytes data, [[maybe_unused]] const std::byte* fetch_end) {
+#if defined(__x86_64__)
+  if (kHasSse42) return extend_sse42(crc, data, fetch_end);
+#endif
+  return crc32c_extend_portable(crc, data);
+}
+
 }  // namespace
 
 uint32_t crc32c_extend(uint32_t crc, ConstBytes data) {
-#if defined(__x86_64__)
-  if (kHasSse42) return extend_sse42(crc, data, data.data() + data.size());
-#endif
-  return crc32c_extend_portable(crc, data);
+  return extend(crc, data, data.data() + data.size());
 }
 
 uint32_t crc32c_extend_portable(uint32_t crc, ConstBytes data) {
@@ -206,13 +211,7 @@ void crc32c_blocks(ConstBytes data, size_t block_bytes, std::span<uint32_t> crcs
   for (uint32_t& crc : crcs) {
     const ConstBytes block = data.subspan(at, std::min(data.size() - at, block_bytes));
     at += block.size();
-#if defined(__x86_64__)
-    if (kHasSse42) {
-      crc = extend_sse42(0, block, data.data() + data.size());
-      continue;
-    }
-#endif
-    crc = crc32c(block);
+    crc = extend(0, block, data.data() + data.size());
   }
 }
 
