@@ -28,6 +28,9 @@ class LaneStream {
   virtual Moved read(std::span<iovec> parts) = 0;
   virtual Moved write(std::span<iovec> parts) = 0;
   virtual void wait_for_room() = 0;
+  // A write costs no system call while the peer is awake, so the first frame of a turn need not
+  // wait for the others.
+  virtual bool writes_cheaply() const { return false; }
 };
 
 class SocketStream final : public LaneStream {

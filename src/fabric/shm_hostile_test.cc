@@ -102,6 +102,22 @@ TEST_F(ShmHostile, a_client_whose_counters_are_impossible_is_sent_away) {
   }
 }
 
+TEST_F(ShmHostile, what_is_first_in_a_turn_leaves_at_once_and_the_rest_at_its_end) {
+  ASSERT_NO_FATAL_FAILURE(be_client());
+  ASSERT_TRUE(until([&] { return !loop.has_completions(); }));
+  for (const uint16_t type : {1, 2, 3}) ASSERT_TRUE(side.session->send(type, 0, {}).ok());
+  auto first = peer->receive();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->header.type, 1);
+  EXPECT_FALSE(peer->receive().has_value());
+  loop.run_queued();
+  for (const uint16_t type : {2, 3}) {
+    const auto next = peer->receive();
+    ASSERT_TRUE(next.has_value());
+    EXPECT_EQ(next->header.type, type);
+  }
+}
+
 TEST_F(ShmHostile, a_client_that_answers_what_nobody_asked_is_sent_away) {
   const FrameHeader frames[] = {
       frame(FrameKind::staged, 7, 0, 4096),    frame(FrameKind::staged, 7, 0, 4096, 60'000),

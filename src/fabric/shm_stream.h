@@ -48,6 +48,7 @@ class ShmStream final : public LaneStream, private Poller {
   Moved read(std::span<iovec> parts) override;
   Moved write(std::span<iovec> parts) override;
   void wait_for_room() override { waits_for_room_ = true; }
+  bool writes_cheaply() const override { return true; }
 
  private:
   struct Notice {        // on the socket, from the server; from the client all bytes are bells

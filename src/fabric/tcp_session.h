@@ -143,6 +143,7 @@ class TcpSession : public Session {
   void on_closed(Completion&);
   void on_tick(Completion&);
   bool flush_lane(TcpLane& lane, uint64_t* written_bytes);
+  void send_first(TcpLane& lane);
   void on_frame_sent(TcpLane& lane, OutFrame& frame);
   void stripe_sent(Push* push, Window* window, uint64_t length_bytes);
   void on_bulk_word();
