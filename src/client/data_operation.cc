@@ -60,9 +60,14 @@ void Batch::start(Peer& peer) {
     return peer.start(*this);
   }
   straight_source_ = goes_straight(peer);
-  if (!straight_source_) return staging_->begin(targets_, memory.direction, on_staging_);
-  staging_->begin_straight(targets_);
-  send();
+  if (straight_source_) {
+    staging_->begin_straight(targets_);
+    return send();
+  }
+  const bool is_sink = memory.direction == Window::Direction::sink;
+  // At once if it can be: the server begins while the request's other batches are made.
+  if (is_sink && staging_->begin_now(targets_)) return send();
+  staging_->begin(targets_, memory.direction, on_staging_);
 }
 
 // What is short travels in the message itself.
@@ -87,6 +92,7 @@ void Batch::send() {
   memory.segments.assign(staging_->window().data(), staging_->window().size());
   const bool straight = straight_source_ || memory.direction == Window::Direction::sink;
   memory.straight = straight ? staging_.get() : nullptr;
+  if (memory.direction == Window::Direction::sink) operation.await_answer();
   sequences_of->start(*this);
 }
 
@@ -166,6 +172,11 @@ DataOperation::DataOperation(Client& client, Request& request, bool write)
 
 GpuRings& DataOperation::rings() {
   return client_.rings();
+}
+
+void DataOperation::await_answer() {
+  Loop& loop = client_.loop();
+  loop.stay_awake_until(loop.now_ns() + kAnswerNs);
 }
 
 uint64_t DataOperation::progress() const {
@@ -307,7 +318,10 @@ void DataOperation::pump() {
     if (next_planned_ == plan_.size() && planned_ == length_) break;
     std::unique_ptr<Batch> batch(next_batch());
     if (batch == nullptr) break;
+    const bool is_long = batch->segment_count() >= kLongBatchSegments;
     start_batch(std::move(batch));
+    // To make a long one takes 20 us: what the server answered meanwhile has its turn.
+    if (is_long && !ending() && !pause_.running()) client_.loop().start(pause_, 0);
   }
   if (ending()) return;
   const bool all = parked_.empty() && next_planned_ == plan_.size() && planned_ == length_;

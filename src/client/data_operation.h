@@ -47,6 +47,7 @@ class Batch final : public Exchange, public FromBlockPool {
   Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
   void release_staging();
   bool staged() const { return staging_ != nullptr; }
+  size_t segment_count() const { return staged() ? targets_.size() : memory.segments.size(); }
   uint64_t host_bytes() const;  // of its memory
 
   DataOperation& operation;
@@ -80,11 +81,16 @@ class Batch final : public Exchange, public FromBlockPool {
 class DataOperation : public Operation {
  public:
   static constexpr size_t kBatchesMax = 16;  // in flight per request
+  static constexpr size_t kLongBatchSegments = 128;
 
   DataOperation(Client& client, Request& request, bool write);
   void start() override;
   uint64_t progress() const override;
   GpuRings& rings();
+  // A server on this host answers within 30 us if it is awake, and until then the GPU's link has
+  // nothing to do: the loop does not sleep meanwhile.
+  static constexpr uint64_t kAnswerNs = 100 * kUs;
+  void await_answer();
   Status trouble() const override;
   Origin waits_for() const override;
 

@@ -99,6 +99,11 @@ void GpuRing::take(Wish& wish) {
   serve();
 }
 
+bool GpuRing::take_now(Wish& wish) {
+  const bool is_small = wish.slot_count == 1;
+  return (is_small ? small_ : big_).empty() && grant(wish, is_small ? 0 : kSmallSlots);
+}
+
 void GpuRing::cancel(Wish& wish) {
   if (!wish.linked()) return;
   wish.unlink();

@@ -47,6 +47,9 @@ class GpuRing {
   ~GpuRing();  // nothing is waiting, no slot is taken, and the worker has ended
 
   void take(Wish& wish);
+  // Without a wait, so `done` does not complete. False: there are not enough free slots, or others
+  // wait for them.
+  bool take_now(Wish& wish);
   void cancel(Wish& wish);  // if it still waits
   void put(std::vector<Slot>* slots);
   // Pins the first step if nothing is pinned yet.

@@ -19,9 +19,16 @@ bool GpuStraight::may_go(StraightBatch& batch) {
   return batch.whole() || !busy(batch.target(), batch.direction());
 }
 
-void GpuStraight::add(StraightBatch& batch) {
+void GpuStraight::add(StraightBatch& batch, const StraightPart& part) {
   if (!batch.linked()) waiting_.push_back(batch);
+  const bool link_idles = under_way_[{part.target, batch.direction()}] == 0;
+  if (link_idles && part.bytes.size() >= kAloneBytes) return go(batch);
   if (may_go(batch)) look_soon();
+}
+
+void GpuStraight::go(StraightBatch& batch) {
+  batch.unlink();
+  batch.issue();
 }
 
 void GpuStraight::ended(const GpuCopy& copy, uint64_t length_bytes) {
@@ -37,9 +44,7 @@ void GpuStraight::look_soon() {
 void GpuStraight::on_look(Completion&) {
   for (StraightBatch *batch = waiting_.front(), *next; batch != nullptr; batch = next) {
     next = waiting_.next(*batch);
-    if (!may_go(*batch)) continue;
-    batch->unlink();
-    batch->issue();
+    if (may_go(*batch)) go(*batch);
   }
 }
 
@@ -130,7 +135,7 @@ void StraightBatch::refuse(const Status& why) {
 void StraightBatch::add(StraightPart& part) {
   parts_.push_back(part);
   taken_bytes_ += part.bytes.size();
-  all_.add(*this);
+  all_.add(*this, part);
 }
 
 void StraightBatch::take_parked(StraightPart& part) {

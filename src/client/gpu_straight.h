@@ -26,6 +26,9 @@ class GpuStraight {
   // What is under way keeps the link busy for 38 us: longer than it takes to notice its end and to
   // issue more.
   static constexpr uint64_t kAheadBytes = 2 * kMiB;
+  // A part so large is worth a copy of its own when the link idles: what else arrives in this turn
+  // would hold it up for longer than a copy costs.
+  static constexpr uint64_t kAloneBytes = kMiB;
 
   // `required`: parts wait until their memory is pinned, and fail if it cannot be.
   GpuStraight(Loop& loop, Gpu& gpu, MovedBytes& moved, bool required);
@@ -38,7 +41,7 @@ class GpuStraight {
   GpuPins& pins() { return pins_; }
   MovedBytes& moved() { return moved_; }
   bool required() const { return required_; }
-  void add(StraightBatch& batch);  // it has got a part
+  void add(StraightBatch& batch, const StraightPart& part);  // its new part
   void begun(const GpuCopy& copy, uint64_t length_bytes) { under_way_[way(copy)] += length_bytes; }
   void ended(const GpuCopy& copy, uint64_t length_bytes);
   bool busy(GpuTarget target, GpuCopy::Direction direction) {
@@ -51,6 +54,7 @@ class GpuStraight {
   using Way = std::pair<GpuTarget, GpuCopy::Direction>;  // a link carries both at once
   static Way way(const GpuCopy& copy) { return {copy.target, copy.direction}; }
   bool may_go(StraightBatch& batch);
+  void go(StraightBatch& batch);
   void look_soon();
   void on_look(Completion&);
   void on_pins(Completion&);

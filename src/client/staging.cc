@@ -66,9 +66,22 @@ uint64_t Staging::place(uint64_t ring_offset, const MemorySegment& segment) {
 
 void Staging::begin(std::span<const MemorySegment> segments, Window::Direction direction,
                     Completion& ready) {
-  CHECK(ready_ == nullptr && wish_.slots.empty());
+  look_at(segments, direction);
   ready.start();
   ready_ = &ready;
+  ring_->take(wish_);
+}
+
+bool Staging::begin_now(std::span<const MemorySegment> segments) {
+  look_at(segments, Window::Direction::sink);
+  if (!ring_->take_now(wish_)) return false;
+  lay_out();
+  return true;
+}
+
+// How many slots of which ring are needed.
+void Staging::look_at(std::span<const MemorySegment> segments, Window::Direction direction) {
+  CHECK(ready_ == nullptr && wish_.slots.empty());
   segments_.assign(segments.begin(), segments.end());
   direction_ = direction;
   uint64_t bytes = 0;
@@ -82,7 +95,6 @@ void Staging::begin(std::span<const MemorySegment> segments, Window::Direction d
   straight_.begin(segments_, direction == Window::Direction::sink ? GpuCopy::Direction::to_gpu
                                                                   : GpuCopy::Direction::from_gpu);
   wish_.slot_count = (bytes + GpuRing::kSlotBytes - 1) / GpuRing::kSlotBytes;
-  ring_->take(wish_);
 }
 
 void Staging::begin_straight(std::span<const MemorySegment> segments) {

@@ -2,7 +2,8 @@
 // host memory. Host memory in the same batch stays where it is.
 //
 //   begin(): takes slots, of a write also copies the GPU's bytes into them; window() is ready when
-//            `ready` completes. Or begin_straight(): a write that needs no slots
+//            `ready` completes. Or begin_now(): of a read, if slots are free. Or begin_straight():
+//            a write that needs no slots
 //   land():  of a read, copies what has arrived to the GPU
 //   release(): gives the slots back; no peer and no copy may use them any more
 //
@@ -79,6 +80,8 @@ class Staging final : public StraightPath {
   // `segments`: where the bytes go or come from, in the order of the window.
   void begin(std::span<const MemorySegment> segments, Window::Direction direction,
              Completion& ready);
+  // Of a sink. True: window() is ready.
+  bool begin_now(std::span<const MemorySegment> segments);
   // Of a source on one GPU, for a session with staging memory. The window is
   // the GPU's memory itself.
   void begin_straight(std::span<const MemorySegment> segments);
@@ -103,6 +106,7 @@ class Staging final : public StraightPath {
   // Where in the ring a segment begins: at the same place within 16 bytes as in GPU memory, so that
   // the copy kernel moves words.
   static uint64_t place(uint64_t ring_offset, const MemorySegment& segment);
+  void look_at(std::span<const MemorySegment> segments, Window::Direction direction);
   void lay_out();
   void skip_arrived();
   uint64_t ring_bytes() const;  // of the copies

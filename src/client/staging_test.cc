@@ -141,6 +141,54 @@ TEST_F(StagingTest, what_went_straight_to_the_gpu_is_not_overwritten_from_the_ri
   }
 }
 
+TEST_F(StagingTest, a_read_begins_at_once_when_slots_are_free_and_nobody_waits_for_them) {
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
+  const auto bytes = cuda::random_bytes(random_, kWindow);
+  {
+    Staging first(rings);
+    EXPECT_FALSE(first.begin_now(segments()));  // nothing is pinned yet
+    begin(first, Window::Direction::sink);
+  }
+  Staging staging(rings);
+  ASSERT_TRUE(staging.begin_now(segments()));
+  fill_window(staging, bytes);
+  land(staging);
+  EXPECT_EQ(in_window_order(), bytes);
+
+  // Until there is none left; then one waits, and whoever comes after it does not overtake.
+  std::vector<std::unique_ptr<Staging>> others;
+  do {
+    others.push_back(std::make_unique<Staging>(rings));
+  } while (others.back()->begin_now(segments()));
+  Waited ready;
+  others.back()->begin(segments(), Window::Direction::sink, ready.done);
+  others.front()->release();
+  Staging late(rings);
+  EXPECT_FALSE(late.begin_now(segments()));
+  ASSERT_TRUE(run_until([&] { return ready.ended; }));
+}
+
+TEST_F(StagingTest, a_large_part_goes_at_once_when_the_link_idles) {
+  GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
+  Staging staging(rings);
+  begin(staging, Window::Direction::sink);
+  staging.begin_sending();
+  copy_straight(staging, 1000, {shared_->data(), 1000});  // from here on it is pinned
+  TestPart small;
+  TestPart large;
+  TestPart another;
+  describe(2000, {shared_->data(), 1000}, &small);
+  describe(3000, {shared_->data(), GpuStraight::kAloneBytes}, &large);
+  describe(3000 + GpuStraight::kAloneBytes, {shared_->data(), GpuStraight::kAloneBytes}, &another);
+  ASSERT_TRUE(staging.take(small));
+  EXPECT_FALSE(small.begun);  // others may come
+  ASSERT_TRUE(staging.take(large));
+  EXPECT_TRUE(large.begun && small.begun);
+  ASSERT_TRUE(staging.take(another));
+  EXPECT_FALSE(another.begun);  // the link has something to do
+  ASSERT_TRUE(run_until([&] { return small.ended && large.ended && another.ended; }));
+}
+
 TEST_F(StagingTest, a_second_sending_forgets_what_the_first_brought) {
   GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
   Staging staging(rings);
