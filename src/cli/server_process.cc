@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -17,7 +18,15 @@ namespace {
 
 constexpr uint64_t kLookAgainNs = 2 * kMs;
 // A client on this host copies 1 MiB in 50 us before it asks for the next one.
-constexpr uint64_t kServerSpinNs = 100 * kUs;
+constexpr uint64_t kSpinNs = 100 * kUs;
+// A GPU of this host takes 64 MiB in 1.3 ms before its client asks for more, and a sleeper's wake-up
+// costs a read 50 to 100 us. Where cores are many, one may look for work that long.
+constexpr uint64_t kManyCoresSpinNs = 2 * kMs;
+constexpr uint32_t kManyCores = 16;
+
+uint64_t spin_ns() {
+  return std::thread::hardware_concurrency() >= kManyCores ? kManyCoresSpinNs : kSpinNs;
+}
 
 DiskEngine engine_of(const Config& config) {
   if (config.disk_engine == "io_uring") return DiskEngine::io_uring;
@@ -94,7 +103,7 @@ uint64_t default_slab_bytes() {
 }
 
 ServerProcess::ServerProcess(Clock& clock)
-    : runner_(clock, "server", kServerSpinNs), resolver_("resolver") {}
+    : runner_(clock, "server", spin_ns()), resolver_("resolver") {}
 
 ServerProcess::~ServerProcess() {
   if (const Status status = stop(); !status.ok()) {
