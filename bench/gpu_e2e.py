@@ -33,15 +33,22 @@ def large_reads(client, path_name):
         check(f"{path_name} {length // MIB} MiB written from the GPU and read into it are equal", torch.equal(gpu, back))
         client.move(READ, path, host, host_io, length)
         check(f"{path_name} {length // MIB} MiB read into host memory are equal", torch.equal(host, gpu.cpu()))
+        # Apart from reads into host memory: of the hits right after one some took 0.1 to 0.4 ms longer, all of it in the copy of
+        # the last 8 MiB.
+        time.sleep(0.5)  # until the threads of torch, which has just compared on the CPU, sleep
         got = medians(
             9,
             plain=lambda: (back.copy_(pinned, non_blocking=True), torch.cuda.synchronize()),
-            host=lambda: client.move(READ, path, host, host_io, length),
             gpu=lambda: client.move(READ, path, back, back_io, length),
+        )
+        got |= medians(
+            9,
+            host=lambda: client.move(READ, path, host, host_io, length),
+            gpu_beside_host=lambda: client.move(READ, path, back, back_io, length),
         )
         row("read_hit", path=path_name, length_mib=length // MIB, gpu_ms=got["gpu"][0] * 1e3, host_ms=got["host"][0] * 1e3, plain_copy_ms=got["plain"][0] * 1e3,
             gpu_gbps=length / got["gpu"][0] / 1e9, host_gbps=length / got["host"][0] / 1e9, plain_gbps=length / got["plain"][0] / 1e9,
-            gpu_to_host=got["host"][0] / got["gpu"][0], gpu_to_plain=got["plain"][0] / got["gpu"][0], gpu_cpu_s_per_gb=got["gpu"][1] / length * 1e9)  # fmt: skip
+            gpu_to_host=got["host"][0] / got["gpu_beside_host"][0], gpu_to_plain=got["plain"][0] / got["gpu"][0], gpu_cpu_s_per_gb=got["gpu"][1] / length * 1e9)  # fmt: skip
         if path_name == "shm" and length < GIB:
             hits_in_a_row(client, path, length, gpu, back, back_io, pinned)
         for iomem in (gpu_io, back_io, host_io):
