@@ -19,8 +19,8 @@ namespace {
 constexpr uint64_t kLookAgainNs = 2 * kMs;
 // A client on this host copies 1 MiB in 50 us before it asks for the next one.
 constexpr uint64_t kSpinNs = 100 * kUs;
-// A GPU of this host takes 64 MiB in 1.3 ms before its client asks for more, and a sleeper's wake-up
-// costs a read 50 to 100 us. Where cores are many, one may look for work that long.
+// A GPU of this host takes 64 MiB in 1.3 ms before its client asks for more, and a sleeper's
+// wake-up costs a read 50 to 100 us. Where cores are many, one may look for work that long.
 constexpr uint64_t kManyCoresSpinNs = 2 * kMs;
 constexpr uint32_t kManyCores = 16;
 
