@@ -27,6 +27,8 @@ $bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/wor
 for each in proc sys dev; do
   $bb mount --move /$each /root/$each
 done
+$bb mkdir /whole
+$bb mount --bind /root /whole
 for each in dev/shm run tmp; do
   $bb mkdir -p "/root/$each"
   $bb mount -t tmpfs -o mode=1777 tmpfs "/root/$each"
@@ -34,6 +36,12 @@ done
 $bb mkdir -p /root/dev/pts /root/run/gd2fs-guest
 $bb mount -t devpts devpts /root/dev/pts
 $bb mount -t 9p -o "$share" share /root/run/gd2fs-guest || say "no shared folder"
+# The repository and the programs, if they lie in what was just covered.
+while read -r folder; do
+  [ -d "/root$folder" ] && continue
+  $bb mkdir -p "/root$folder"
+  $bb mount --bind "/whole$folder" "/root$folder" || say "no $folder"
+done </root/run/gd2fs-guest/folders
 $bb mount -t proc proc /proc
 
 $bb chroot /root /bin/bash /run/gd2fs-guest/main.sh

@@ -45,7 +45,7 @@ for name in "${tests[@]}"; do
   done
 done
 
-# Not under /tmp: the guest covers that, and main.sh must not be found by two names.
+# Beside the other logs; the guest has it as /run/gd2fs-guest.
 mkdir -p build/rdma-logs
 share=$(mktemp -d "$PWD/build/rdma-logs/guest.XXXXXX")
 qemu=
@@ -66,6 +66,7 @@ cp "$here/guest_main.sh" "$share/main.sh"
   printf 'command=%q\nbuild=%q\n' "$command" "$build"
   printf 'tests=('; printf '%q ' "${tests[@]}"; printf ')\n'
 } >"$share/job.sh"
+printf '%s\n' "$PWD" "$(realpath "$build")" >"$share/folders"
 # Files that the guest's drive lies in; never written out, gone with the guest.
 truncate -s 8G "$share/drive"
 
