@@ -6,7 +6,7 @@
 // answered. Thread rule: the store's loop.
 #pragma once
 
-#include "store/core.h"
+#include "store/store_core.h"
 
 namespace gd2fs {
 

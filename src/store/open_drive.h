@@ -3,7 +3,7 @@
 // are opened one after another).
 #pragma once
 
-#include "store/core.h"
+#include "store/store_core.h"
 
 namespace gd2fs {
 

@@ -2,7 +2,7 @@
 // Thread rule: the store's loop.
 #pragma once
 
-#include "store/core.h"
+#include "store/store_core.h"
 
 namespace gd2fs {
 

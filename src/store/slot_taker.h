@@ -5,7 +5,7 @@
 // Embedded in its operation. Thread rule: the store's loop.
 #pragma once
 
-#include "store/core.h"
+#include "store/store_core.h"
 
 namespace gd2fs {
 

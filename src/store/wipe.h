@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "store/core.h"
+#include "store/store_core.h"
 
 namespace gd2fs {
 

@@ -1,4 +1,4 @@
-#include "store/core.h"
+#include "store/store_core.h"
 
 #include <algorithm>
 

@@ -1,0 +1,78 @@
+// Batch: one message about pieces of a file: the pieces of a PlannedBatch and their memory. GPU
+// memory goes by way of a Staging: a write's bytes are fetched before the message is sent, a read's
+// are taken on to the GPU after the answer.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/block_pool.h"
+#include "client/memory_list.h"
+#include "client/peer.h"
+#include "client/plan.h"
+#include "client/staging.h"
+
+namespace gd2fs::client {
+
+class DataOperation;
+
+class Batch final : public Exchange, public FromBlockPool {
+ public:
+  // memory nullptr: no bytes move.
+  Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type type, const MemoryList* memory);
+  ~Batch() override;
+  Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
+  uint32_t distance(const Link& link) const override;
+  // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
+  // left. Only between two sends.
+  bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);
+  void start(Peer& peer);
+  void send();     // staged
+  void land();     // a read that was answered and is not where it belongs yet
+  void give_up();  // what can be stopped is stopped; the operation hears of the end as ever
+  // A write that was to go past the ring and could not. Then: the same again, through it.
+  bool needs_detour() const { return straight_source_ && (wrong_link_ || !trouble().ok()); }
+  void detour();
+  // Its GPU memory is the window: NICs reach it by themselves, without a slot of the ring.
+  bool by_nic() const { return by_nic_; }
+  // By NIC and ended: what is to become of it. A read's holes were sent by nobody.
+  // `again` after a lost connection, but not for ever: it may be the NIC that cannot.
+  static constexpr uint32_t kNicLossesMax = 2;
+  enum class ByNic : uint8_t { done, again, through_ring };
+  ByNic end_by_nic();
+  // Why GPU memory could not be reached in the way that is required.
+  Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
+  void release_staging();
+  bool staged() const { return staging_ != nullptr; }
+  size_t segment_count() const { return staged() ? targets_.size() : memory.segments.size(); }
+  uint64_t host_bytes() const;  // of its memory
+
+  DataOperation& operation;
+  PlannedBatch plan;
+  Window memory;                    // window offset 0 is the first piece's first byte
+  std::vector<LentBytes> lent;      // of a view: bytes that were not copied, by window offset
+  std::vector<uint64_t> sequences;  // of a write: one per piece, for all its retries
+  Peer* sequences_of = nullptr;     // whose they are
+  uint64_t generation = 0;          // with which it was last sent
+  bool unsure = false;              // of a write: an earlier copy may have been executed
+
+ private:
+  void map_memory(const MemoryList* list);
+  bool goes_straight(const Peer& peer);
+  bool goes_by_nic(const Peer& peer);
+  void on_done(Completion&);
+  void on_staged(Completion&);
+  void on_landed(Completion&);
+
+  std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
+  std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
+  bool by_nic_ = false;
+  uint32_t nic_losses_ = 0;
+  bool straight_source_ = false;  // sent as it is: the session takes it out of the GPU
+  bool wrong_link_ = false;       // ... but the link whose turn it was cannot
+  bool through_ring_ = false;     // so it does not try again
+  Completion on_staging_;
+  Completion on_landing_;
+};
+
+}  // namespace gd2fs::client
