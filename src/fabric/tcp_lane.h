@@ -29,7 +29,6 @@ class TcpLane final : private FrameSink, private LaneEvents {
 
   // The stream takes no more bytes now; the session is told when it does.
   bool blocked() const { return blocked_; }
-  bool writes_cheaply() const { return stream_->writes_cheaply(); }
   // Writes once what is queued. `on_sent(OutFrame&)` for each frame that is out.
   template <class OnSent>
   Status write(OnSent on_sent) {

@@ -57,6 +57,7 @@ Status TcpSession::add_lane(uint16_t index, TcpSocket socket) {
 
 Status TcpSession::add_lane(uint16_t index, std::unique_ptr<LaneStream> stream) {
   GD2FS_TRY(check_lane(index));
+  if (index == 0) first_at_once_ = stream->writes_cheaply();
   lanes_[index] = std::make_unique<TcpLane>(*this, index, std::move(stream));
   if (!started_) return {};
   kick();  // bytes may wait for a lane
@@ -152,15 +153,15 @@ void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eag
   frame.message = true;
   message_bytes_ += frame.total_bytes();
   if (at_once) lane->writer.added(frame);
-  const bool is_first = !flush_.pending();
+  const bool is_first = first_at_once_ && at_once && !flush_.pending();
   kick();
-  if (is_first && at_once && flush_.pending()) send_first(*lane);
+  if (is_first && flush_.pending()) send_first(*lane);
 }
 
 // What is first in this turn leaves at once where that costs little: the peer begins with it while
 // the turn goes on.
 void TcpSession::send_first(TcpLane& lane) {
-  if (!lane.writes_cheaply() || lane.blocked()) return;
+  if (lane.blocked()) return;
   // A session is not ended in the middle of what its owner does: on_flush() ends it.
   flush_.status = lane.write([&](OutFrame& frame) { on_frame_sent(lane, frame); });
 }

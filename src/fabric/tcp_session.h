@@ -188,6 +188,7 @@ class TcpSession : public Session {
   bool started_ = false;
   bool closing_ = false;
   bool about_to_flush_ = false;  // what is queued now leaves at once
+  bool first_at_once_ = false;   // lane 0 writes cheaply
   Status close_reason_;
   Completion closed_;
   Completion flush_;
