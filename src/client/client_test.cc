@@ -310,6 +310,36 @@ TEST_F(ClientTest, a_stale_answer_resolves_again_and_the_read_starts_over) {
   EXPECT_EQ(asked->memory[0], std::byte{9});
 }
 
+// Lists of many pieces give way between two batches: what comes meanwhile may be a stale answer.
+TEST_F(ClientTest, a_stale_answer_among_long_batches_waits_for_those_that_are_under_way) {
+  network_.faults.delay_min_ns = 0;  // so that answers come while batches are being made
+  network_.faults.delay_max_ns = 0;
+  connect();
+  constexpr uint64_t kPiece = 4096;
+  const auto bytes = random_bytes(40 << 20);
+  ASSERT_TRUE(write("/a", 0, bytes)->request.status.ok());
+  for (int before = 0; before < 8; ++before) {
+    cluster_.interfere = [asked = 0, before](msg::Type type) mutable -> std::optional<Status> {
+      if (type != msg::Type::read || asked++ != before) return std::nullopt;
+      return Status(StatusCode::stale);
+    };
+    auto asked = ask(Op::read, "/a");
+    asked->memory.assign(bytes.size(), std::byte{0xee});
+    // From the last to the first, so that none is the neighbour of the next.
+    for (uint64_t at = bytes.size(); at > 0; at -= kPiece) {
+      asked->request.memory.add(asked->memory.data() + at - kPiece, kPiece);
+    }
+    client_.submit(asked->request);
+    finish(*asked);
+    ASSERT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
+    EXPECT_EQ(asked->request.value, bytes.size()) << before;
+    for (uint64_t at = 0; at < bytes.size(); at += kPiece) {
+      const auto* const got = asked->memory.data() + bytes.size() - kPiece - at;
+      ASSERT_TRUE(std::equal(got, got + kPiece, bytes.data() + at)) << before;
+    }
+  }
+}
+
 TEST_F(ClientTest, an_unlinked_file_is_enoent_for_who_had_it_cached) {
   connect();
   (void)write("/a", 0, random_bytes(10));

@@ -123,16 +123,15 @@ void DataOperation::resolve_after_stale() {
 }
 
 void DataOperation::on_pause(Completion&) {
-  if (stale_) {
-    resolve(true, stale_after_);
-  } else {
-    pump();
-  }
+  if (!stale_) return pump();
+  // Else the pause was a long batch's: the last one under way starts over.
+  if (in_flight_.empty() && !resolving_) resolve(true, stale_after_);
 }
 
 // --- batches ---
 
 void DataOperation::start_batches(uint64_t length_bytes) {
+  CHECK(in_flight_.empty());
   length_ = length_bytes;
   planned_ = 0;
   plan_.clear();
@@ -178,7 +177,8 @@ void DataOperation::pump() {
     const bool is_long = batch->segment_count() >= kLongBatchSegments;
     start_batch(std::move(batch));
     // To make a long one takes 20 us: what the server answered meanwhile has its turn.
-    if (is_long && !ending() && !pause_.running()) client_.loop().start(pause_, 0);
+    const bool more = !parked_.empty() || next_planned_ != plan_.size() || planned_ != length_;
+    if (is_long && more && !ending() && !pause_.running()) client_.loop().start(pause_, 0);
   }
   if (ending()) return;
   const bool all = parked_.empty() && next_planned_ == plan_.size() && planned_ == length_;

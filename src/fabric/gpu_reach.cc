@@ -16,6 +16,11 @@ std::optional<bool> GpuReach::known(const std::string& nic, const std::string& g
   return found->second;
 }
 
+void GpuReach::forget(const std::string& nic, const std::string& gpu) {
+  std::lock_guard lock(mutex_);
+  pairs_.erase({nic, gpu});
+}
+
 void GpuReach::learn(const std::string& nic, const std::string& gpu, bool reached) {
   {
     std::lock_guard lock(mutex_);

@@ -16,6 +16,7 @@ class GpuReach {
   std::optional<bool> known(const std::string& nic, const std::string& gpu) const;
   // Says in the log that a pair does not work, when it is news.
   void learn(const std::string& nic, const std::string& gpu, bool reached);
+  void forget(const std::string& nic, const std::string& gpu);
 
  private:
   mutable std::mutex mutex_;

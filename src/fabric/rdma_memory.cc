@@ -126,8 +126,8 @@ void RdmaMemory::remove(const FabricMemory& memory) {
 }
 
 void RdmaMemory::check(const void* address, uint32_t region) {
-  std::vector<Keys> ended;  // outside of mutex_
   std::lock_guard changing(changing_mutex_);
+  std::vector<Keys> ended;     // outside of mutex_, but before a remove() that waits can return
   std::vector<Range*> ranges;  // which do not go away, nor do their keys change
   const Range* doubted = nullptr;
   {
@@ -141,10 +141,13 @@ void RdmaMemory::check(const void* address, uint32_t region) {
   std::vector<const verbs::Nic*> refused;
   for (const Keys& keys : doubted->keys) {
     const auto tried = verbs::try_read(keys.nic, *keys.parts.front(), doubted->memory.address);
-    if (tried == verbs::Reach::refused) refused.push_back(keys.nic.get());
-    if (tried != verbs::Reach::unsure) {
-      GpuReach::instance().learn(keys.nic->name(), gpu, tried == verbs::Reach::reached);
-    }
+    if (tried != verbs::Reach::refused) continue;
+    // It did reach it. The memory may have gone and not the way to it, so the next registration
+    // tries anew.
+    refused.push_back(keys.nic.get());
+    GpuReach::instance().forget(keys.nic->name(), gpu);
+    GD2FS_LOG_WARN("{} does not reach memory of {} any more: its keys there end", keys.nic->name(),
+                   gpu);
   }
   if (refused.empty()) return;
   std::lock_guard lock(mutex_);
