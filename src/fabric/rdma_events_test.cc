@@ -13,15 +13,6 @@ class RdmaEvents : public RdmaWorld {
     while (clock.now_ns() < end_ns && !(client.closed && server().closed)) loop.turn(kMs);
     return client.closed && server().closed;
   }
-  void connect_again() {
-    client.session.reset();
-    accepted.clear();
-    client.closed.reset();
-    ASSERT_TRUE(connect(options_to(listener->address())).ok());
-    ASSERT_TRUE(until([&] { return accepted.size() == 1; }));
-    ASSERT_TRUE(client.session->send(kType, client.session->next_request_id(), {}).ok());
-    EXPECT_TRUE(until([&] { return server().messages.size() == 1; }));
-  }
 };
 
 TEST_F(RdmaEvents, a_port_that_goes_down_ends_its_idle_sessions_and_serves_when_it_is_back) {

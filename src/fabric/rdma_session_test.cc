@@ -296,14 +296,7 @@ TEST_F(RdmaWorld, a_broken_nic_ends_its_sessions_and_a_new_one_works) {
   ASSERT_NO_FATAL_FAILURE(join());
   fake.break_pairs(kClient);
   ASSERT_TRUE(until([&] { return client.closed && server().closed; }));
-  client.session.reset();
-  server().session.reset();
-  accepted.clear();
-  client.closed.reset();
-  ASSERT_TRUE(connect(options_to(listener->address())).ok());
-  ASSERT_TRUE(until([&] { return accepted.size() == 1; }));
-  ASSERT_TRUE(client.session->send(kType, client.session->next_request_id(), {}).ok());
-  EXPECT_TRUE(until([&] { return server().messages.size() == 1; }));
+  ASSERT_NO_FATAL_FAILURE(connect_again());
 }
 
 TEST_F(RdmaWorld, a_key_opens_nothing_once_its_memory_is_deregistered) {

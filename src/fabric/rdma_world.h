@@ -91,6 +91,16 @@ class RdmaWorld : public testing::Test {
     client.session = std::move(**out);
     return {};
   }
+  // After both sides were closed: a new pair, which works.
+  void connect_again() {
+    client.session.reset();
+    accepted.clear();
+    client.closed.reset();
+    ASSERT_TRUE(connect(options_to(listener->address())).ok());
+    ASSERT_TRUE(until([&] { return accepted.size() == 1; }));
+    ASSERT_TRUE(client.session->send(kType, client.session->next_request_id(), {}).ok());
+    EXPECT_TRUE(until([&] { return server().messages.size() == 1; }));
+  }
   void join() {
     ASSERT_NO_FATAL_FAILURE(listen());
     const Status status = connect(options_to(listener->address()));
