@@ -151,14 +151,27 @@ const std::byte* round_after(const std::byte* at, const std::byte* end) {
   return end - at >= static_cast<ptrdiff_t>(2 * kRound) ? at + kRound : nullptr;
 }
 
-// Bytes up to `fetch_end`, which may lie behind data, will be read next.
+// `raw` continued over the whole rounds of data. Bytes up to `fetch_end`, which may lie behind
+// data, will be read next.
+__attribute__((target("sse4.2"), noinline)) uint32_t rounds_sse42(uint32_t raw, ConstBytes data,
+                                                                  const std::byte* fetch_end) {
+  const std::byte* at = data.data();
+  for (size_t left = data.size(); left >= kRound; at += kRound, left -= kRound) {
+    raw = round_sse42(raw, at, round_after(at, fetch_end));
+  }
+  return raw;
+}
+
 __attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc, ConstBytes data,
                                                         const std::byte* fetch_end) {
   uint64_t raw = static_cast<uint32_t>(~crc);
   const std::byte* at = data.data();
   size_t left = data.size();
-  for (; left >= kRound; at += kRound, left -= kRound) {
-    raw = round_sse42(static_cast<uint32_t>(raw), at, round_after(at, fetch_end));
+  if (left >= kRound) {
+    // A call: what it keeps on the stack is not for small requests to pay.
+    raw = rounds_sse42(static_cast<uint32_t>(raw), data, fetch_end);
+    at += left / kRound * kRound;
+    left %= kRound;
   }
   // Most messages are shorter than a lane: these lines are what a small request pays.
   for (; left >= 32; at += 32, left -= 32) {

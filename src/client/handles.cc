@@ -3,6 +3,15 @@
 namespace gd2fs::client {
 
 Handles::Use Handles::use(uint64_t inode, uint64_t capability_number) {
+  Entry& entry = entry_of(inode);
+  const bool bind = entry.capability_number != capability_number;
+  entry.capability_number = capability_number;
+  return {entry.handle, bind};
+}
+
+// It is the one that was used last then.
+Handles::Entry& Handles::entry_of(uint64_t inode) {
+  if (last_ != nullptr && last_->inode == inode) return *last_;
   auto found = by_inode_.find(inode);
   if (found == by_inode_.end()) {
     uint32_t handle;
@@ -17,11 +26,9 @@ Handles::Use Handles::use(uint64_t inode, uint64_t capability_number) {
     found->second.inode = inode;
     found->second.handle = handle;
   }
-  Entry& entry = found->second;
-  by_use_.push_back(entry);
-  const bool bind = entry.capability_number != capability_number;
-  entry.capability_number = capability_number;
-  return {entry.handle, bind};
+  last_ = &found->second;
+  by_use_.push_back(*last_);
+  return *last_;
 }
 
 void Handles::forget(uint64_t inode) {
@@ -31,6 +38,7 @@ void Handles::forget(uint64_t inode) {
 }
 
 void Handles::clear() {
+  last_ = nullptr;
   by_inode_.clear();
   last_handle_ = 0;
 }

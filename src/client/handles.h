@@ -32,8 +32,11 @@ class Handles {
     uint64_t capability_number = 0;
     uint32_t handle = 0;
   };
+  Entry& entry_of(uint64_t inode);
+
   std::unordered_map<uint64_t, Entry> by_inode_;
-  List<Entry> by_use_;  // longest unused first
+  List<Entry> by_use_;     // longest unused first
+  Entry* last_ = nullptr;  // its last one, which is never the one to be dropped
   uint32_t last_handle_ = 0;
 };
 

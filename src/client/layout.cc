@@ -37,11 +37,13 @@ Result<Layout> layout_from(const msg::FileInfo* info, bool may_write, uint64_t n
 }
 
 LayoutRef LayoutCache::find(std::string_view path, bool write, uint64_t now_ns) {
-  const auto found = by_path_.find(path);
-  if (found == by_path_.end()) return nullptr;
-  const auto last = std::prev(by_use_.end());
-  if (found->second != last) by_use_.splice(by_use_.end(), by_use_, found->second);
-  const LayoutRef& layout = found->second->layout;
+  // Who reads, reads on: most often the file is the one that was used last.
+  if (by_use_.empty() || by_use_.back().path != path) {
+    const auto found = by_path_.find(path);
+    if (found == by_path_.end()) return nullptr;
+    by_use_.splice(by_use_.end(), by_use_, found->second);
+  }
+  const LayoutRef& layout = by_use_.back().layout;
   if (layout->type != FileType::file || now_ns >= layout->expires_ns) return nullptr;
   if (write && !layout->may_write) return nullptr;
   return layout;

@@ -170,6 +170,7 @@ class TcpSession : public Session {
   void feed_bulk_lanes();
   OutStripe take_push_stripe(List<Push>& from);
   OutStripe take_answer();
+  void forget_unsent(Window& window);
   void forget_answers(Window& window, std::vector<PullRange>* gone);
   void forget(Pull& pull);
   void finish_push(Push& push);

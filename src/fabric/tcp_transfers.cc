@@ -42,6 +42,11 @@ void TcpSession::forget_window(Window& window) {
   for (auto& lane : lanes_) {
     if (lane != nullptr) lane->reader.forget(window);
   }
+  if (window.direction == Window::Direction::source || bulk_ != nullptr) forget_unsent(window);
+}
+
+// The peer is told of what it has asked for and will not get.
+void TcpSession::forget_unsent(Window& window) {
   std::vector<PullRange> gone;
   if (window.direction == Window::Direction::source) forget_answers(window, &gone);
   if (bulk_ != nullptr) bulk_->forget(window, &gone);
