@@ -25,6 +25,7 @@ DataOperation::DataOperation(Client& client, Request& request, bool write)
   fence_passed_.bind<&DataOperation::on_fence>(this);
   wish_.done.bind<&DataOperation::on_resolved>(this);
   pause_.bind<&DataOperation::on_pause>(this);
+  way_given_.bind<&DataOperation::on_way_given>(this);
 }
 
 GpuRings& DataOperation::rings() {
@@ -58,6 +59,7 @@ bool DataOperation::quiet() const {
 
 void DataOperation::stop() {
   client_.loop().cancel(pause_);
+  client_.loop().take_back(way_given_);
   if (fence_passed_.pending()) client_.rings().gpu().cancel(*request_.fence);
   if (resolving_) client_.resolver().cancel(wish_);
   for (const auto& batch : in_flight_) batch->give_up();
@@ -128,10 +130,16 @@ void DataOperation::on_pause(Completion&) {
   if (in_flight_.empty() && !resolving_) resolve(true, stale_after_);
 }
 
+void DataOperation::on_way_given(Completion&) {
+  // Else the last batch under way starts over.
+  if (!stale_) pump();
+}
+
 // --- batches ---
 
 void DataOperation::start_batches(uint64_t length_bytes) {
   CHECK(in_flight_.empty());
+  client_.loop().take_back(way_given_);
   length_ = length_bytes;
   planned_ = 0;
   plan_.clear();
@@ -166,23 +174,31 @@ void DataOperation::pump() {
     if (in_flight_.empty()) start_over();
     return;
   }
-  while (in_flight_.size() < kBatchesMax && !pause_.running()) {
+  while (in_flight_.size() < kBatchesMax && !gives_way()) {
     if (!parked_.empty()) {
       start_batch(parked_.take_front());
       continue;
     }
-    if (next_planned_ == plan_.size() && planned_ == length_) break;
+    if (!more_to_start()) break;
     std::unique_ptr<Batch> batch(next_batch());
     if (batch == nullptr) break;
-    const bool is_long = batch->segment_count() >= kLongBatchSegments;
     start_batch(std::move(batch));
-    // To make a long one takes 20 us: what the server answered meanwhile has its turn.
-    const bool more = !parked_.empty() || next_planned_ != plan_.size() || planned_ != length_;
-    if (is_long && more && !ending() && !pause_.running()) client_.loop().start(pause_, 0);
+    if (!in_flight_.empty() && !ending()) give_way(*in_flight_.back());
   }
   if (ending()) return;
-  const bool all = parked_.empty() && next_planned_ == plan_.size() && planned_ == length_;
-  if (all && in_flight_.empty()) on_batches_done();
+  if (!more_to_start() && in_flight_.empty()) on_batches_done();
+}
+
+// To make a long batch takes 20 us, and a short one 2: what the server answered meanwhile has its
+// turn before the next. On the way to a GPU each counts, as its link has nothing to do before.
+void DataOperation::give_way(const Batch& started) {
+  if (!more_to_start() || gives_way()) return;
+  Loop& loop = client_.loop();
+  if (started.segment_count() >= kLongBatchSegments) {
+    loop.start(pause_, 0);
+  } else if (!write_ && started.staged()) {
+    loop.complete_after_pollers(way_given_, Status());
+  }
 }
 
 void DataOperation::start_batch(std::unique_ptr<Batch> batch) {

@@ -77,12 +77,19 @@ class DataOperation : public Operation {
   void on_resolved(Completion&);
   void on_batch_done(Batch& batch);
   void on_pause(Completion&);
+  void on_way_given(Completion&);
+  bool gives_way() const { return pause_.running() || way_given_.pending(); }
+  bool more_to_start() const {
+    return !parked_.empty() || next_planned_ != plan_.size() || planned_ != length_;
+  }
+  void give_way(const Batch& started);
   Batch* next_batch();
 
   Completion fence_passed_;
   Resolver::Wish wish_;
   bool resolving_ = false;
   Timer pause_;
+  Completion way_given_;
   uint32_t stale_rounds_ = 0;
   uint64_t stale_after_ = 0;  // the layout must be newer than this question
   bool stale_ = false;        // something was answered stale since the last layout

@@ -57,8 +57,8 @@ struct Loop::Spawned {
   }
 };
 
-Timer::~Timer() {
-  if (loop_ != nullptr) loop_->cancel(*this);
+void Timer::cancel() {
+  loop_->cancel(*this);
 }
 
 Loop::Loop(Clock& clock, Waits waits) : clock_(clock) {
@@ -110,6 +110,12 @@ void Loop::complete_after_fds(Completion& done, Status status) {
   after_fds_.push_back(done);
 }
 
+void Loop::complete_after_pollers(Completion& done, Status status) {
+  complete(done, std::move(status));
+  done.unlink();
+  after_pollers_.push_back(done);
+}
+
 void Loop::start(Timer& timer, uint64_t delay_ns) {
   start_at(timer, now_ns() + delay_ns);
 }
@@ -125,8 +131,7 @@ void Loop::start_at(Timer& timer, uint64_t deadline_ns) {
 }
 
 void Loop::cancel(Timer& timer) {
-  timer.fired.unlink();
-  timer.fired.pending_ = false;
+  take_back(timer.fired);
   if (!timer.running()) return;
   const size_t index = timer.heap_index_;
   timer_swap(index, timers_.size() - 1);
@@ -303,6 +308,10 @@ void Loop::take_after_fds() {
   while (Completion* done = after_fds_.pop_front()) completions_.push_back(*done);
 }
 
+void Loop::take_after_pollers() {
+  while (Completion* done = after_pollers_.pop_front()) completions_.push_back(*done);
+}
+
 int Loop::wait_for_fds(uint64_t timeout_ns) {
   if (timeout_ns == 0) return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, 0);
   const bool forever = timeout_ns == UINT64_MAX;
@@ -385,14 +394,22 @@ size_t Loop::run_ready() {
   ran += run_pollers();
   ran += run_fds(0);
   take_after_fds();
+  take_after_pollers();
   ran += run_completions();
   return ran;
 }
 
 size_t Loop::run_queued() {
-  const size_t ran = run_mail();
+  constexpr int kGivingWayMax = 64;  // then whoever turns the loop next goes on
+  size_t ran = run_mail();
   take_after_fds();
-  return ran + run_completions();
+  ran += run_completions();
+  for (int round = 0; !after_pollers_.empty() && round < kGivingWayMax; ++round) {
+    ran += run_pollers();
+    take_after_pollers();
+    ran += run_completions();
+  }
+  return ran;
 }
 
 namespace {
@@ -483,6 +500,7 @@ size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
     }
   }
   take_after_fds();
+  take_after_pollers();
   ran += run_completions();
   return ran;
 }

@@ -32,7 +32,9 @@ class Loop;
 class Timer {
  public:
   Timer() = default;
-  ~Timer();
+  ~Timer() {
+    if (loop_ != nullptr) cancel();
+  }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   template <auto Method, class T>
@@ -46,6 +48,7 @@ class Timer {
  private:
   friend class Loop;
   static constexpr size_t kNotRunning = SIZE_MAX;
+  void cancel();
   Loop* loop_ = nullptr;
   uint64_t deadline_ns_ = 0;
   uint64_t order_ = 0;
@@ -127,6 +130,14 @@ class Loop {
   // The same as complete(), but the fds have their turn before: for work that continues itself
   // again and again.
   void complete_after_fds(Completion& done, Status status);
+  // The same as complete(), but the pollers have their turn before, in run_queued() too: for work
+  // in several parts whose first one may be answered already.
+  void complete_after_pollers(Completion& done, Status status);
+  // Takes back what one of these has queued, if it has not run: its method does not run then.
+  void take_back(Completion& queued) {
+    queued.unlink();
+    queued.pending_ = false;
+  }
   // Starts, or restarts with a new deadline.
   void start(Timer& timer, uint64_t delay_ns);
   void start_at(Timer& timer, uint64_t deadline_ns);
@@ -158,7 +169,8 @@ class Loop {
   // Runs all that is ready now (mail, due timers, fd events without waiting, completions) and
   // returns how many callbacks ran.
   size_t run_ready();
-  // Runs mail and completions that are queued, without a look at fds and timers.
+  // Runs mail and completions that are queued, without a look at fds and timers; at pollers only
+  // if something waits for their turn.
   size_t run_queued();
   // Like run_ready, but with nothing ready it first looks again for up to spin_ns, if spinning paid
   // off lately (see AdaptiveSpin), and then sleeps up to timeout_ns (UINT64_MAX: no limit; 0: not
@@ -170,7 +182,8 @@ class Loop {
   uint64_t next_timer_ns() const;
   // Completions are queued; only turning the loop runs them.
   bool has_completions() const {
-    return !first_.empty() || !completions_.empty() || !after_fds_.empty();
+    return !first_.empty() || !completions_.empty() || !after_fds_.empty() ||
+           !after_pollers_.empty();
   }
   // Before the driver lets go of the loop and nobody will turn it soon. False: a poller has work.
   bool arm_pollers();
@@ -222,6 +235,7 @@ class Loop {
   size_t run_fds(uint64_t timeout_ns);
   size_t run_completions();
   void take_after_fds();
+  void take_after_pollers();
   size_t run_pollers();
   void disarm_pollers();
   int wait_for_fds(uint64_t timeout_ns);
@@ -245,6 +259,7 @@ class Loop {
   List<Completion> first_;      // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
+  List<Completion> after_pollers_;
   std::vector<Timer*> timers_;  // binary heap by (deadline, order)
   uint64_t timer_order_ = 0;
   std::atomic<Mail*> mail_{nullptr};  // a stack; reversed when taken

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -79,6 +80,49 @@ TEST(Poller, is_looked_at_in_every_turn_and_not_after_it_was_taken_away) {
   word.raise();
   loop.turn(0);
   EXPECT_EQ(word.seen, 2u);
+}
+
+// Work in parts, of which each raises the word and lets the pollers come in before the next.
+struct Parts {
+  explicit Parts(Loop& its_loop, Word& its_word) : loop(its_loop), word(its_word) {
+    next.bind<&Parts::on_next>(this);
+  }
+  void on_next(Completion&) {
+    seen_before.push_back(word.seen);
+    word.raise();
+    if (seen_before.size() < 4) loop.complete_after_pollers(next, Status());
+  }
+  Loop& loop;
+  Word& word;
+  Completion next;
+  std::vector<uint64_t> seen_before;
+};
+
+TEST(Poller, has_its_turn_between_the_parts_of_work_that_gives_way) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  Parts queued(loop, word);
+  loop.complete(queued.next, Status());
+  loop.run_queued();
+  EXPECT_EQ(queued.seen_before, (std::vector<uint64_t>{0, 1, 2, 3}));
+  Parts turned(loop, word);
+  loop.complete_after_pollers(turned.next, Status());
+  EXPECT_TRUE(loop.has_completions());
+  while (turned.seen_before.size() < 4) loop.turn(0);
+  EXPECT_EQ(turned.seen_before, (std::vector<uint64_t>{4, 5, 6, 7}));
+}
+
+TEST(Poller, work_that_gave_way_can_be_taken_back) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  Parts parts(loop, word);
+  loop.complete_after_pollers(parts.next, Status());
+  loop.take_back(parts.next);
+  EXPECT_FALSE(parts.next.pending());
+  EXPECT_FALSE(loop.has_completions());
+  loop.run_queued();
+  EXPECT_TRUE(parts.seen_before.empty());
 }
 
 TEST(Poller, what_came_before_the_sleep_keeps_the_loop_awake) {
