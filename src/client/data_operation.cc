@@ -147,6 +147,23 @@ void DataOperation::start_batches(uint64_t length_bytes) {
   pump();
 }
 
+// Small ones first: what a large one's answer brings first waits longer for the rest. Then, every
+// copy less is 2 us of the link won: neighbours in the slab become one. But lists of small pieces
+// take long to make.
+uint64_t DataOperation::batch_bytes() const {
+  if (write_ || planned_ < kSmallBatchesBytes || in_flight_.empty()) return kBatchBytes;
+  const Batch& other = *in_flight_.front();
+  const bool large_pieces = other.staged() && other.segment_count() < kLongBatchSegments;
+  const bool here = other.peer() != nullptr && other.peer()->shares_memory();
+  return large_pieces && here ? kLargeBatchBytes : kBatchBytes;
+}
+
+uint64_t DataOperation::bytes_in_flight() const {
+  uint64_t bytes = 0;
+  for (const auto& batch : in_flight_) bytes += batch->plan.length_bytes;
+  return bytes;
+}
+
 // nullptr: nothing is left to plan, or it failed.
 Batch* DataOperation::next_batch() {
   if (next_planned_ == plan_.size()) {
@@ -179,7 +196,7 @@ void DataOperation::pump() {
       start_batch(parked_.take_front());
       continue;
     }
-    if (!more_to_start()) break;
+    if (!more_to_start() || bytes_in_flight() >= kBytesMax) break;
     std::unique_ptr<Batch> batch(next_batch());
     if (batch == nullptr) break;
     start_batch(std::move(batch));

@@ -14,7 +14,8 @@ uint32_t use_handle(Link& link, const Layout& layout);
 
 class DataOperation : public Operation {
  public:
-  static constexpr size_t kBatchesMax = 16;  // in flight per request
+  static constexpr size_t kBatchesMax = 16;  // in flight per request, and
+  static constexpr uint64_t kBytesMax = kBatchesMax * kBatchBytes;
   static constexpr size_t kLongBatchSegments = 128;
 
   DataOperation(Client& client, Request& request, bool write);
@@ -36,7 +37,7 @@ class DataOperation : public Operation {
                                      flatbuffers::FlatBufferBuilder& builder) = 0;
   // Of the batches.
   virtual msg::Type message_type() const { return write_ ? msg::Type::write : msg::Type::read; }
-  virtual uint64_t batch_bytes() const { return kBatchBytes; }
+  virtual uint64_t batch_bytes() const;
   // What to do with a finished batch. A failure ends the operation.
   virtual Status on_batch_ok(Batch& batch) = 0;
   virtual void on_batch_stale(std::unique_ptr<Batch> batch) = 0;
@@ -83,6 +84,7 @@ class DataOperation : public Operation {
     return !parked_.empty() || next_planned_ != plan_.size() || planned_ != length_;
   }
   void give_way(const Batch& started);
+  uint64_t bytes_in_flight() const;
   Batch* next_batch();
 
   Completion fence_passed_;

@@ -82,6 +82,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   double ns_per_byte() const { return speed_.ns_per_byte(loop_.now_ns()); }
   // What it sends windows over are NICs, which reach GPU memory that they know.
   bool by_nic() const { return open() && session_->path() == "rdma"; }
+  bool shares_memory() const { return open() && session_->path() == "shm"; }
   // Of all GPU memory among it, the farthest. Nothing: some is out of this link's reach.
   std::optional<uint32_t> distance_to(std::span<const MemorySegment> memory) const;
   Handles& handles() { return handles_; }

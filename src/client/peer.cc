@@ -226,6 +226,11 @@ bool Peer::by_nics() const {
   });
 }
 
+bool Peer::shares_memory() const {
+  const auto shares = [](const auto& link) { return !link->open() || link->shares_memory(); };
+  return reachable() && std::ranges::all_of(links_, shares);
+}
+
 std::vector<SharedStaging> Peer::staging() const {
   std::vector<SharedStaging> all;
   for (const auto& link : links_) {

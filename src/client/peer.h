@@ -54,6 +54,8 @@ class Peer final : public Link::Owner {
   bool reachable() const;
   // All its links go, or will go as far as is known, from NIC to NIC.
   bool by_nics() const;
+  // It is on this host, and all its open links go through shared memory.
+  bool shares_memory() const;
   // Of every open link.
   std::vector<SharedStaging> staging() const;
   // Why the last attempt to connect failed, or the last connection ended.

@@ -3,9 +3,9 @@
 // A piece is the part of one chunk that the request covers; it is never cut further, so that a
 // chunk's bytes come from (or become) one version. A batch is what one read or write message
 // carries: pieces of one group, at most kBatchBytes together (a bigger piece travels alone) and at
-// most kPiecesMax. (Requests that move no bytes make bigger batches.) The range is planned a
-// stretch at a time, so that a request of a terabyte costs no more memory than what is in flight.
-// Pure; any thread.
+// most kPiecesMax. (Requests that move no bytes, and some reads, make bigger batches.) The range is
+// planned a stretch at a time, so that a request of a terabyte costs no more memory than what is in
+// flight. Pure; any thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,9 @@
 namespace gd2fs::client {
 
 inline constexpr uint64_t kBatchBytes = 8 << 20;
+// Of a read from a server on this host into a GPU, behind the first kSmallBatchesBytes.
+inline constexpr uint64_t kLargeBatchBytes = 32 << 20;
+inline constexpr uint64_t kSmallBatchesBytes = 64 << 20;
 
 struct Piece {
   uint64_t request_offset = 0;  // of its first byte, from the start of the request
