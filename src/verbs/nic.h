@@ -6,6 +6,7 @@
 // open() blocks for milliseconds: not on a loop. The rest from any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -64,6 +65,10 @@ class Nic : public std::enable_shared_from_this<Nic> {
   int events_fd() const { return context_->async_fd; }
   // The next; pair_failed: of *pair, which may be gone.
   Event take_event(const ibv_qp** pair) const;
+  // The device was removed, or has failed: nothing works on it any more, and it has to be opened
+  // anew. Who reads its events finds out.
+  bool gone() const { return gone_.load(std::memory_order_relaxed); }
+  void set_gone() const { gone_.store(true, std::memory_order_relaxed); }
   // Longer memory takes several registrations.
   uint64_t region_max_bytes() const { return limits_.max_mr_size; }
 
@@ -91,6 +96,7 @@ class Nic : public std::enable_shared_from_this<Nic> {
   ibv_gid gid_{};
   ibv_mtu mtu_ = IBV_MTU_1024;
   ibv_device_attr limits_{};
+  mutable std::atomic<bool> gone_ = false;
 };
 
 // The GID of a RoCE v2 port with that address. invalid: not an address.

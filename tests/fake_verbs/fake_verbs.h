@@ -36,6 +36,10 @@ void fake_verbs_set_port(int device, int active);
 void fake_verbs_set_events(int on);
 // The device tells that it has failed, and reaches nothing from then on.
 void fake_verbs_fail_device(int device);
+// As if it were pulled out, or its driver unloaded: it is not listed, its files of events are at
+// their end, and what was opened before fails, also when it is back.
+void fake_verbs_remove_device(int device);
+void fake_verbs_insert_device(int device);
 // The device takes registrations of GPU memory, but every transfer from or to it fails.
 void fake_verbs_keep_from_gpus(int device, int kept);
 // Each WRITE or READ of this device takes so long, during which it does nothing else.

@@ -49,6 +49,11 @@ Device& device_of(ibv_context* context) {
   return *context_of(context).device;
 }
 
+void close_bell(int& bell) {
+  if (bell >= 0) close(bell);
+  bell = -1;
+}
+
 World& World::instance() {
   static World world;
   return world;
@@ -110,7 +115,7 @@ Region* World::add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::by
 void World::tell(const Device& device, ibv_event_type type) {
   if (!events_on) return;
   for (Context* context : contexts) {
-    if (context->device != &device) continue;
+    if (context->device != &device || context->gone) continue;
     ibv_async_event event{};
     event.event_type = type;
     event.element.port_num = 1;
@@ -120,9 +125,27 @@ void World::tell(const Device& device, ibv_event_type type) {
   }
 }
 
+// The kernel lets go of all that was opened; nothing more completes.
+void World::remove(Device& device) {
+  device.removed = true;
+  device.active = false;
+  for (Context* context : contexts) {
+    if (context->device != &device) continue;
+    context->gone = true;
+    close_bell(context->bell);
+    for (Channel* channel : context->channels) close_bell(channel->refcnt);
+  }
+  for (Pair* pair : live_pairs) {
+    if (pair->device != &device) continue;
+    pair->state = IBV_QPS_ERR;
+    pair->sends.clear();
+    pair->receives.clear();
+  }
+}
+
 void World::complete(ibv_cq* target, const Entry& entry) {
   auto& queue = *static_cast<Queue*>(target);
-  if (!queue.alive) return;
+  if (!queue.alive || context_of(queue.context).gone) return;
   if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
     ++queue.device->counts.overruns;
     return;

@@ -25,6 +25,7 @@ struct Device {
   int index = 0;
   bool active = true;
   bool held = false;
+  bool removed = false;
   bool kept_from_gpus = false;
   uint64_t transfer_ns = 0;
   uint64_t busy_until_ns = 0;
@@ -38,6 +39,8 @@ struct Context {
   Device* device = nullptr;
   int bell = -1;  // the writing end of the pipe whose reading end is async_fd
   std::deque<ibv_async_event> events;
+  std::set<struct Channel*> channels;
+  bool gone = false;  // its device was removed
 };
 Context& context_of(ibv_context* context);
 Device& device_of(ibv_context* context);
@@ -96,6 +99,9 @@ struct Pair : ibv_qp {
   ibv_gid peer_gid{};
 };
 
+// A pipe's writing end, once.
+void close_bell(int& bell);
+
 class World {
  public:
   static World& instance();
@@ -134,6 +140,7 @@ class World {
   uint64_t step(uint64_t choice);
   // To all who have opened the device.
   void tell(const Device& device, ibv_event_type type);
+  void remove(Device& device);
   void wake() { changed.notify_all(); }
   static uint64_t now_ns();
 
