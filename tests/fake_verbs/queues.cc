@@ -191,12 +191,22 @@ FAKE_API int ibv_modify_qp(ibv_qp* target, ibv_qp_attr* attributes, int mask) {
                     (from == IBV_QPS_INIT && to == IBV_QPS_RTR) ||
                     (from == IBV_QPS_RTR && to == IBV_QPS_RTS);
   if (!next) return EINVAL;
+  if (to == IBV_QPS_INIT && pair.device->infiniband) {
+    const uint16_t key = attributes->pkey_index;
+    if ((mask & IBV_QP_PKEY_INDEX) == 0 || key >= std::size(kPartitionKeys)) return EINVAL;
+    // Nobody is a full member there, so nobody would hear it.
+    if (kPartitionKeys[key] != 0xffff) return EINVAL;
+    pair.partition_key = kPartitionKeys[key];
+  }
   if (to == IBV_QPS_RTR) {
     const int needed = IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
                        IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
-    if ((mask & needed) != needed || attributes->ah_attr.is_global != 1) return EINVAL;
+    if ((mask & needed) != needed) return EINVAL;
+    const ibv_ah_attr& way = attributes->ah_attr;
+    const bool infiniband = pair.device->infiniband;
+    if (infiniband ? way.dlid == 0 || way.sl != kServiceLevel : way.is_global != 1) return EINVAL;
     pair.peer_number = attributes->dest_qp_num;
-    pair.peer_gid = attributes->ah_attr.grh.dgid;
+    pair.way = way;
   }
   pair.state = to;
   return 0;

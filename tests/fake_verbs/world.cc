@@ -73,6 +73,11 @@ World::World() {
     }
     device->device.node_type = IBV_NODE_CA;
     device->device.transport_type = IBV_TRANSPORT_IB;
+    device->guid.port_num = 1;
+    device->guid.gid_type = IBV_GID_TYPE_IB;
+    device->guid.gid.raw[8] = 0x02;
+    device->guid.gid.raw[15] = static_cast<uint8_t>(i + 1);
+    set_subnet(*device, static_cast<uint16_t>(i + 0x11), kLinkLocal);
     const ibv_gid v4 = gid_of("127.0.0." + std::to_string(i + 1));
     add_gid(*device, v4, IBV_GID_TYPE_ROCE_V1);
     add_gid(*device, v4, IBV_GID_TYPE_ROCE_V2);
@@ -258,7 +263,7 @@ Pair* World::peer_of(const Pair& pair, bool* late) {
   if (found == pairs_by_number.end()) return nullptr;
   Pair& peer = *found->second;
   if (peer.peer_number != pair.qp_num || !peer.device->active || !pair.device->active ||
-      pair.device->cut_from.contains(peer.device->index)) {
+      pair.device->cut_from.contains(peer.device->index) || !leads_to(pair, peer)) {
     return nullptr;
   }
   const bool receives = peer.alive && (peer.state == IBV_QPS_RTR || peer.state == IBV_QPS_RTS);
