@@ -222,6 +222,12 @@ Task<void> end_rdma_queue(Loop* loop, RdmaShared shared, std::unique_ptr<RdmaQue
   [[maybe_unused]] const Status waited = co_await ended;
 }
 
+namespace {
+
+constexpr uint16_t kLidMax = 0xbfff;  // above are those of groups
+
+}  // namespace
+
 std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   const verbs::QueuePairAddress address = queue.address();
   msg::QueuePairT out;
@@ -232,6 +238,9 @@ std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   out.reads_max = address.reads_max;
   out.buffers = RdmaQueue::kBuffers;
   out.buffer_bytes = RdmaQueue::kBufferBytes;
+  out.link_layer = address.link_layer == verbs::LinkLayer::infiniband ? msg::LinkLayer::infiniband
+                                                                      : msg::LinkLayer::ethernet;
+  out.lid = address.lid;
   return pack_body(out);
 }
 
@@ -246,6 +255,13 @@ Result<RdmaPeer> open_queue_pair(ConstBytes body) {
       in->number() > 0xffffff || in->first_packet() > 0xffffff) {
     return fail(StatusCode::invalid, "handshake: a queue pair that cannot be used");
   }
+  const bool infiniband = in->link_layer() == msg::LinkLayer::infiniband;
+  if ((!infiniband && in->link_layer() != msg::LinkLayer::ethernet) ||
+      (infiniband && (in->lid() == 0 || in->lid() > kLidMax))) {
+    return fail(StatusCode::invalid, "handshake: a queue pair of an unknown place");
+  }
+  peer.address.link_layer = infiniband ? verbs::LinkLayer::infiniband : verbs::LinkLayer::ethernet;
+  peer.address.lid = in->lid();
   std::copy(in->gid()->begin(), in->gid()->end(), peer.address.gid.raw);
   peer.address.number = in->number();
   peer.address.first_packet = in->first_packet();
