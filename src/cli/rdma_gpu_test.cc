@@ -143,6 +143,30 @@ TEST_F(RdmaGpuReach, bytes_take_the_nic_that_reaches_the_gpu) {
   EXPECT_GE(fake.counts(2).gpu_bytes - before[1], 2 * kSize);
 }
 
+TEST_F(RdmaGpuReach, what_must_go_by_nic_waits_for_the_rail_that_reaches_the_gpu) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  constexpr int kNear = 2;
+  client_hosts = {"127.0.0.1", "127.0.0.3"};
+  fake.keep_from_gpus(0, 1);
+  ASSERT_NO_FATAL_FAILURE(begin(client::Require::gpu_direct));
+  register_device();
+  ASSERT_NO_FATAL_FAILURE(there_and_back());
+  fake.set_port(kNear, 0);
+  const xfer_gd2fs_sge sge{device.data(), kSize, reinterpret_cast<xfer_gd2fs_iomem*>(on_gpu)};
+  xfer_gd2fs_op read{};
+  read.opcode = XFER_GD2FS_OP_READ;
+  read.filepath = "/f";
+  read.sges = &sge;
+  read.nsge = 1;
+  ASSERT_TRUE(ctx->submit(0, read).has_value());
+  xfer_gd2fs_completion done{};
+  EXPECT_EQ(*ctx->wait(0, {&done, 1}, 300), 0u) << done.status;
+  fake.set_port(kNear, 1);
+  ASSERT_EQ(*ctx->wait(0, {&done, 1}, 30'000), 1u);
+  EXPECT_EQ(done.status, 0);
+  EXPECT_EQ(counters().gpu_nic_read_bytes, 2 * kSize);
+}
+
 TEST_F(RdmaGpuReach, a_nic_that_fails_in_the_middle_is_passed_over_from_then_on) {
   GD2FS_NEEDS_FAKE_CUDA();
   constexpr int kNic = 3;

@@ -23,6 +23,7 @@ class Batch final : public Exchange, public FromBlockPool {
   ~Batch() override;
   Result<ConstBytes> compose(Link& link, flatbuffers::FlatBufferBuilder& builder) override;
   uint32_t distance(const Link& link) const override;
+  bool must_reach(const Link& link) const override;
   // Drops the pieces that `done` tells (by their index), with their sequences; false if none is
   // left. Only between two sends.
   bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);

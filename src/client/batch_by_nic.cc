@@ -16,6 +16,12 @@ uint32_t Batch::distance(const Link& link) const {
   return by_nic_ ? link.distance_to(targets_).value_or(kOutOfReach) : 0;
 }
 
+// Another rail may reach it. A connection that is none between NICs says by its failure that the
+// bytes have to take another way.
+bool Batch::must_reach(const Link& link) const {
+  return by_nic_ && link.by_nic() && operation.rings().straight().required();
+}
+
 Batch::ByNic Batch::end_by_nic() {
   if (outcome.ok() && memory.direction == Window::Direction::sink) {
     const auto* answer = open_body<msg::ReadReply>(reply);

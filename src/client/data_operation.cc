@@ -44,9 +44,16 @@ uint64_t DataOperation::progress() const {
 }
 
 Status DataOperation::trouble() const {
-  const Peer* peer = in_flight_.empty() ? &client_.controller() : in_flight_.front()->peer();
-  if (peer == nullptr) return {};  // what keeps it is a GPU: nothing was sent yet
-  return peer->reachable() ? Status() : peer->last_failure();
+  if (in_flight_.empty()) {
+    const Peer& controller = client_.controller();
+    return controller.reachable() ? Status() : controller.last_failure();
+  }
+  for (const auto& batch : in_flight_) {
+    const Peer* peer = batch->peer();
+    if (peer == nullptr) continue;  // what keeps it is a GPU: nothing was sent yet
+    if (Status trouble = peer->trouble(*batch); !trouble.ok()) return trouble;
+  }
+  return {};
 }
 
 Origin DataOperation::waits_for() const {

@@ -33,6 +33,8 @@ class Exchange : public ListNode<> {
   // cannot do then is the exchange's outcome.
   static constexpr uint32_t kOutOfReach = UINT32_MAX;
   virtual uint32_t distance(const Link&) const { return 0; }
+  // Rather than go over this one, out of reach, it waits while another may come to be open.
+  virtual bool must_reach(const Link&) const { return false; }
 
   msg::Type type = msg::Type::none;
   Window* window = nullptr;   // exposed when sent; nullptr: a message alone
@@ -56,7 +58,7 @@ class Exchange : public ListNode<> {
  private:
   friend class Peer;
   friend class Link;
-  enum class State : uint8_t { idle, queued, pausing, sent, withdrawing };
+  enum class State : uint8_t { idle, queued, unreached, pausing, sent, withdrawing };
   void on_withdrawn(Completion&);
 
   State state_ = State::idle;

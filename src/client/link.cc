@@ -71,6 +71,7 @@ void Link::want() {
 void Link::set_addresses(std::vector<std::string> addresses) {
   if (addresses == options_.addresses) return;
   options_.addresses = std::move(addresses);
+  refused_ = false;
   order_addresses();
 }
 
@@ -141,6 +142,7 @@ Task<void> Link::connect() {
     if (failures_ > 0) co_await Delay(loop_, back_off_ns());
     if (addresses_.empty()) {
       connecting_ = false;
+      refused_ = true;
       last_failure_ = Status(StatusCode::unsupported,
                              options_.name + ": RDMA is required, and it has no rdma:// address");
       owner_.on_link_failed(*this, last_failure_, true);
@@ -152,6 +154,7 @@ Task<void> Link::connect() {
       session_ = std::move(*result);
       session_->set_events(this);
       connecting_ = false;
+      refused_ = false;
       looked_home_ns_ = loop_.now_ns();
       away_ = options_.way != LinkWay::tcp && address != addresses_.front() &&
               session_->path() != "shm";
@@ -170,7 +173,10 @@ Task<void> Link::connect() {
     // A wrong token is wrong everywhere, but another reason may differ from address to address.
     const bool last_word =
         permanent(last_failure_) && failures_ >= addresses_.size() * options_.refusals_max;
-    if (last_word) connecting_ = false;
+    if (last_word) {
+      connecting_ = false;
+      refused_ = true;
+    }
     owner_.on_link_failed(*this, last_failure_, last_word);
     if (last_word) co_return;
   } while (owner_.wants_link());

@@ -72,6 +72,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   ~Link() override;
 
   bool open() const { return session_ != nullptr && session_->open(); }
+  // Not open, but it may come to be: nobody has refused it for good.
+  bool may_open() const { return !open() && !refused_; }
   bool has_room() const { return open() && next_session_ == nullptr && sent_.size() < kSentMax; }
   // False: its NIC has no credit for so many bytes now; on_link_credit() follows.
   bool has_credit(uint64_t bytes);
@@ -135,6 +137,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   bool served_ = false;    // the session has answered something
   uint32_t failures_ = 0;  // in a row
   bool connecting_ = false;
+  bool refused_ = false;  // the last word of every address was no
   Status last_failure_;
   bool said_fall_back_ = false;
   std::unique_ptr<Session> session_;

@@ -63,7 +63,15 @@ void Peer::queue(Exchange& exchange) {
   (small(exchange) ? small_ : big_).push_back(exchange);
 }
 
-Link* Peer::pick(const Exchange& exchange) {
+bool Peer::link_may_open() const {
+  return std::ranges::any_of(links_, [](const auto& link) { return link->may_open(); });
+}
+
+void Peer::queue_unreached() {
+  while (Exchange* exchange = unreached_.pop_front()) queue(*exchange);
+}
+
+Link* Peer::pick(const Exchange& exchange, bool* waits) {
   Link* best = nullptr;
   const double fastest_ns = links_.size() > 1 ? fastest(links_) : 0;
   const auto better = [&](const Link& link, const Link& than) {
@@ -86,7 +94,9 @@ Link* Peer::pick(const Exchange& exchange) {
       least = distance;
     }
   }
-  return soon && least == Exchange::kOutOfReach ? nullptr : best;
+  if (best == nullptr || least != Exchange::kOutOfReach) return best;
+  if (!soon) *waits = link_may_open() && exchange.must_reach(*best);
+  return soon || *waits ? nullptr : best;
 }
 
 // Sends the first of a queue that is not empty; false when that has to wait.
@@ -95,7 +105,14 @@ bool Peer::pump(List<Exchange>& from) {
   const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
                       credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
   if (!credit) return false;
-  Link* link = pick(*exchange);
+  bool waits = false;
+  Link* link = pick(*exchange, &waits);
+  if (waits) {
+    exchange->unlink();
+    exchange->state_ = Exchange::State::unreached;
+    unreached_.push_back(*exchange);
+    return true;
+  }
   if (link == nullptr) return false;
   exchange->unlink();
   if (send(*link, *exchange)) return true;
@@ -181,6 +198,7 @@ void Peer::cancel(Exchange& exchange) {
     case Exchange::State::idle:
       return;
     case Exchange::State::queued:
+    case Exchange::State::unreached:
       exchange.unlink();
       break;
     case Exchange::State::pausing:
@@ -246,11 +264,28 @@ Status Peer::last_failure() const {
   return {};
 }
 
+Status Peer::trouble(const Exchange& exchange) const {
+  if (!reachable()) return last_failure();
+  if (exchange.state_ != Exchange::State::unreached) return {};
+  std::string why = "no open connection reaches this GPU memory";
+  for (const auto& link : links_) {
+    if (link->may_open() && !link->last_failure().ok())
+      why += "; " + link->last_failure().to_string();
+  }
+  return {StatusCode::unavailable, why};
+}
+
 void Peer::on_link_open(Link&) {
+  queue_unreached();
   pump();
 }
 
 void Peer::on_link_failed(Link&, const Status& why, bool last_word) {
+  // Nobody is left to be waited for. Later, since this may be inside of pump().
+  if (!unreached_.empty() && !link_may_open()) {
+    queue_unreached();
+    if (!room_.pending()) loop_.complete(room_, Status());
+  }
   if (last_word && !reachable()) {
     for (List<Exchange>* list : {&small_, &big_}) {
       while (Exchange* exchange = list->pop_front()) {
@@ -264,6 +299,7 @@ void Peer::on_link_failed(Link&, const Status& why, bool last_word) {
 
 void Peer::on_link_closed(Link&, const Status&) {
   if (watcher_ != nullptr) watcher_->on_peer_trouble(*this);
+  queue_unreached();
   pump();
 }
 

@@ -2,7 +2,8 @@
 // exchanges until a connection and credit allow, spreads them over its links (one per local NIC;
 // those for GPU memory over the links that are nearest to it) by when they will have arrived, and
 // retries: after a lost connection at once, after `busy` with growing pauses, until the owner gives
-// up.
+// up. What must reach GPU memory waits beside the queues, holding up nobody, while no open link
+// does and another may come to be open.
 //
 // Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
 // drown one client (incast); all peers together have a budget per local NIC (nic_credit.h). Small
@@ -60,10 +61,15 @@ class Peer final : public Link::Owner {
   std::vector<SharedStaging> staging() const;
   // Why the last attempt to connect failed, or the last connection ended.
   Status last_failure() const;
+  // What keeps this exchange from being sent, as far as it is known: no link is open, or none that
+  // reaches its memory.
+  Status trouble(const Exchange& exchange) const;
   // The server does not know this file's handle: present the capability again.
   void forget_handle(uint64_t inode);
 
-  bool wants_link() const override { return !small_.empty() || !big_.empty(); }
+  bool wants_link() const override {
+    return !small_.empty() || !big_.empty() || !unreached_.empty();
+  }
   void on_link_open(Link& link) override;
   void on_link_failed(Link& link, const Status& why, bool last_word) override;
   void on_link_closed(Link& link, const Status& why) override;
@@ -79,7 +85,10 @@ class Peer final : public Link::Owner {
   void on_room(Completion&) { pump(); }
   void pause(Exchange& exchange);
   void end(Exchange& exchange);
-  Link* pick(const Exchange& exchange);
+  // With *waits, no link: what is open does not reach it, and another may come to be open.
+  Link* pick(const Exchange& exchange, bool* waits);
+  bool link_may_open() const;
+  void queue_unreached();
   static void on_pause_over(void* exchange, Completion&);
 
   Loop& loop_;
@@ -87,6 +96,7 @@ class Peer final : public Link::Owner {
   std::vector<std::unique_ptr<Link>> links_;
   List<Exchange> small_;
   List<Exchange> big_;
+  List<Exchange> unreached_;  // until a link opens or closes, or none may open any more
   uint64_t credit_used_bytes_ = 0;
   Sequences sequences_;
   bool out_of_sequences_ = false;

@@ -95,6 +95,10 @@ inline std::vector<MakePair> all_pairs() {
        [](uint64_t) -> std::unique_ptr<FabricPair> {
          return std::make_unique<RdmaPair>(RdmaPair::Memory::everything);
        }},
+      {"rdma_over_infiniband",
+       [](uint64_t) -> std::unique_ptr<FabricPair> {
+         return std::make_unique<RdmaPair>(RdmaPair::Memory::everything, true);
+       }},
       {"rdma_without_registered_memory", [](uint64_t) -> std::unique_ptr<FabricPair> {
          return std::make_unique<RdmaPair>(RdmaPair::Memory::none);
        }}};

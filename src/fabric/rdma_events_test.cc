@@ -49,6 +49,84 @@ TEST_F(RdmaEvents, a_device_that_fails_ends_what_is_under_way) {
   EXPECT_NE(server().closed->text().find("device has failed"), std::string_view::npos);
 }
 
+TEST_F(RdmaEvents, a_device_that_was_removed_ends_its_sessions_and_is_opened_anew_when_it_is_back) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  auto bytes = random_bytes(random, 1 << 20);
+  const Registered registered(fabric, bytes, true);
+  fake.remove_device(kClient);
+  ASSERT_TRUE(ends_at_once());
+  EXPECT_NE(client.closed->text().find("was removed"), std::string_view::npos)
+      << client.closed->to_string();
+  // The loop sleeps, although both files of the device are at their end.
+  const uint64_t end_ns = clock.now_ns() + 200 * kMs;
+  size_t turns = 0;
+  for (; clock.now_ns() < end_ns; ++turns) loop.turn(100 * kMs);
+  EXPECT_LT(turns, 50u);
+  EXPECT_FALSE(fabric.nics().front().up);
+  // Memory is still registered with those that are there.
+  auto more = random_bytes(random, 4096);
+  const Registered registered_too(fabric, more, true);
+  client.session.reset();
+  EXPECT_TRUE(connect(options_to(listener->address())).is(StatusCode::not_found));
+
+  fake.insert_device(kClient);
+  ASSERT_NO_FATAL_FAILURE(connect_again());
+  Window window;
+  std::vector<std::byte> from = bytes;
+  const Registered source(fabric, from, false);
+  const uint64_t id = request(window, Window::Direction::sink, bytes);
+  const uint64_t copied = fabric.counters().copied_windows;
+  PushFlag push(id, 0, from);
+  server().session->push(push);
+  EXPECT_TRUE(until([&] { return push.finished; }));
+  EXPECT_TRUE(push.status.ok()) << push.status.to_string();
+  EXPECT_EQ(fabric.counters().copied_windows, copied);
+  EXPECT_EQ(fabric.counters().written_bytes, bytes.size());
+  ASSERT_NO_FATAL_FAILURE(give_back(window));
+}
+
+TEST_F(RdmaEvents, a_device_that_has_failed_is_opened_anew) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  fake.fail_device(kClient);
+  ASSERT_TRUE(ends_at_once());
+  fake.set_port(kClient, 1);
+  ASSERT_NO_FATAL_FAILURE(connect_again());
+  EXPECT_TRUE(fabric.nics().front().up);
+}
+
+// The worker answers when it is told to.
+class LateWorker final : public Worker {
+ public:
+  void submit(Loop&, Job& job) override {
+    EXPECT_TRUE(job.run().ok());
+    job_ = &job;
+  }
+  void answer(Loop& loop) { loop.complete(std::exchange(job_, nullptr)->done, Status()); }
+
+ private:
+  Job* job_ = nullptr;
+};
+
+TEST_F(RdmaEvents, what_the_device_says_is_newer_than_the_answer_to_an_earlier_question) {
+  LateWorker late;
+  const auto busy = std::make_shared<uint32_t>(0);
+  const auto port = *RdmaPort::open(loop, *verbs::Nic::open("127.0.0.3"));
+  ASSERT_TRUE(port->start().ok());
+  port->ask_whether_up(late, busy);  // it is
+  fake.set_port(2, 0);
+  ASSERT_TRUE(until([&] { return !port->up(); }));
+  late.answer(loop);
+  ASSERT_TRUE(until([&] { return *busy == 0; }));
+  EXPECT_FALSE(port->up());
+  // The answer to one that was asked since is believed.
+  fake.set_events(0);
+  fake.set_port(2, 1);
+  port->ask_whether_up(late, busy);
+  late.answer(loop);
+  ASSERT_TRUE(until([&] { return *busy == 0; }));
+  EXPECT_TRUE(port->up());
+}
+
 TEST_F(RdmaEvents, without_a_word_of_the_device_only_a_ping_finds_out) {
   fake.set_events(0);
   ASSERT_NO_FATAL_FAILURE(join());

@@ -11,8 +11,10 @@ class RdmaPair final : public OneLoopPair {
  public:
   // everything: all of the process's memory is registered, as with on-demand paging; else none is.
   enum class Memory { none, everything };
-  explicit RdmaPair(Memory memory) : everything_(memory == Memory::everything) {
+  explicit RdmaPair(Memory memory, bool infiniband = false)
+      : everything_(memory == Memory::everything) {
     verbs::TestVerbs::instance().reset();
+    if (infiniband) verbs::TestVerbs::instance().set_infiniband(0, 1);
     if (!everything_) return;
     const Status added = fabric_.add_memory(all());
     EXPECT_TRUE(added.ok()) << added.to_string();

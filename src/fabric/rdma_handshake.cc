@@ -21,8 +21,11 @@ Worker& RdmaPorts::worker() {
 
 namespace {
 
+// `gone`: the device as it was opened before, or null.
 Result<std::shared_ptr<RdmaPort>> open_port(Loop& loop, RdmaMemory& memory,
-                                            const std::string& address) {
+                                            const std::string& address,
+                                            const std::shared_ptr<const verbs::Nic>& gone) {
+  if (gone != nullptr) memory.remove_nic(*gone);
   GD2FS_ASSIGN(std::shared_ptr<verbs::Nic> nic, verbs::Nic::open(address));
   GD2FS_ASSIGN(std::shared_ptr<RdmaPort> port, RdmaPort::open(loop, nic));
   memory.add_nic(nic);
@@ -35,20 +38,20 @@ Result<std::shared_ptr<RdmaPort>> RdmaPorts::keep(const std::string& address,
                                                   Result<std::shared_ptr<RdmaPort>> opened) {
   if (!opened.has_value()) return opened;
   // Somebody else may have opened it meanwhile.
-  const auto [place, is_new] = ports_.try_emplace(address, *opened);
-  if (!is_new) return place->second;
-  const Status started = place->second->start();
-  if (started.ok()) {
-    GD2FS_LOG_INFO("rdma://{} is {}", address, place->second->nic().name());
-    return place->second;
-  }
-  ports_.erase(place);
-  return fail(started);
+  const auto before = ports_.find(address);
+  if (before != ports_.end() && !before->second->gone()) return before->second;
+  GD2FS_TRY((*opened)->start());
+  GD2FS_LOG_INFO("rdma://{} is {}", address, (*opened)->nic().name());
+  if (before != ports_.end()) (*opened)->counters() += before->second->counters();
+  ports_.insert_or_assign(address, *opened);
+  return opened;
 }
 
 Status RdmaPorts::open_now(const std::string& address) {
-  if (ports_.contains(address)) return {};
-  const auto port = keep(address, open_port(loop_, memory_, address));
+  const auto found = ports_.find(address);
+  if (found != ports_.end() && !found->second->gone()) return {};
+  const auto gone = found == ports_.end() ? nullptr : found->second->shared_nic();
+  const auto port = keep(address, open_port(loop_, memory_, address, gone));
   return port.has_value() ? Status() : port.error();
 }
 
@@ -58,15 +61,16 @@ Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
   shared.closing = closing_;
   shared.worker = &worker();
   const auto found = ports_.find(address);
+  std::shared_ptr<const verbs::Nic> gone;
   if (found != ports_.end()) {
     shared.port = found->second;
-    co_return shared;
+    if (!shared.port->gone()) co_return shared;
+    gone = std::exchange(shared.port, nullptr)->shared_nic();
   }
   Loop* const loop = &loop_;
   RdmaMemory* const memory = &memory_;
-  std::move_only_function<Result<std::shared_ptr<RdmaPort>>()> open = [loop, memory, address] {
-    return open_port(*loop, *memory, address);
-  };
+  std::move_only_function<Result<std::shared_ptr<RdmaPort>>()> open =
+      [loop, memory, address, gone] { return open_port(*loop, *memory, address, gone); };
   Detached<std::shared_ptr<RdmaPort>> opened(loop_, worker(), std::move(open));
   Await& ended = opened.ended();
   [[maybe_unused]] const Status waited = co_await ended;
@@ -218,6 +222,12 @@ Task<void> end_rdma_queue(Loop* loop, RdmaShared shared, std::unique_ptr<RdmaQue
   [[maybe_unused]] const Status waited = co_await ended;
 }
 
+namespace {
+
+constexpr uint16_t kLidMax = 0xbfff;  // above are those of groups
+
+}  // namespace
+
 std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   const verbs::QueuePairAddress address = queue.address();
   msg::QueuePairT out;
@@ -228,6 +238,9 @@ std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   out.reads_max = address.reads_max;
   out.buffers = RdmaQueue::kBuffers;
   out.buffer_bytes = RdmaQueue::kBufferBytes;
+  out.link_layer = address.link_layer == verbs::LinkLayer::infiniband ? msg::LinkLayer::infiniband
+                                                                      : msg::LinkLayer::ethernet;
+  out.lid = address.lid;
   return pack_body(out);
 }
 
@@ -242,6 +255,13 @@ Result<RdmaPeer> open_queue_pair(ConstBytes body) {
       in->number() > 0xffffff || in->first_packet() > 0xffffff) {
     return fail(StatusCode::invalid, "handshake: a queue pair that cannot be used");
   }
+  const bool infiniband = in->link_layer() == msg::LinkLayer::infiniband;
+  if ((!infiniband && in->link_layer() != msg::LinkLayer::ethernet) ||
+      (infiniband && (in->lid() == 0 || in->lid() > kLidMax))) {
+    return fail(StatusCode::invalid, "handshake: a queue pair of an unknown place");
+  }
+  peer.address.link_layer = infiniband ? verbs::LinkLayer::infiniband : verbs::LinkLayer::ethernet;
+  peer.address.lid = in->lid();
   std::copy(in->gid()->begin(), in->gid()->end(), peer.address.gid.raw);
   peer.address.number = in->number();
   peer.address.first_packet = in->first_packet();

@@ -16,7 +16,8 @@ struct RdmaNicFacts {
   RdmaCounters counters;
 };
 
-// The ports of a fabric's loop, by local address; made when first asked for.
+// The ports of a fabric's loop, by local address; made when first asked for, and once more after a
+// device was gone. One that is gone stays until then, for what is reported of it.
 class RdmaPorts {
  public:
   RdmaPorts(Loop& loop, RdmaMemory& memory) : loop_(loop), memory_(memory) {}

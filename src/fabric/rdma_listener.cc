@@ -36,7 +36,7 @@ Task<Result<std::unique_ptr<TcpSession>>> RdmaListener::make_session(
   const std::vector<std::byte> ours = pack_queue_pair(**queue);
   status = (*queue)->join(*shared->port, theirs->address, theirs->buffers);
   if (!status.ok()) {
-    (*queue)->detach();
+    co_await end_rdma_queue(&loop_, *shared, std::move(*queue));
     co_return fail(status);
   }
   peer.address = rdma_name(peer.address);

@@ -74,6 +74,23 @@ void RdmaMemory::add_nic(const std::shared_ptr<const verbs::Nic>& nic) {
   }
 }
 
+void RdmaMemory::remove_nic(const verbs::Nic& nic) {
+  std::lock_guard changing(changing_mutex_);
+  std::vector<Keys> ended;  // outside of mutex_
+  std::lock_guard lock(mutex_);
+  std::erase_if(nics_, [&](const auto& one) { return one.get() == &nic; });
+  const auto drop = [&](Range& range) {
+    for (size_t i = range.keys.size(); i-- > 0;) {
+      if (range.keys[i].nic.get() != &nic) continue;
+      ended.push_back(std::move(range.keys[i]));
+      range.keys.erase(range.keys.begin() + static_cast<ptrdiff_t>(i));
+    }
+  };
+  for (auto& [region, range] : by_region_) drop(*range);
+  for (auto& [address, range] : by_address_) drop(*range);
+  changes_.fetch_add(1, std::memory_order_release);
+}
+
 Status RdmaMemory::add(const FabricMemory& memory) {
   CHECK(memory.length_bytes > 0);
   std::lock_guard changing(changing_mutex_);
@@ -84,7 +101,8 @@ Status RdmaMemory::add(const FabricMemory& memory) {
                            ? by_region_.contains(memory.region)
                            : by_address_.contains(reinterpret_cast<uintptr_t>(memory.address));
     if (there) return {StatusCode::exists, "this memory is registered already"};
-    nics = nics_;
+    std::ranges::copy_if(nics_, std::back_inserter(nics),
+                         [](const auto& nic) { return !nic->gone(); });
   }
   auto range = std::make_unique<Range>();
   range->memory = memory;

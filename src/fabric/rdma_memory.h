@@ -29,6 +29,8 @@ class RdmaMemory {
 
   // What is there already is registered with the new one; of what cannot be, find() says so.
   void add_nic(const std::shared_ptr<const verbs::Nic>& nic);
+  // Its keys end. Blocks as add() does.
+  void remove_nic(const verbs::Nic& nic);
 
   // exists: that region, or that address, is there already. Another error: some NIC could not
   // register it; the others have.

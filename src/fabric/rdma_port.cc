@@ -7,6 +7,12 @@
 #include "fabric/rdma_queue.h"
 
 namespace gd2fs {
+namespace {
+
+// What kernels report for both files of a device that is no more.
+constexpr uint32_t kRemoved = EPOLLERR | EPOLLHUP;
+
+}  // namespace
 
 RdmaCounters& RdmaCounters::operator+=(const RdmaCounters& other) {
   written_bytes += other.written_bytes;
@@ -50,11 +56,13 @@ struct RdmaPort::Question {
   std::shared_ptr<RdmaPort> port;
   std::shared_ptr<uint32_t> busy;
   bool up = false;
+  uint32_t told = 0;
   void on_done(Completion&) {
-    if (port->up_ != up) {
+    // What the device has said meanwhile is newer.
+    if (port->told_ == told && port->up_ != up) {
       GD2FS_LOG_WARN("{} is {}", port->nic_->name(), up ? "up again" : "down");
+      port->up_ = up;
     }
-    port->up_ = up;
     port->asking_ = false;
     --*busy;
     delete this;
@@ -62,12 +70,13 @@ struct RdmaPort::Question {
 };
 
 void RdmaPort::ask_whether_up(Worker& worker, const std::shared_ptr<uint32_t>& busy) {
-  if (std::exchange(asking_, true)) return;
+  if (gone() || std::exchange(asking_, true)) return;
   ++*busy;
   auto* question = new Question;
   question->port = shared_from_this();
   question->busy = busy;
   question->up = up_;  // if the worker has no room
+  question->told = told_;
   question->job.run = [question]() -> Status {
     question->up = question->port->nic_->find_again().has_value();
     return {};
@@ -108,6 +117,7 @@ void RdmaPort::add_completions(std::unique_ptr<verbs::CompletionQueue> queue) {
 }
 
 Status RdmaPort::attach(RdmaQueue& queue) {
+  if (gone()) return {StatusCode::unavailable, nic_->name() + ": the device is gone"};
   if (free_slots_.empty()) {
     if (slots_.size() >= kQueuesMax) {
       return {StatusCode::busy, nic_->name() + ": queue_pairs_max reached"};
@@ -146,6 +156,7 @@ size_t RdmaPort::poll() {
 }
 
 size_t RdmaPort::take(ibv_cq* queue) {
+  if (gone()) return 0;
   ibv_wc entries[kEntriesAtOnce];
   const int count = ibv_poll_cq(queue, kEntriesAtOnce, entries);
   if (count < 0) {
@@ -169,7 +180,7 @@ bool RdmaPort::arm() {
   bool quiet = ready_.empty();
   for (Completions& each : completions_) {
     // What came before the question is found by looking once more.
-    if (ibv_req_notify_cq(each.queue->get(), 0) != 0) return false;
+    if (!gone() && ibv_req_notify_cq(each.queue->get(), 0) != 0) return false;
     quiet = quiet && take(each.queue->get()) == 0;
   }
   return quiet && ready_.empty();
@@ -182,18 +193,30 @@ void RdmaPort::break_all(const Status& why) {
   }
 }
 
-void RdmaPort::on_device_event(uint32_t) {
+// The queue pairs end with their sessions, and the port with the last of them.
+void RdmaPort::leave(Status why) {
+  if (gone()) return;
+  GD2FS_LOG_ERROR("{}", why.to_string());
+  poll();
+  nic_->set_gone();
+  up_ = false;
+  ++told_;
+  loop_.unwatch(watch_);
+  loop_.unwatch(device_watch_);
+  break_all(why);
+}
+
+void RdmaPort::on_device_event(uint32_t events) {
   using Event = verbs::Nic::Event;
   const ibv_qp* pair = nullptr;
   for (Event event; (event = nic_->take_event(&pair)) != Event::none;) {
     if (event == Event::port_up || event == Event::port_down) {
       up_ = event == Event::port_up;
+      ++told_;
       GD2FS_LOG_WARN("{}: the device says that the port is {}", nic_->name(), up_ ? "up" : "down");
       if (!up_) break_all(Status(StatusCode::unavailable, nic_->name() + ": the port went down"));
     } else if (event == Event::device_failed) {
-      up_ = false;
-      GD2FS_LOG_ERROR("{}: the device has failed", nic_->name());
-      break_all(Status(StatusCode::unavailable, nic_->name() + ": the device has failed", EIO));
+      return leave(Status(StatusCode::unavailable, nic_->name() + ": the device has failed", EIO));
     } else if (event == Event::pair_failed) {
       poll();
       for (const Slot& slot : slots_) {
@@ -203,12 +226,18 @@ void RdmaPort::on_device_event(uint32_t) {
       }
     }
   }
+  if ((events & kRemoved) != 0) {
+    leave(Status(StatusCode::unavailable, nic_->name() + ": the device was removed", ENODEV));
+  }
 }
 
-void RdmaPort::on_event(uint32_t) {
+void RdmaPort::on_event(uint32_t events) {
   while (channel_->take_event()) {
   }
   poll();
+  if ((events & kRemoved) != 0) {
+    leave(Status(StatusCode::unavailable, nic_->name() + ": the device was removed", ENODEV));
+  }
 }
 
 }  // namespace gd2fs

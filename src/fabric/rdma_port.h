@@ -2,7 +2,8 @@
 // sessions over that NIC, looked at in every turn, and armed before the loop sleeps.
 //
 // What the device says by itself (the port is down, a queue pair or all of it has failed) breaks
-// the queue pairs that it is about at once, instead of after their retries.
+// the queue pairs that it is about at once, instead of after their retries. Of a device that was
+// removed or has failed the port is gone for good: RdmaPorts opens it anew for who comes next.
 //
 // A work request's id is {generation, slot, index}: completions of a queue pair that is gone, which
 // some devices leave behind, find a slot of another generation. One loop; it must outlive the port.
@@ -72,8 +73,9 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   Loop& loop() { return loop_; }
   RdmaCounters& counters() { return counters_; }
   size_t queue_pairs() const { return slots_.size() - free_slots_.size(); }
-  // Whether the port was active and had its address when the device was last asked.
+  // Whether the port was active and had its address when the device last said so, or was asked.
   bool up() const { return up_; }
+  bool gone() const { return nic_->gone(); }
   // Asks it, on the worker. Counted in `busy` until its answer is back.
   void ask_whether_up(Worker& worker, const std::shared_ptr<uint32_t>& busy);
 
@@ -84,7 +86,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
       const std::shared_ptr<RdmaPort>& port);
   void add_completions(std::unique_ptr<verbs::CompletionQueue> queue);
 
-  // The queue gets its completions from now on; busy over kQueuesMax.
+  // The queue gets its completions from now on; busy over kQueuesMax, unavailable if it is gone.
   Status attach(RdmaQueue& queue);
   void detach(RdmaQueue& queue);
   // on_ready() of this queue is called before the loop sleeps.
@@ -107,8 +109,9 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   void give_back(const verbs::CompletionQueue* queue, int entries);
   bool arm() override;
   void disarm() override {}
-  void on_event(uint32_t);
-  void on_device_event(uint32_t);
+  void on_event(uint32_t events);
+  void on_device_event(uint32_t events);
+  void leave(Status why);
   void break_all(const Status& why);
   size_t take(ibv_cq* queue);
   void deliver(const ibv_wc& completion);
@@ -122,6 +125,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   RdmaCounters counters_;
   bool up_ = true;
   bool asking_ = false;
+  uint32_t told_ = 0;  // how often the device itself has said whether the port is up
   std::vector<Slot> slots_;
   std::vector<uint16_t> free_slots_;
   List<RdmaQueue> ready_;

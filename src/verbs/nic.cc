@@ -9,11 +9,14 @@
 #include <arpa/inet.h>
 
 #include "base/check.h"
+#include "verbs/ipoib.h"
 
 namespace gd2fs::verbs {
 namespace {
 
 constexpr size_t kGidsMax = 1024;  // of one device
+constexpr uint16_t kFullMember = 0x8000;
+constexpr uint16_t kDefaultKey = 0xffff;  // of the partition that everybody is in, as full member
 
 int access_of(Use use) {
   switch (use) {
@@ -54,7 +57,7 @@ const char* port_state(ibv_port_state state) {
     case IBV_PORT_DOWN:
       return "down";
     case IBV_PORT_INIT:
-      return "initialising";
+      return "initialising (of InfiniBand: no subnet manager has seen it)";
     case IBV_PORT_ARMED:
       return "armed";
     case IBV_PORT_ACTIVE:
@@ -76,6 +79,10 @@ Result<ibv_gid> gid_of(const std::string& address) {
   return fail(StatusCode::invalid, address + ": not the address of a NIC");
 }
 
+std::string_view name_of(LinkLayer layer) {
+  return layer == LinkLayer::infiniband ? "InfiniBand" : "Ethernet";
+}
+
 MemoryRegion::~MemoryRegion() {
   // It fails only where the device is gone, and then so is its access.
   (void)nic_->library().dereg_mr(region_);
@@ -87,7 +94,12 @@ Nic::~Nic() {
 }
 
 Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
-  GD2FS_ASSIGN(const ibv_gid wanted, gid_of(address));
+  Wanted wanted;
+  GD2FS_ASSIGN(wanted.gid, gid_of(address));
+  for (const IpoibAddress& one : ipoib_addresses()) {
+    if (std::memcmp(one.address.raw, wanted.gid.raw, sizeof wanted.gid.raw) != 0) continue;
+    wanted.port_guid = one.port_guid;
+  }
   GD2FS_ASSIGN(const Library* library, Library::get());
   const DeviceList devices(*library);
   if (!devices.ok()) return fail(failure(devices.error(), "ibv_get_device_list"));
@@ -123,23 +135,27 @@ Result<std::shared_ptr<Nic>> Nic::open(const std::string& address) {
               "no RDMA port has the address " + address + "; looked at " + seen);
 }
 
-Result<ibv_gid_entry> Nic::look_up(const ibv_gid& wanted, bool* other_kind) const {
+Result<ibv_gid_entry> Nic::look_up(const Wanted& wanted, bool* other_kind) const {
   std::vector<ibv_gid_entry> table(kGidsMax);
   const ssize_t count =
       library_->query_gid_table(context_, table.data(), table.size(), 0, sizeof table[0]);
   if (count < 0) return fail(failure(static_cast<int>(-count), "ibv_query_gid_table"));
   for (ssize_t i = 0; i < count; ++i) {
     const ibv_gid_entry& entry = table[static_cast<size_t>(i)];
-    if (std::memcmp(entry.gid.raw, wanted.raw, sizeof wanted.raw) != 0) continue;
     if (port_ != 0 && entry.port_num != port_) continue;
-    // RoCE v1 lists the same GID once more; InfiniBand and EFA have no IP address here.
+    if (entry.gid_type == IBV_GID_TYPE_IB && entry.gid_index <= UINT8_MAX &&
+        wanted.port_guid == port_guid_of(entry.gid)) {
+      return entry;
+    }
+    if (std::memcmp(entry.gid.raw, wanted.gid.raw, sizeof wanted.gid.raw) != 0) continue;
+    // RoCE v1 lists the same GID once more.
     if (entry.gid_type == IBV_GID_TYPE_ROCE_V2 && entry.gid_index <= UINT8_MAX) return entry;
     *other_kind = true;
   }
   return fail(Status(StatusCode::not_found));
 }
 
-Status Nic::find_gid(const ibv_gid& wanted, std::string* seen) {
+Status Nic::find_gid(const Wanted& wanted, std::string* seen) {
   bool other_kind = false;
   const Result<ibv_gid_entry> entry = look_up(wanted, &other_kind);
   if (!entry.has_value()) {
@@ -147,18 +163,51 @@ Status Nic::find_gid(const ibv_gid& wanted, std::string* seen) {
     return entry.error();
   }
   port_ = static_cast<uint8_t>(entry->port_num);
-  gid_ = entry->gid;
+  const bool infiniband = entry->gid_type == IBV_GID_TYPE_IB;
+  link_layer_ = infiniband ? LinkLayer::infiniband : LinkLayer::ethernet;
+  // Later no other way than this one leads to it.
+  if (infiniband) {
+    found_by_.port_guid = wanted.port_guid;
+  } else {
+    found_by_.gid = entry->gid;
+  }
   name_ += " port " + std::to_string(port_);
   return {};
 }
 
-Result<uint8_t> Nic::find_again() const {
-  const Result<ibv_port_attr> port = read_port();
-  if (!port.has_value()) return fail(port.error());
+Result<PortPlace> Nic::find_again() const {
+  GD2FS_ASSIGN(const ibv_port_attr port, read_port());
   bool other_kind = false;
-  const Result<ibv_gid_entry> entry = look_up(gid_, &other_kind);
-  if (entry.has_value()) return static_cast<uint8_t>(entry->gid_index);
-  return fail(StatusCode::unavailable, name_ + ": its address is gone");
+  const Result<ibv_gid_entry> entry = look_up(found_by_, &other_kind);
+  if (!entry.has_value()) {
+    return fail(StatusCode::unavailable, name_ + ": its address is gone");
+  }
+  PortPlace place;
+  place.gid = entry->gid;
+  place.gid_index = static_cast<uint8_t>(entry->gid_index);
+  if (link_layer_ == LinkLayer::ethernet) return place;
+  if (port.lid == 0) {
+    return fail(StatusCode::unavailable, name_ + ": no subnet manager has given it a LID");
+  }
+  place.lid = port.lid;
+  place.service_level = port.sm_sl;
+  place.always_global = (port.flags & IBV_QPF_GRH_REQUIRED) != 0;
+  GD2FS_ASSIGN(place.key_index, find_partition_key(port.pkey_tbl_len));
+  return place;
+}
+
+// The default partition's if we are a full member there, else the first that we are one of.
+Result<uint16_t> Nic::find_partition_key(int keys) const {
+  std::optional<uint16_t> full;
+  for (int i = 0; i < keys; ++i) {
+    __be16 big_endian = 0;
+    if (library_->query_pkey(context_, port_, i, &big_endian) != 0) continue;
+    const uint16_t key = ntohs(big_endian);
+    if (key == kDefaultKey) return static_cast<uint16_t>(i);
+    if ((key & kFullMember) != 0 && !full) full = static_cast<uint16_t>(i);
+  }
+  if (full) return *full;
+  return fail(StatusCode::unavailable, name_ + ": is a full member of no partition");
 }
 
 Nic::Event Nic::take_event(const ibv_qp** pair) const {

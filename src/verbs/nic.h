@@ -1,13 +1,17 @@
 // Nic: one port of an RDMA device, opened, with the protection domain that all our memory and queue
 // pairs on it belong to. Found from a local address: the port whose RoCE v2 GID is that address
-// (IPv4 as ::ffff:a.b.c.d). One Nic per (ctx, address) in a client, per address in a server; what a
-// key of one domain opens no other can.
+// (IPv4 as ::ffff:a.b.c.d), or the InfiniBand port whose network device has it (ipoib.h). One Nic
+// per (ctx, address) in a client, per address in a server; what a key of one domain opens no other
+// can.
 //
 // open() blocks for milliseconds: not on a loop. The rest from any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "verbs/verbs.h"
 
@@ -36,6 +40,20 @@ class MemoryRegion {
 // received is behind all the data that was written before it.
 enum class Use : uint8_t { message, data, data_for_peers };
 
+enum class LinkLayer : uint8_t { ethernet, infiniband };
+std::string_view name_of(LinkLayer layer);  // "Ethernet"
+
+// Where a port is now; a subnet manager may move one of InfiniBand.
+struct PortPlace {
+  ibv_gid gid{};
+  uint8_t gid_index = 0;
+  // Of InfiniBand alone:
+  uint16_t lid = 0;
+  uint16_t key_index = 0;  // of the partition that its queue pairs are in
+  uint8_t service_level = 0;
+  bool always_global = false;  // its packets carry a global route within its subnet, too
+};
+
 class Nic : public std::enable_shared_from_this<Nic> {
  public:
   // `address`: an IPv4 or IPv6 address as inet_pton takes it. unsupported: no library or no device;
@@ -53,10 +71,11 @@ class Nic : public std::enable_shared_from_this<Nic> {
   ibv_context* context() const { return context_; }
   ibv_pd* domain() const { return domain_; }
   uint8_t port() const { return port_; }
-  // The index of our GID now: it may have moved, or gone, when the network interface was down in
-  // between. unavailable: the port is down, or its address is gone. A call into the device.
-  Result<uint8_t> find_again() const;
-  const ibv_gid& gid() const { return gid_; }
+  LinkLayer link_layer() const { return link_layer_; }
+  // Its GID may have moved, or gone, when the network interface was down in between. unavailable:
+  // the port is down, or its address is gone, or no subnet manager has given it a LID. Calls into
+  // the device.
+  Result<PortPlace> find_again() const;
   ibv_mtu mtu() const { return mtu_; }
   const ibv_device_attr& limits() const { return limits_; }
   // What the device says by itself, on a fd that does not block; it has one reader.
@@ -64,6 +83,10 @@ class Nic : public std::enable_shared_from_this<Nic> {
   int events_fd() const { return context_->async_fd; }
   // The next; pair_failed: of *pair, which may be gone.
   Event take_event(const ibv_qp** pair) const;
+  // The device was removed, or has failed: nothing works on it any more, and it has to be opened
+  // anew. Who reads its events finds out.
+  bool gone() const { return gone_.load(std::memory_order_relaxed); }
+  void set_gone() const { gone_.store(true, std::memory_order_relaxed); }
   // Longer memory takes several registrations.
   uint64_t region_max_bytes() const { return limits_.max_mr_size; }
 
@@ -78,9 +101,15 @@ class Nic : public std::enable_shared_from_this<Nic> {
 
  private:
   explicit Nic(const Library& library) : library_(&library) {}
-  Status find_gid(const ibv_gid& wanted, std::string* seen);
-  Result<ibv_gid_entry> look_up(const ibv_gid& wanted, bool* other_kind) const;
+  // One of the two finds a port.
+  struct Wanted {
+    ibv_gid gid{};                      // of Ethernet
+    std::optional<uint64_t> port_guid;  // of InfiniBand
+  };
+  Status find_gid(const Wanted& wanted, std::string* seen);
+  Result<ibv_gid_entry> look_up(const Wanted& wanted, bool* other_kind) const;
   Result<ibv_port_attr> read_port() const;
+  Result<uint16_t> find_partition_key(int keys) const;
 
   const Library* library_;
   ibv_context* context_ = nullptr;
@@ -88,9 +117,11 @@ class Nic : public std::enable_shared_from_this<Nic> {
   std::string name_;
   std::string folder_;
   uint8_t port_ = 0;
-  ibv_gid gid_{};
+  LinkLayer link_layer_ = LinkLayer::ethernet;
+  Wanted found_by_;
   ibv_mtu mtu_ = IBV_MTU_1024;
   ibv_device_attr limits_{};
+  mutable std::atomic<bool> gone_ = false;
 };
 
 // The GID of a RoCE v2 port with that address. invalid: not an address.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 
 namespace gd2fs::verbs {
@@ -56,7 +57,7 @@ CompletionQueue::~CompletionQueue() {
 Result<std::unique_ptr<QueuePair>> QueuePair::make(const std::shared_ptr<const Nic>& nic,
                                                    CompletionQueue& queue, Depths depths,
                                                    uint32_t first_packet) {
-  GD2FS_ASSIGN(const uint8_t gid_index, nic->find_again());
+  GD2FS_ASSIGN(const PortPlace place, nic->find_again());
   ibv_qp_init_attr init{};
   init.send_cq = queue.get();
   init.recv_cq = queue.get();
@@ -68,10 +69,11 @@ Result<std::unique_ptr<QueuePair>> QueuePair::make(const std::shared_ptr<const N
   init.cap.max_recv_sge = 1;
   ibv_qp* pair = nic->library().create_qp(nic->domain(), &init);
   if (pair == nullptr) return fail(failure(errno, nic->name() + ": ibv_create_qp"));
-  std::unique_ptr<QueuePair> made(new QueuePair(nic, pair, gid_index, first_packet & 0xffffff));
+  std::unique_ptr<QueuePair> made(new QueuePair(nic, pair, place, first_packet & 0xffffff));
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_INIT;
   attributes.port_num = nic->port();
+  attributes.pkey_index = place.key_index;
   attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
   GD2FS_TRY(made->modify(
       attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, "to INIT"));
@@ -85,7 +87,9 @@ QueuePair::~QueuePair() {
 
 QueuePairAddress QueuePair::address() const {
   QueuePairAddress out;
-  out.gid = nic_->gid();
+  out.link_layer = nic_->link_layer();
+  out.lid = place_.lid;
+  out.gid = place_.gid;
   out.number = pair_->qp_num;
   out.first_packet = first_packet_;
   out.mtu = nic_->mtu();
@@ -100,7 +104,30 @@ Status QueuePair::modify(ibv_qp_attr& attributes, int mask, const char* what) {
   return failure(error, nic_->name() + ": ibv_modify_qp " + what);
 }
 
+// On Ethernet by GID. On InfiniBand by LID, and by GID as well to another subnet, beyond a router.
+ibv_ah_attr QueuePair::way_to(const QueuePairAddress& peer) const {
+  const bool infiniband = nic_->link_layer() == LinkLayer::infiniband;
+  const bool same_subnet = std::memcmp(peer.gid.raw, place_.gid.raw, sizeof peer.gid.raw / 2) == 0;
+  ibv_ah_attr way{};
+  way.port_num = nic_->port();
+  if (infiniband) {
+    way.dlid = peer.lid;
+    way.sl = place_.service_level;
+  }
+  if (infiniband && same_subnet && !place_.always_global) return way;
+  way.is_global = 1;
+  way.grh.dgid = peer.gid;
+  way.grh.sgid_index = place_.gid_index;
+  way.grh.hop_limit = kHopLimit;
+  return way;
+}
+
 Status QueuePair::connect(const QueuePairAddress& peer) {
+  if (peer.link_layer != nic_->link_layer()) {
+    return {StatusCode::unsupported,
+            nic_->name() + " is a port of " + std::string(name_of(nic_->link_layer())) +
+                ", and the peer's is one of " + std::string(name_of(peer.link_layer))};
+  }
   ibv_qp_attr ready{};
   ready.qp_state = IBV_QPS_RTR;
   ready.path_mtu = std::min(peer.mtu, nic_->mtu());
@@ -108,11 +135,7 @@ Status QueuePair::connect(const QueuePairAddress& peer) {
   ready.rq_psn = peer.first_packet;
   ready.max_dest_rd_atomic = address().reads_max;
   ready.min_rnr_timer = kNoBufferPause;
-  ready.ah_attr.is_global = 1;
-  ready.ah_attr.port_num = nic_->port();
-  ready.ah_attr.grh.dgid = peer.gid;
-  ready.ah_attr.grh.sgid_index = gid_index_;
-  ready.ah_attr.grh.hop_limit = kHopLimit;
+  ready.ah_attr = way_to(peer);
   GD2FS_TRY(modify(ready,
                    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
                        IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,

@@ -47,6 +47,8 @@ class CompletionQueue {
 
 // Where a queue pair is, for its peer.
 struct QueuePairAddress {
+  LinkLayer link_layer = LinkLayer::ethernet;
+  uint16_t lid = 0;  // of InfiniBand
   ibv_gid gid{};
   uint32_t number = 0;
   uint32_t first_packet = 0;  // 24 bits, random
@@ -73,19 +75,22 @@ class QueuePair {
   QueuePair& operator=(const QueuePair&) = delete;
 
   QueuePairAddress address() const;
-  // To ready-to-send, with both sides' limits respected.
+  // To ready-to-send, with both sides' limits respected. unsupported: the peer's link layer is
+  // another.
   Status connect(const QueuePairAddress& peer);
   // No byte is moved any more; what is posted is flushed.
   void stop();
   ibv_qp* get() const { return pair_; }
 
  private:
-  QueuePair(std::shared_ptr<const Nic> nic, ibv_qp* pair, uint8_t gid_index, uint32_t first_packet)
-      : nic_(std::move(nic)), pair_(pair), gid_index_(gid_index), first_packet_(first_packet) {}
+  QueuePair(std::shared_ptr<const Nic> nic, ibv_qp* pair, const PortPlace& place,
+            uint32_t first_packet)
+      : nic_(std::move(nic)), pair_(pair), place_(place), first_packet_(first_packet) {}
+  ibv_ah_attr way_to(const QueuePairAddress& peer) const;
   Status modify(ibv_qp_attr& attributes, int mask, const char* what);
   std::shared_ptr<const Nic> nic_;
   ibv_qp* pair_;
-  uint8_t gid_index_;
+  PortPlace place_;
   uint32_t first_packet_;
 };
 

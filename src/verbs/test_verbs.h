@@ -33,6 +33,10 @@ class TestVerbs {
   void (*set_port)(int device, int active) = nullptr;
   void (*set_events)(int on) = nullptr;
   void (*fail_device)(int device) = nullptr;
+  void (*remove_device)(int device) = nullptr;
+  void (*insert_device)(int device) = nullptr;
+  void (*set_infiniband)(int device, int on) = nullptr;
+  void (*set_subnet)(int device, uint16_t lid, uint64_t prefix) = nullptr;
   void (*keep_from_gpus)(int device, int kept) = nullptr;
   void (*cut)(int one, int other, int cut) = nullptr;
   void (*slow)(int device, uint64_t transfer_ns) = nullptr;
@@ -62,6 +66,10 @@ class TestVerbs {
     find("fake_verbs_set_port", &set_port);
     find("fake_verbs_set_events", &set_events);
     find("fake_verbs_fail_device", &fail_device);
+    find("fake_verbs_remove_device", &remove_device);
+    find("fake_verbs_insert_device", &insert_device);
+    find("fake_verbs_set_infiniband", &set_infiniband);
+    find("fake_verbs_set_subnet", &set_subnet);
     find("fake_verbs_keep_from_gpus", &keep_from_gpus);
     find("fake_verbs_cut", &cut);
     find("fake_verbs_slow", &slow);

@@ -33,6 +33,7 @@ Status Library::find_functions(void* library) {
   need("ibv_close_device", &close_device);
   need("ibv_query_device", &query_device);
   need("_ibv_query_gid_table", &query_gid_table);
+  need("ibv_query_pkey", &query_pkey);
   need("ibv_alloc_pd", &alloc_pd);
   need("ibv_dealloc_pd", &dealloc_pd);
   need("ibv_reg_mr", &reg_mr);

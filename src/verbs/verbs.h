@@ -27,6 +27,7 @@ class Library {
   int (*query_device)(ibv_context* context, ibv_device_attr* out) = nullptr;
   ssize_t (*query_gid_table)(ibv_context* context, ibv_gid_entry* entries, size_t entries_max,
                              uint32_t flags, size_t entry_bytes) = nullptr;
+  int (*query_pkey)(ibv_context* context, uint8_t port, int index, __be16* key) = nullptr;
   ibv_pd* (*alloc_pd)(ibv_context* context) = nullptr;
   int (*dealloc_pd)(ibv_pd* domain) = nullptr;
   ibv_mr* (*reg_mr)(ibv_pd* domain, void* address, size_t length_bytes, int access) = nullptr;

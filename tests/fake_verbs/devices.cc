@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -23,12 +24,21 @@ int query_port(ibv_context* context, uint8_t port, ibv_port_attr* out, size_t le
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   if (port != 1) return EINVAL;
+  if (context_of(context).gone) return EIO;
   std::memset(out, 0, length);
-  out->state = device_of(context).active ? IBV_PORT_ACTIVE : IBV_PORT_DOWN;
+  const Device& device = device_of(context);
+  out->state = device.active ? IBV_PORT_ACTIVE : IBV_PORT_DOWN;
   out->max_mtu = IBV_MTU_4096;
   out->active_mtu = IBV_MTU_4096;
-  out->gid_tbl_len = static_cast<int>(device_of(context).gids.size());
+  out->gid_tbl_len = static_cast<int>(device.gids.size());
   out->link_layer = IBV_LINK_LAYER_ETHERNET;
+  if (!device.infiniband) return 0;
+  if (device.active && device.lid == 0) out->state = IBV_PORT_INIT;
+  out->gid_tbl_len = 1;
+  out->link_layer = IBV_LINK_LAYER_INFINIBAND;
+  out->lid = device.lid;
+  out->sm_sl = kServiceLevel;
+  out->pkey_tbl_len = std::size(kPartitionKeys);
   return 0;
 }
 
@@ -49,9 +59,12 @@ using namespace fake_verbs;
 
 FAKE_API ibv_device** ibv_get_device_list(int* count) {
   World& world = World::instance();
+  std::lock_guard lock(world.mutex);
   auto** list = new ibv_device*[world.devices.size() + 1];
   size_t i = 0;
-  for (auto& device : world.devices) list[i++] = &device->device;
+  for (auto& device : world.devices) {
+    if (!device->removed) list[i++] = &device->device;
+  }
   list[i] = nullptr;
   if (count != nullptr) *count = static_cast<int>(i);
   return list;
@@ -94,7 +107,7 @@ FAKE_API int ibv_close_device(ibv_context* context) {
   std::lock_guard lock(world.mutex);
   std::erase(world.contexts, closed);
   close(context->async_fd);
-  close(closed->bell);
+  close_bell(closed->bell);
   delete closed;
   return 0;
 }
@@ -127,10 +140,21 @@ FAKE_API int ibv_query_device(ibv_context*, ibv_device_attr* out) {
 
 FAKE_API ssize_t _ibv_query_gid_table(ibv_context* context, ibv_gid_entry* entries,
                                       size_t entries_max, uint32_t, size_t) {
-  const std::vector<ibv_gid_entry>& gids = device_of(context).gids;
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  if (context_of(context).gone) return -EIO;
+  const Device& device = device_of(context);
+  const std::vector<ibv_gid_entry> gids =
+      device.infiniband ? std::vector{device.guid} : device.gids;
   if (gids.size() > entries_max) return -EINVAL;
   std::copy(gids.begin(), gids.end(), entries);
   return static_cast<ssize_t>(gids.size());
+}
+
+FAKE_API int ibv_query_pkey(ibv_context*, uint8_t port, int index, __be16* key) {
+  if (port != 1 || index < 0 || index >= static_cast<int>(std::size(kPartitionKeys))) return -1;
+  *key = htobe16(kPartitionKeys[index]);
+  return 0;
 }
 
 FAKE_API ibv_pd* ibv_alloc_pd(ibv_context* context) {
@@ -147,6 +171,10 @@ FAKE_API ibv_mr* ibv_reg_mr_iova2(ibv_pd* domain, void* address, size_t length, 
                                   unsigned access) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
+  if (context_of(domain->context).gone) {
+    errno = EIO;
+    return nullptr;
+  }
   if (world.refuse_count > 0) {
     --world.refuse_count;
     errno = world.refuse_error;
@@ -237,6 +265,24 @@ FAKE_API void fake_verbs_fail_device(int device) {
     world.tell(one, IBV_EVENT_DEVICE_FATAL);
   });
 }
+FAKE_API void fake_verbs_remove_device(int device) {
+  change([&](World& world) { world.remove(*world.devices[static_cast<size_t>(device)]); });
+}
+FAKE_API void fake_verbs_insert_device(int device) {
+  change([&](World& world) {
+    Device& one = *world.devices[static_cast<size_t>(device)];
+    one.removed = false;
+    one.active = true;
+  });
+}
+FAKE_API void fake_verbs_set_infiniband(int device, int on) {
+  change([&](World& world) { world.devices[static_cast<size_t>(device)]->infiniband = on != 0; });
+}
+FAKE_API void fake_verbs_set_subnet(int device, uint16_t lid, uint64_t prefix) {
+  change([&](World& world) {
+    World::set_subnet(*world.devices[static_cast<size_t>(device)], lid, prefix);
+  });
+}
 FAKE_API void fake_verbs_keep_from_gpus(int device, int kept) {
   change([&](World& world) {
     world.devices[static_cast<size_t>(device)]->kept_from_gpus = kept != 0;
@@ -290,6 +336,9 @@ FAKE_API void fake_verbs_reset(void) {
     world.events_on = true;
     for (auto& device : world.devices) {
       device->held = false;
+      device->removed = false;
+      device->infiniband = false;
+      World::set_subnet(*device, static_cast<uint16_t>(device->index + 0x11), kLinkLocal);
       if (!device->active) world.tell(*device, IBV_EVENT_PORT_ACTIVE);
       device->active = true;
       device->kept_from_gpus = false;

@@ -36,6 +36,17 @@ void fake_verbs_set_port(int device, int active);
 void fake_verbs_set_events(int on);
 // The device tells that it has failed, and reaches nothing from then on.
 void fake_verbs_fail_device(int device);
+// As if it were pulled out, or its driver unloaded: it is not listed, its files of events are at
+// their end, and what was opened before fails, also when it is back.
+void fake_verbs_remove_device(int device);
+void fake_verbs_insert_device(int device);
+// Its port is one of InfiniBand: no IP address among its GIDs but one of a GUID, 2 in the first
+// byte and the number of the device and 1 in the last (02:..:01 for fake0); a LID, a subnet,
+// partitions, in the first of which it is no full member. It reaches only ports of its kind, by
+// LID, and by GID where the subnet is another.
+void fake_verbs_set_infiniband(int device, int on);
+// What a subnet manager says; lid 0: there is none.
+void fake_verbs_set_subnet(int device, uint16_t lid, uint64_t prefix);
 // The device takes registrations of GPU memory, but every transfer from or to it fails.
 void fake_verbs_keep_from_gpus(int device, int kept);
 // Each WRITE or READ of this device takes so long, during which it does nothing else.

@@ -76,6 +76,7 @@ int poll_cq(ibv_cq* target, int count, ibv_wc* out) {
 int req_notify_cq(ibv_cq* target, int) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
+  if (context_of(target->context).gone) return EIO;
   static_cast<Queue*>(target)->armed = true;
   return 0;
 }
@@ -93,12 +94,19 @@ FAKE_API ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {
   channel->context = context;
   channel->fd = ends[0];
   channel->refcnt = ends[1];
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  context_of(context).channels.insert(channel);
   return channel;
 }
 FAKE_API int ibv_destroy_comp_channel(ibv_comp_channel* target) {
-  close(target->fd);
-  close(target->refcnt);
-  delete static_cast<Channel*>(target);
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  auto* channel = static_cast<Channel*>(target);
+  context_of(channel->context).channels.erase(channel);
+  close(channel->fd);
+  close_bell(channel->refcnt);
+  delete channel;
   return 0;
 }
 FAKE_API int ibv_get_cq_event(ibv_comp_channel* target, ibv_cq** queue, void** owner) {
@@ -145,6 +153,10 @@ FAKE_API int ibv_destroy_cq(ibv_cq* target) {
 FAKE_API ibv_qp* ibv_create_qp(ibv_pd* domain, ibv_qp_init_attr* attributes) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
+  if (context_of(domain->context).gone) {
+    errno = EIO;
+    return nullptr;
+  }
   auto pair = std::make_unique<Pair>();
   pair->context = domain->context;
   pair->pd = domain;
@@ -168,6 +180,7 @@ FAKE_API int ibv_modify_qp(ibv_qp* target, ibv_qp_attr* attributes, int mask) {
   std::lock_guard lock(world.mutex);
   auto& pair = *static_cast<Pair*>(target);
   if (!pair.alive || (mask & IBV_QP_STATE) == 0) return EINVAL;
+  if (context_of(pair.context).gone) return EIO;
   const ibv_qp_state from = pair.state;
   const ibv_qp_state to = attributes->qp_state;
   if (to == IBV_QPS_ERR) {
@@ -178,12 +191,22 @@ FAKE_API int ibv_modify_qp(ibv_qp* target, ibv_qp_attr* attributes, int mask) {
                     (from == IBV_QPS_INIT && to == IBV_QPS_RTR) ||
                     (from == IBV_QPS_RTR && to == IBV_QPS_RTS);
   if (!next) return EINVAL;
+  if (to == IBV_QPS_INIT && pair.device->infiniband) {
+    const uint16_t key = attributes->pkey_index;
+    if ((mask & IBV_QP_PKEY_INDEX) == 0 || key >= std::size(kPartitionKeys)) return EINVAL;
+    // Nobody is a full member there, so nobody would hear it.
+    if (kPartitionKeys[key] != 0xffff) return EINVAL;
+    pair.partition_key = kPartitionKeys[key];
+  }
   if (to == IBV_QPS_RTR) {
     const int needed = IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
                        IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
-    if ((mask & needed) != needed || attributes->ah_attr.is_global != 1) return EINVAL;
+    if ((mask & needed) != needed) return EINVAL;
+    const ibv_ah_attr& way = attributes->ah_attr;
+    const bool infiniband = pair.device->infiniband;
+    if (infiniband ? way.dlid == 0 || way.sl != kServiceLevel : way.is_global != 1) return EINVAL;
     pair.peer_number = attributes->dest_qp_num;
-    pair.peer_gid = attributes->ah_attr.grh.dgid;
+    pair.way = way;
   }
   pair.state = to;
   return 0;

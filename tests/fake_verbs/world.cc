@@ -49,6 +49,11 @@ Device& device_of(ibv_context* context) {
   return *context_of(context).device;
 }
 
+void close_bell(int& bell) {
+  if (bell >= 0) close(bell);
+  bell = -1;
+}
+
 World& World::instance() {
   static World world;
   return world;
@@ -68,6 +73,11 @@ World::World() {
     }
     device->device.node_type = IBV_NODE_CA;
     device->device.transport_type = IBV_TRANSPORT_IB;
+    device->guid.port_num = 1;
+    device->guid.gid_type = IBV_GID_TYPE_IB;
+    device->guid.gid.raw[8] = 0x02;
+    device->guid.gid.raw[15] = static_cast<uint8_t>(i + 1);
+    set_subnet(*device, static_cast<uint16_t>(i + 0x11), kLinkLocal);
     const ibv_gid v4 = gid_of("127.0.0." + std::to_string(i + 1));
     add_gid(*device, v4, IBV_GID_TYPE_ROCE_V1);
     add_gid(*device, v4, IBV_GID_TYPE_ROCE_V2);
@@ -110,7 +120,7 @@ Region* World::add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::by
 void World::tell(const Device& device, ibv_event_type type) {
   if (!events_on) return;
   for (Context* context : contexts) {
-    if (context->device != &device) continue;
+    if (context->device != &device || context->gone) continue;
     ibv_async_event event{};
     event.event_type = type;
     event.element.port_num = 1;
@@ -120,9 +130,27 @@ void World::tell(const Device& device, ibv_event_type type) {
   }
 }
 
+// The kernel lets go of all that was opened; nothing more completes.
+void World::remove(Device& device) {
+  device.removed = true;
+  device.active = false;
+  for (Context* context : contexts) {
+    if (context->device != &device) continue;
+    context->gone = true;
+    close_bell(context->bell);
+    for (Channel* channel : context->channels) close_bell(channel->refcnt);
+  }
+  for (Pair* pair : live_pairs) {
+    if (pair->device != &device) continue;
+    pair->state = IBV_QPS_ERR;
+    pair->sends.clear();
+    pair->receives.clear();
+  }
+}
+
 void World::complete(ibv_cq* target, const Entry& entry) {
   auto& queue = *static_cast<Queue*>(target);
-  if (!queue.alive) return;
+  if (!queue.alive || context_of(queue.context).gone) return;
   if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
     ++queue.device->counts.overruns;
     return;
@@ -235,7 +263,7 @@ Pair* World::peer_of(const Pair& pair, bool* late) {
   if (found == pairs_by_number.end()) return nullptr;
   Pair& peer = *found->second;
   if (peer.peer_number != pair.qp_num || !peer.device->active || !pair.device->active ||
-      pair.device->cut_from.contains(peer.device->index)) {
+      pair.device->cut_from.contains(peer.device->index) || !leads_to(pair, peer)) {
     return nullptr;
   }
   const bool receives = peer.alive && (peer.state == IBV_QPS_RTR || peer.state == IBV_QPS_RTS);

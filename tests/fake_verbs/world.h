@@ -25,10 +25,14 @@ struct Device {
   int index = 0;
   bool active = true;
   bool held = false;
+  bool removed = false;
   bool kept_from_gpus = false;
   uint64_t transfer_ns = 0;
   uint64_t busy_until_ns = 0;
-  std::vector<ibv_gid_entry> gids;
+  std::vector<ibv_gid_entry> gids;  // of Ethernet
+  bool infiniband = false;
+  uint16_t lid = 0;
+  ibv_gid_entry guid{};    // the one GID of InfiniBand
   std::set<int> cut_from;  // devices that it does not reach
   fake_verbs_counts counts{};
 };
@@ -38,6 +42,8 @@ struct Context {
   Device* device = nullptr;
   int bell = -1;  // the writing end of the pipe whose reading end is async_fd
   std::deque<ibv_async_event> events;
+  std::set<struct Channel*> channels;
+  bool gone = false;  // its device was removed
 };
 Context& context_of(ibv_context* context);
 Device& device_of(ibv_context* context);
@@ -93,8 +99,16 @@ struct Pair : ibv_qp {
   std::deque<Work> sends;
   std::deque<Work> receives;
   uint32_t peer_number = 0;
-  ibv_gid peer_gid{};
+  ibv_ah_attr way{};
+  uint16_t partition_key = 0;
 };
+
+constexpr uint16_t kPartitionKeys[] = {0x7fff, 0xffff};
+constexpr uint64_t kLinkLocal = 0xfe80'0000'0000'0000;  // a subnet's number if nobody gives one
+constexpr uint8_t kServiceLevel = 3;
+
+// A pipe's writing end, once.
+void close_bell(int& bell);
 
 class World {
  public:
@@ -134,6 +148,8 @@ class World {
   uint64_t step(uint64_t choice);
   // To all who have opened the device.
   void tell(const Device& device, ibv_event_type type);
+  void remove(Device& device);
+  static void set_subnet(Device& device, uint16_t lid, uint64_t prefix);
   void wake() { changed.notify_all(); }
   static uint64_t now_ns();
 
@@ -145,6 +161,7 @@ class World {
   void end(Pair& pair, ibv_wc_status status);
   Region* find_region(uint32_t key, ibv_pd* domain, uint64_t address, uint64_t length,
                       unsigned access, bool late);
+  static bool leads_to(const Pair& pair, const Pair& peer);
   Pair* peer_of(const Pair& pair, bool* late);
   bool send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint64_t now);
   bool transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local, bool late);

@@ -21,14 +21,35 @@ std::string netdev_name(const RdmaPort& port) {
   return port.netdev.empty() ? "its network device" : port.netdev;
 }
 
+constexpr const char* kSubnetManager =
+    "let a subnet manager run in this network: the switch's, or on one host apt-get install "
+    "opensm; "
+    "systemctl start opensm";
+
+void check_infiniband_state(const RdmaPort& port, const std::string& text, Findings* out) {
+  Level level = Level::note;
+  std::string found = text;
+  std::string remedy;
+  if (port.state == "INIT" || port.state == "ARMED" || (port.state == "ACTIVE" && port.lid == 0)) {
+    found += ": no subnet manager has given it a place";
+    remedy = kSubnetManager;
+  } else if (port.state == "ACTIVE") {
+    level = Level::ok;
+    found += ", LID " + std::to_string(port.lid);
+  } else {
+    remedy = "look at the cable and the switch's port";
+  }
+  out->push_back({kArea, port.name(), level, found, remedy});
+}
+
 // The port itself: its state and what it is connected to.
 void check_state(const RdmaPort& port, Findings* out) {
   const std::string text = port.state + ", " + port.rate + ", " + port.link_layer +
                            (port.netdev.empty() ? "" : ", " + port.netdev);
+  if (port.infiniband()) return check_infiniband_state(port, text, out);
   if (!port.ethernet()) {
-    out->push_back(
-        {kArea, port.name(), Level::note, text + ": only RoCE v2 is spoken here",
-         "use an Ethernet port, or set the port to Ethernet (mlxconfig LINK_TYPE_P1=2)"});
+    out->push_back({kArea, port.name(), Level::note,
+                    text + ": only RoCE v2 and InfiniBand are spoken here", "use another port"});
     return;
   }
   const bool active = port.state == "ACTIVE";
@@ -38,7 +59,22 @@ void check_state(const RdmaPort& port, Findings* out) {
                                " up; look at the cable and the switch's port"});
 }
 
+void check_infiniband_addresses(const RdmaPort& port, Findings* out) {
+  std::string text;
+  for (const RdmaPort::Address& each : port.addresses) {
+    text += (text.empty() ? "" : ", ") + each.text;
+  }
+  const std::string netdev = port.netdev.empty() ? "ib0" : port.netdev;
+  out->push_back({kArea, port.name() + " IPoIB", text.empty() ? Level::note : Level::ok,
+                  text.empty() ? "no address for rdma://" : text,
+                  text.empty() ? "modprobe ib_ipoib; ip link set " + netdev +
+                                     " up; ip addr add ADDRESS/PREFIX dev " + netdev +
+                                     "; in a container the device must be in its network namespace"
+                               : ""});
+}
+
 void check_addresses(const RdmaPort& port, Findings* out) {
+  if (port.infiniband()) return check_infiniband_addresses(port, out);
   if (port.addresses.empty()) {
     out->push_back({kArea, port.name() + " GIDs", Level::note, "no address for rdma://",
                     "ip addr add ADDRESS/PREFIX dev " + netdev_name(port) +
@@ -54,7 +90,8 @@ void check_addresses(const RdmaPort& port, Findings* out) {
 }
 
 void check_mtu(const RdmaPort& port, Findings* out) {
-  if (port.netdev_mtu_bytes == 0) return;
+  // That of InfiniBand is the subnet manager's, whatever the network device has.
+  if (port.netdev_mtu_bytes == 0 || port.infiniband()) return;
   const uint32_t mtu = rdma_mtu_bytes(port.netdev_mtu_bytes);
   const std::string text = std::to_string(mtu) + " bytes in a packet (" + port.netdev + " has " +
                            std::to_string(port.netdev_mtu_bytes) + ")";
@@ -86,7 +123,9 @@ void check_rail(const std::vector<RdmaPort>& ports, const std::string& address, 
     const auto found = std::find_if(port.addresses.begin(), port.addresses.end(),
                                     [&](const auto& each) { return each.text == address; });
     if (found == port.addresses.end()) continue;
-    const std::string where = port.name() + ", GID " + std::to_string(found->gid_index);
+    const std::string where =
+        port.name() + (port.infiniband() ? ", LID " + std::to_string(port.lid)
+                                         : ", GID " + std::to_string(found->gid_index));
     if (port.usable()) {
       out->push_back({kArea, subject, Level::ok, where, ""});
     } else {
@@ -120,7 +159,7 @@ void check_rdma(const Machine& machine, const Needs& needs, const std::vector<st
     if (port.device != device) check_device_file(port, needs, out);
     device = port.device;
     check_state(port, out);
-    if (!port.ethernet()) continue;
+    if (!port.ethernet() && !port.infiniband()) continue;
     check_addresses(port, out);
     check_mtu(port, out);
   }

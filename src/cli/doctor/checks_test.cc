@@ -9,6 +9,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "verbs/test_interfaces.h"
+
 namespace gd2fs::cli::doctor {
 namespace {
 
@@ -168,13 +170,70 @@ TEST_F(DoctorTest, small_packets_are_noted) {
   EXPECT_EQ(mtu.found, "1024 bytes in a packet (ens1 has 1500)");
 }
 
-TEST_F(DoctorTest, an_infiniband_port_is_not_taken_for_one_of_ethernet) {
-  const std::string folder = port("mlx5_0", "ib0", "4: ACTIVE", "4092");
+TEST_F(DoctorTest, a_port_of_another_kind_is_not_taken_for_one_of_ethernet) {
+  const std::string folder = port("mlx5_0", "x0", "4: ACTIVE", "4092");
   uverbs("uverbs0", "mlx5_0");
-  file(folder + "/link_layer", "InfiniBand\n");
+  file(folder + "/link_layer", "Unknown\n");
   const Findings findings = rdma({.rdma = true});
   EXPECT_EQ(about(findings, "mlx5_0 port 1").level, Level::note);
   EXPECT_EQ(about(findings, "devices").level, Level::missing);
+}
+
+struct DoctorInfiniBandTest : DoctorTest {
+  const Needs needs{.rdma = true};
+  // As a kernel shows it: the GID of its GUID alone, a LID, an IPoIB device.
+  std::string folder = "/sys/class/infiniband/mlx5_0/ports/1";
+  DoctorInfiniBandTest() {
+    shows("4: ACTIVE", "0x1b");
+    file(folder + "/rate", "400 Gb/sec (4X NDR)\n");
+    file(folder + "/link_layer", "InfiniBand\n");
+    gid(folder, "0", "fe80:0000:0000:0000:0002:c903:00ab:cdef", "IB/RoCE v1");
+    file("/sys/class/infiniband/mlx5_0/device/net/ib0/mtu", "2044\n");
+    uverbs("uverbs0", "mlx5_0");
+    machine.ipoib_addresses = {{"10.1.0.7", "ib0", "0002:c903:00ab:cdef"},
+                               {"10.1.0.8", "ib1", "0002:c903:00ab:cdf0"}};
+  }
+  void shows(const std::string& state, const std::string& lid) {
+    file(folder + "/state", state + "\n");
+    file(folder + "/lid", lid + "\n");
+  }
+};
+
+TEST_F(DoctorInfiniBandTest, a_healthy_port_has_the_addresses_of_its_network_device) {
+  const Findings findings = rdma(needs, {"10.1.0.7"});
+  for (const Finding& each : findings) EXPECT_EQ(each.level, Level::ok) << each.subject;
+  EXPECT_EQ(about(findings, "mlx5_0 port 1").found,
+            "ACTIVE, 400 Gb/sec (4X NDR), InfiniBand, ib0, LID 27");
+  EXPECT_EQ(about(findings, "mlx5_0 port 1 IPoIB").found, "10.1.0.7");
+  EXPECT_EQ(about(findings, "rail 10.1.0.7").found, "mlx5_0 port 1, LID 27");
+  EXPECT_EQ(about(rdma(needs, {"10.1.0.8"}), "rail 10.1.0.8").level, Level::missing);
+}
+
+TEST_F(DoctorInfiniBandTest, a_network_without_a_subnet_manager_is_told_to_start_one) {
+  for (const auto& [state, lid] : {std::pair("2: INIT", "0x0"), std::pair("4: ACTIVE", "0x0")}) {
+    shows(state, lid);
+    const Findings findings = rdma(needs);
+    EXPECT_EQ(about(findings, "mlx5_0 port 1").level, Level::note);
+    EXPECT_NE(about(findings, "mlx5_0 port 1").remedy.find("opensm"), std::string::npos);
+    EXPECT_EQ(about(findings, "devices").level, Level::missing);
+  }
+  shows("1: DOWN", "0x0");
+  EXPECT_NE(about(rdma(), "mlx5_0 port 1").remedy.find("cable"), std::string::npos);
+}
+
+TEST_F(DoctorInfiniBandTest, network_devices_are_told_by_the_ports_that_they_stand_on) {
+  const auto all = Machine::this_one().ipoib_addresses;
+  const auto found = std::ranges::find(all, "ib1", &Machine::IpoibAddress::interface);
+  ASSERT_NE(found, all.end());
+  EXPECT_EQ(found->text, "127.0.0.2");
+  EXPECT_EQ(found->port_guid, "0200:0000:0000:0002");
+}
+
+TEST_F(DoctorInfiniBandTest, a_port_without_ipoib_is_told_how_to_get_an_address) {
+  machine.ipoib_addresses.clear();
+  const Finding finding = about(rdma(needs), "mlx5_0 port 1 IPoIB");
+  EXPECT_EQ(finding.level, Level::note);
+  EXPECT_NE(finding.remedy.find("dev ib0"), std::string::npos);
 }
 
 TEST_F(DoctorTest, ports_come_in_the_order_of_counting) {

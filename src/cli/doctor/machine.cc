@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
 
+#include <arpa/inet.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "verbs/ipoib.h"
 #include "verbs/verbs.h"
 
 namespace gd2fs::cli::doctor {
@@ -29,6 +33,38 @@ uint64_t memlock_bytes() {
   rlimit limit{};
   if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
   return limit.rlim_cur;
+}
+
+std::string text_of(const ibv_gid& address) {
+  char text[INET6_ADDRSTRLEN] = {};
+  in6_addr raw{};
+  std::memcpy(&raw, address.raw, sizeof raw);
+  const bool v4 = IN6_IS_ADDR_V4MAPPED(&raw);
+  const void* bytes = v4 ? static_cast<const void*>(&raw.s6_addr[12]) : &raw;
+  inet_ntop(v4 ? AF_INET : AF_INET6, bytes, text, sizeof text);
+  return text;
+}
+
+// As it ends a GID in sysfs.
+std::string guid_text(uint64_t guid) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&guid);
+  std::string text;
+  for (size_t i = 0; i < sizeof guid; ++i) {
+    if (i > 0 && i % 2 == 0) text += ':';
+    text += "0123456789abcdef"[bytes[i] >> 4];
+    text += "0123456789abcdef"[bytes[i] & 15];
+  }
+  return text;
+}
+
+std::vector<Machine::IpoibAddress> ipoib_addresses() {
+  std::vector<Machine::IpoibAddress> all;
+  for (const verbs::IpoibAddress& one : verbs::ipoib_addresses()) {
+    const std::string text = text_of(one.address);
+    if (text.starts_with("fe80:")) continue;
+    all.push_back({text, one.interface, guid_text(one.port_guid)});
+  }
+  return all;
 }
 
 // 2 before 10: runs of digits by their length first.
@@ -53,6 +89,7 @@ Machine Machine::this_one() {
   machine.verbs_library = library.has_value();
   if (!library) machine.verbs_library_why = library.error().text();
   machine.memlock_bytes = doctor::memlock_bytes();
+  machine.ipoib_addresses = doctor::ipoib_addresses();
   machine.io_uring_errno = doctor::io_uring_errno();
   return machine;
 }

@@ -14,6 +14,12 @@ struct Machine {
   std::string verbs_library_why;        // if not: why
   uint64_t memlock_bytes = UINT64_MAX;  // RLIMIT_MEMLOCK; UINT64_MAX is no limit
   int io_uring_errno = 0;               // of io_uring_setup; 0: it works
+  struct IpoibAddress {
+    std::string text;       // "192.168.1.1"
+    std::string interface;  // "ib0"
+    std::string port_guid;  // as the end of a GID in sysfs: "0002:c903:00ab:cdef"
+  };
+  std::vector<IpoibAddress> ipoib_addresses;  // of InfiniBand ports (src/verbs/ipoib.h)
 
   static Machine this_one();
 

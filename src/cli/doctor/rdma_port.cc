@@ -19,6 +19,10 @@ std::string after_colon(const std::string& text) {
 
 uint32_t number(const std::string& text) {
   uint32_t value = 0;
+  if (text.starts_with("0x")) {
+    std::from_chars(text.data() + 2, text.data() + text.size(), value, 16);
+    return value;
+  }
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
 }
@@ -36,6 +40,15 @@ std::string address_of(const std::string& gid) {
 }
 
 void read_addresses(const Machine& machine, const std::string& folder, RdmaPort* port) {
+  if (port->infiniband()) {
+    const std::string gid = machine.read(folder + "/gids/0");
+    for (const Machine::IpoibAddress& one : machine.ipoib_addresses) {
+      if (!gid.ends_with(":" + one.port_guid)) continue;
+      port->addresses.push_back({one.text, 0});
+      port->netdev = one.interface;
+    }
+    return;
+  }
   const std::string gids = folder + "/gids/";
   const std::string types = folder + "/gid_attrs/types/";
   for (const std::string& index : machine.list(gids)) {
@@ -79,6 +92,7 @@ std::vector<RdmaPort> rdma_ports(const Machine& machine) {
       port.state = after_colon(machine.read(folder + "/state"));
       port.rate = machine.read(folder + "/rate");
       port.link_layer = machine.read(folder + "/link_layer");
+      if (port.infiniband()) port.lid = number(machine.read(folder + "/lid"));
       port.netdev = netdev_of(machine, device, folder);
       if (!port.netdev.empty()) {
         port.netdev_mtu_bytes = number(machine.read("/sys/class/net/" + port.netdev + "/mtu"));

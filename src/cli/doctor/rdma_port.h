@@ -21,15 +21,20 @@ struct RdmaPort {
   std::string state;   // "ACTIVE", "DOWN"
   std::string rate;    // "400 Gb/sec (4X NDR)"
   std::string link_layer;
+  uint32_t lid = 0;    // of InfiniBand; 0: no subnet manager has given it one
   std::string netdev;  // "" if there is none
   uint32_t netdev_mtu_bytes = 0;
-  std::vector<Address> addresses;  // of RoCE v2, link-local ones left out
-  std::string uverbs;              // "/dev/infiniband/uverbs0", "" if the kernel has none for it
-  bool uverbs_usable = false;      // we may open that
+  // Of RoCE v2 among its GIDs, of InfiniBand those of its network devices; link-local ones left
+  // out.
+  std::vector<Address> addresses;
+  std::string uverbs;          // "/dev/infiniband/uverbs0", "" if the kernel has none for it
+  bool uverbs_usable = false;  // we may open that
 
   bool ethernet() const { return link_layer == "Ethernet"; }
+  bool infiniband() const { return link_layer == "InfiniBand"; }
   bool usable() const {
-    return ethernet() && state == "ACTIVE" && uverbs_usable && !addresses.empty();
+    return (ethernet() || (infiniband() && lid != 0)) && state == "ACTIVE" && uverbs_usable &&
+           !addresses.empty();
   }
   std::string name() const { return device + " port " + number; }
 };
