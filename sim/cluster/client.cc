@@ -3,16 +3,17 @@
 namespace gd2fs::sim {
 
 Client::Client(SimWorld& world, SimNetwork& network, const std::string& node,
-               client::ClientOptions options)
-    : Process(world, network, node),
+               client::ClientOptions options, SimNics* nics, int device)
+    : Process(world, network, node, nics, device),
       world_(world),
       network_(network),
-      client_(std::make_unique<client::Client>(loop, fabric, world.random().fork(),
+      client_(std::make_unique<client::Client>(loop, door(), world.random().fork(),
                                                std::move(options))) {}
 
 void Client::kill() {
   if (client_ == nullptr) return;
   network_.kill(node());
+  if (rdma.has_value()) rdma->kill();
   stop();
   // The library's own end wants its requests to have ended. With the network gone nobody learns of
   // it; the owner of the requests takes no notice of what completes from here on.

@@ -26,7 +26,7 @@ class Client : public Process {
   static constexpr int kTurnsToEndMax = 1000;
 
   Client(SimWorld& world, SimNetwork& network, const std::string& node,
-         client::ClientOptions options);
+         client::ClientOptions options, SimNics* nics = nullptr, int device = 0);
 
   const std::string& node() const { return fabric.node(); }
   client::Client& client() { return *client_; }

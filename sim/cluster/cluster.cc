@@ -29,6 +29,37 @@ server::ServerOptions ClusterOptions::small_server() {
   return options;
 }
 
+namespace {
+
+// Arenas that the server's NIC knows.
+class KnownArenas final : public ArenaSource {
+ public:
+  explicit KnownArenas(Fabric& fabric) : fabric_(fabric) {}
+  Result<Arena> make(size_t length_bytes) override {
+    Result<Arena> arena = source_->make(length_bytes);
+    if (!arena.has_value()) return arena;
+    // A NIC that refuses it has its bytes copied.
+    [[maybe_unused]] const Status added = fabric_.add_memory(memory_of(*arena));
+    return arena;
+  }
+  void destroy(Arena& arena) override {
+    if (arena.data != nullptr) fabric_.remove_memory(memory_of(arena));
+    source_->destroy(arena);
+  }
+
+ private:
+  static FabricMemory memory_of(const Arena& arena) {
+    FabricMemory memory;
+    memory.address = arena.data;
+    memory.length_bytes = arena.length_bytes;
+    return memory;
+  }
+  std::unique_ptr<ArenaSource> source_ = plain_arena_source();
+  Fabric& fabric_;
+};
+
+}  // namespace
+
 // --- the controller's process ---
 
 struct Cluster::ControllerProcess : Process {
@@ -124,7 +155,9 @@ struct Cluster::ServerProcess : Process {
   TaskGroup tasks;
 
   explicit ServerProcess(Cluster& owner)
-      : Process(owner.world_, owner.network_, "server"), cluster(owner), tasks(loop) {
+      : Process(owner.world_, owner.network_, "server", owner.nics(), kServerDevice),
+        cluster(owner),
+        tasks(loop) {
     for (const auto& drive : cluster.data_drives_) drive_lives.push_back(drive->lives());
     tasks.spawn(open());
   }
@@ -138,7 +171,8 @@ struct Cluster::ServerProcess : Process {
     StoreOptions store_options = cluster.options_.store;
     store_options.deployment_id = kDeployment;
     Random& random = cluster.world_.random();
-    auto opened = co_await Store::open(loop, std::move(drives), plain_arena_source(), store_options,
+    auto arenas = std::make_unique<KnownArenas>(door());
+    auto opened = co_await Store::open(loop, std::move(drives), std::move(arenas), store_options,
                                        random.fork());
     if (!opened.has_value()) {
       cluster.fail_server(opened.error().with("open store"));
@@ -151,9 +185,10 @@ struct Cluster::ServerProcess : Process {
     options.deployment_secret = cluster.secret_;
     options.controllers.insert(options.controllers.begin(), kControllerAddress);
     options.listen = {kServerAddress};
+    if (rdma.has_value()) options.listen.emplace_back(kServerRdmaAddress);
     if (cluster.options_.mutate_store) mutant = cluster.options_.mutate_store(loop, *store);
     Store& used = mutant != nullptr ? *mutant : *store;
-    server = std::make_unique<server::Server>(loop, used, fabric, random.fork(), options);
+    server = std::make_unique<server::Server>(loop, used, door(), random.fork(), options);
     server->start();
   }
 
@@ -175,6 +210,7 @@ Cluster::Cluster(uint64_t seed, ClusterOptions options)
       world_(seed),
       network_(world_),
       meta_drive_("meta", world_.random().next(), options_.meta_drive) {
+  if (options_.nics) nics_ = std::make_unique<SimNics>(world_);
   for (size_t i = 0; i < options_.data_drives; ++i) {
     data_drives_.push_back(std::make_unique<SimDrive>("d" + std::to_string(i),
                                                       world_.random().next(), options_.data_drive));
@@ -330,10 +366,12 @@ std::string Cluster::token_secret() {
   return controller()->clusters().keys(kName).at(0);
 }
 
-client::ClientOptions Cluster::client_options(const std::string& secret, uint64_t timeout_ns) {
+client::ClientOptions Cluster::client_options(const std::string& secret, uint64_t timeout_ns,
+                                              bool nics) {
   client::ClientOptions options;
   options.controllers = {kControllerAddress};
   options.locals = {client::LocalAddress{}};
+  if (nics) options.locals[0].transport = client::Transport::rdma;
   options.cluster = kName;
   options.key = secret;
   options.lanes = 2;
@@ -343,8 +381,11 @@ client::ClientOptions Cluster::client_options(const std::string& secret, uint64_
 
 Client& Cluster::add_client(uint64_t timeout_ns) {
   const std::string node = "client" + std::to_string(clients_.size());
+  const int devices = SimNics::kDevices - kFirstClientDevice;
+  const int device = kFirstClientDevice + static_cast<int>(clients_.size()) % devices;
+  auto options = client_options(token_secret(), timeout_ns, options_.nics);
   clients_.push_back(
-      std::make_unique<Client>(world_, network_, node, client_options(token_secret(), timeout_ns)));
+      std::make_unique<Client>(world_, network_, node, std::move(options), nics_.get(), device));
   return *clients_.back();
 }
 

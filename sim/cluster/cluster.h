@@ -40,6 +40,7 @@ struct ClusterOptions {
   SimDriveOptions meta_drive;
   SimDriveOptions data_drive;
   size_t data_drives = 1;
+  bool nics = false;  // the server has one, and clients reach it by RDMA if they can
   StoreOptions store = small_store();
   server::ServerOptions server = small_server();  // controllers: beside the deployment's own
   controller::ControllerOptions controller;
@@ -60,6 +61,10 @@ class Cluster {
   static constexpr const char* kName = "c0";
   static constexpr const char* kControllerAddress = "tcp://controller:7527";
   static constexpr const char* kServerAddress = "tcp://server:7528";
+  static constexpr const char* kServerRdmaAddress = "rdma://server:7529";
+  // Which NIC of SimNics is whose.
+  static constexpr int kServerDevice = 0;
+  static constexpr int kFirstClientDevice = 1;
 
   explicit Cluster(uint64_t seed, ClusterOptions options = {});
   ~Cluster();
@@ -68,6 +73,7 @@ class Cluster {
 
   SimWorld& world() { return world_; }
   SimNetwork& network() { return network_; }
+  SimNics* nics() { return nics_.get(); }  // null: there are none
   SimDrive& meta_drive() { return meta_drive_; }
   SimDrive& data_drive(size_t index = 0) { return *data_drives_[index]; }
   ClusterOptions& options() { return options_; }  // for the next start
@@ -109,8 +115,9 @@ class Cluster {
   const std::string& secret() const { return secret_; }
   // The secret of kName's token.
   std::string token_secret();
-  // Of a client of kName.
-  static client::ClientOptions client_options(const std::string& secret, uint64_t timeout_ns);
+  // Of a client of kName; nics: it goes by them if it can.
+  static client::ClientOptions client_options(const std::string& secret, uint64_t timeout_ns,
+                                              bool nics = false);
   // A client process of kName.
   Client& add_client(uint64_t timeout_ns = 30 * kSecond);
   std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
@@ -124,6 +131,7 @@ class Cluster {
   ClusterOptions options_;
   SimWorld world_;
   SimNetwork network_;
+  std::unique_ptr<SimNics> nics_;
   SimDrive meta_drive_;
   std::vector<std::unique_ptr<SimDrive>> data_drives_;
   std::unique_ptr<ControllerProcess> controller_;

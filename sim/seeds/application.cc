@@ -18,7 +18,8 @@ constexpr std::byte kUsedUp{0xDD};
 struct Application::Caller {
   Application& app;
   client::Request request;
-  std::vector<std::byte> memory;
+  std::vector<std::byte> memory;             // in a world without NICs
+  WatchedBuffers::Buffer* buffer = nullptr;  // in one with them
   Record* record = nullptr;
   Timer think;
   bool busy = false;
@@ -56,15 +57,23 @@ struct Application::Caller {
     app.client_.client().submit(request);
   }
 
+  Bytes bytes() { return buffer != nullptr ? buffer->used() : Bytes(memory); }
+
   // One to four pieces.
   void give_memory() {
-    memory.assign(record->length, kUntouched);
-    if (record->op == Op::write) fill_pattern(record->number, record->offset, memory);
+    if (app.buffers_ != nullptr && record->length > 0) {
+      buffer = &app.buffers_->take(record->length);
+    } else {
+      memory.resize(record->length);
+    }
+    std::ranges::fill(bytes(), kUntouched);
+    if (record->op == Op::write) fill_pattern(record->number, record->offset, bytes());
     Random& random = app.cluster_.world().random();
-    for (uint64_t at = 0; at < memory.size();) {
-      uint64_t count = memory.size() - at;
+    const Bytes all = bytes();
+    for (uint64_t at = 0; at < all.size();) {
+      uint64_t count = all.size() - at;
       if (random.chance(1, 2)) count = random.between(1, count);
-      request.memory.add(memory.data() + at, count);
+      request.memory.add(all.data() + at, count);
       at += count;
     }
   }
@@ -72,22 +81,31 @@ struct Application::Caller {
   void on_done(Completion&) {
     if (app.dead_) return;
     // What the application does with its memory from here on is its own business.
-    if (record->op == Op::write) std::ranges::fill(memory, kUsedUp);
-    std::vector<std::byte> bytes;
-    if (record->op == Op::read) bytes = std::move(memory);
-    app.history_.end(*record, request, std::move(bytes));
+    std::vector<std::byte> read;
+    if (record->op == Op::read && buffer != nullptr) {
+      read.assign(bytes().begin(), bytes().end());
+    } else if (record->op == Op::read) {
+      read = std::move(memory);
+    }
+    if (record->op == Op::write) std::ranges::fill(bytes(), kUsedUp);
+    if (buffer != nullptr) app.buffers_->give_back(*std::exchange(buffer, nullptr));
+    app.history_.end(*record, request, std::move(read));
     busy = false;
     if (!once) next();
   }
 };
 
-Application::Application(Cluster& cluster, History& history, uint32_t number,
-                         const std::string& secret, uint64_t timeout_ns)
+Application::Application(Cluster& cluster, History& history, uint32_t number, size_t index,
+                         client::ClientOptions options)
     : cluster_(cluster),
       history_(history),
       number_(number),
       client_(cluster.world(), cluster.network(), "client" + std::to_string(number),
-              cluster.client_options(secret, timeout_ns)) {
+              std::move(options), cluster.nics(),
+              Cluster::kFirstClientDevice + static_cast<int>(index)) {
+  if (cluster.nics() != nullptr) {
+    buffers_ = std::make_unique<WatchedBuffers>(client_.door(), cluster.world().random().fork());
+  }
   connect_done_.bind<&Application::on_connected>(this);
 }
 
@@ -126,6 +144,14 @@ void Application::kill() {
   dead_ = true;
   client_.kill();
   callers_.clear();
+  if (buffers_ != nullptr) buffers_->end();
+  look_at_memory();
+}
+
+void Application::look_at_memory() {
+  if (buffers_ == nullptr) return;
+  buffers_->look();
+  if (!buffers_->finding().empty()) history_.found(node() + ": " + buffers_->finding());
 }
 
 const Record* Application::run(Record asked, uint64_t limit_ns) {

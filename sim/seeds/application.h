@@ -8,15 +8,16 @@
 
 #include "sim/cluster/cluster.h"
 #include "sim/seeds/history.h"
+#include "sim/seeds/watched_buffers.h"
 #include "sim/seeds/workload.h"
 
 namespace gd2fs::sim {
 
 class Application {
  public:
-  // Everything outlives it. `node` is its name in the network.
-  Application(Cluster& cluster, History& history, uint32_t number, const std::string& secret,
-              uint64_t timeout_ns);
+  // Everything outlives it. `index`: whose place it has among the applications, and whose NIC.
+  Application(Cluster& cluster, History& history, uint32_t number, size_t index,
+              client::ClientOptions options);
   ~Application();  // as kill()
   Application(const Application&) = delete;
   Application& operator=(const Application&) = delete;
@@ -29,6 +30,8 @@ class Application {
   bool connected() const { return connected_; }
   // SIGKILL: open requests never get an answer.
   void kill();
+  // Tells the history of bytes that came late.
+  void look_at_memory();
   // One request, for which the world runs; false if it has not ended within the limit.
   const Record* run(Record asked, uint64_t limit_ns);
 
@@ -44,6 +47,7 @@ class Application {
   History& history_;
   const uint32_t number_;
   Client client_;
+  std::unique_ptr<WatchedBuffers> buffers_;  // in a world with NICs
   Completion connect_done_;
   bool connected_ = false;
   bool dead_ = false;

@@ -13,7 +13,7 @@ namespace gd2fs::sim {
 // in the wrong place.
 std::string check_bytes(const FileHistory& file, uint64_t chunk_bytes, const History& history);
 
-// Buffers of reads that have ended may not change any more.
+// Buffers of reads that have ended may not change any more, nor those that an application watches.
 std::string check_buffers(const History& history);
 
 }  // namespace gd2fs::sim

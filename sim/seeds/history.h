@@ -58,6 +58,12 @@ class History {
   Record& begin(Record asked);
   void end(Record& record, const client::Request& request, std::vector<std::byte> bytes);
 
+  // Something that no answer tells; the first is kept.
+  void found(const std::string& what) {
+    if (finding_.empty()) finding_ = what;
+  }
+  const std::string& finding() const { return finding_; }
+
   const std::deque<Record>& records() const { return records_; }
   // Equal for two runs that did the same at the same times.
   uint64_t trace_hash() const { return trace_hash_; }
@@ -81,6 +87,7 @@ class History {
   std::deque<Record> records_;
   uint64_t order_ = 0;
   uint64_t trace_hash_ = 0;
+  std::string finding_;
 };
 
 std::string_view op_name(client::Op op);

@@ -57,6 +57,18 @@ class BlindStore final : public PassingStore {
   }
 };
 
+// The server, or its NIC, does nothing for longer than clients wait.
+void server_wakes_late(SeedProfile& profile) {
+  profile.nics = true;
+  profile.timeout_ns = 1 * kSecond;
+  profile.troubles.kinds = {Trouble::hold_nic, Trouble::stop_process};
+  profile.troubles.count = 8;
+  profile.troubles.period_ns = 3 * kSecond;
+  profile.troubles.network = false;
+  profile.workload.data_percent = 90;
+  profile.requests = 300;
+}
+
 template <class Mutant>
 SeedMutation with_store() {
   SeedMutation out;
@@ -251,6 +263,13 @@ SeedMutation stretch_leases() {
 SeedMutation write_late_bytes() {
   SeedMutation out;
   out.cluster = [](Cluster& cluster) { cluster.network().faults.write_late_bytes = true; };
+  return out;
+}
+
+SeedMutation skip_recalls() {
+  SeedMutation out;
+  out.cluster = [](Cluster& cluster) { cluster.nics()->skip_recalls = true; };
+  out.profile = server_wakes_late;
   return out;
 }
 

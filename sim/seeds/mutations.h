@@ -29,5 +29,7 @@ SeedMutation retag_names();
 SeedMutation stretch_leases();
 // Bytes that arrive after a window was withdrawn are written into it.
 SeedMutation write_late_bytes();
+// Clients do not ask for their memory back before they use it again, in a world with NICs.
+SeedMutation skip_recalls();
 
 }  // namespace gd2fs::sim

@@ -19,8 +19,7 @@ class Mutations : public testing::Test {
 
   static void expect_noticed(const SeedMutation& mutation) {
     for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
-      SeedRun run(seed, mutation);
-      const std::string error = run.run();
+      const std::string error = SeedRun(seed, mutation).run();
       if (error.empty()) continue;
       SeedRun control(seed, {.profile = mutation.profile});
       ASSERT_EQ(control.run(), "") << "seed " << seed << " without the mutation";
@@ -70,6 +69,9 @@ TEST_F(Mutations, some_seed_notices_a_lease_that_never_ends) {
 }
 TEST_F(Mutations, some_seed_notices_late_bytes) {
   expect_noticed(write_late_bytes());
+}
+TEST_F(Mutations, some_seed_notices_that_clients_do_not_take_their_memory_back_from_nics) {
+  expect_noticed(skip_recalls());
 }
 
 }  // namespace

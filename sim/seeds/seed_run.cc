@@ -40,14 +40,32 @@ SeedProfile SeedProfile::draw(Random& random) {
   return out;
 }
 
-std::string SeedProfile::to_string() const {
-  return workload.to_string() + ", " + std::to_string(callers) + " callers, timeout " +
-         std::to_string(timeout_ns / kSecond) + " s, " + std::to_string(data_drives) + " drives; " +
-         troubles.to_string() +
-         (quota_bytes == 0 ? "" : ", quota " + std::to_string(quota_bytes / kKiB) + " KiB");
+void SeedProfile::draw_nics(Random& random) {
+  nics = true;
+  nics_only = random.chance(1, 2);
+  troubles.draw_nics(random);
+  // Applications give up, and use their memory again, while NICs still have work for it.
+  static constexpr uint64_t kTimeouts[] = {100 * kMs, 300 * kMs, 1000 * kMs};
+  if (random.chance(2, 3)) timeout_ns = kTimeouts[random.below(std::size(kTimeouts))];
+  // It is about bytes; and many changes of names that may or may not have happened are hard to
+  // judge.
+  workload.data_percent = std::max<uint32_t>(workload.data_percent, 75);
+  // Troubles while there is still work.
+  if (random.chance(2, 3)) {
+    workload.think_max_ns = random.between(10, 60) * kMs;
+    troubles.period_ns = random.between(100, 1000) * kMs;
+  }
 }
 
-SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
+std::string SeedProfile::to_string() const {
+  return workload.to_string() + ", " + std::to_string(callers) + " callers, timeout " +
+         std::to_string(timeout_ns / kMs) + " ms, " + std::to_string(data_drives) + " drives; " +
+         troubles.to_string() +
+         (quota_bytes == 0 ? "" : ", quota " + std::to_string(quota_bytes / kKiB) + " KiB") +
+         (nics_only ? ", by NICs alone" : (nics ? ", by NICs" : ""));
+}
+
+SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation, SeedWorld world)
     : random_(mix64(seed)), profile_(SeedProfile::draw(random_)) {
   // Drawn apart, so that the other choices of a seed stay what they were. Now and then all
   // capabilities expire in the middle of things.
@@ -66,11 +84,15 @@ SeedRun::SeedRun(uint64_t seed, const SeedMutation& mutation)
   if (apart.chance(1, 6)) {
     profile_.quota_bytes = profile_.workload.file_max_bytes * apart.between(1, 3);
   }
+  if (world == SeedWorld::nics) {
+    profile_.draw_nics(apart);
+  }
   if (mutation.profile) mutation.profile(profile_);
   requests_left_ = profile_.requests;
   options_.chunk_log2 = static_cast<uint8_t>(std::countr_zero(profile_.workload.chunk_bytes));
   options_.quota_bytes = profile_.quota_bytes;
   options_.data_drives = profile_.data_drives;
+  options_.nics = profile_.nics;
   options_.controller.capability_ttl_ns = profile_.capability_ttl_ns;
   if (mutation.options) mutation.options(options_);
   cluster_ = std::make_unique<Cluster>(random_.next(), options_);
@@ -117,9 +139,15 @@ std::string SeedRun::node(size_t index) const {
   return applications_[index]->node();
 }
 
+client::ClientOptions SeedRun::client_options() const {
+  auto options = Cluster::client_options(secret_, profile_.timeout_ns, profile_.nics);
+  if (profile_.nics_only) options.require = client::Require::rdma;
+  return options;
+}
+
 void SeedRun::begin_application(size_t index) {
-  applications_[index] = std::make_unique<Application>(*cluster_, *history_, next_number_++,
-                                                       secret_, profile_.timeout_ns);
+  applications_[index] =
+      std::make_unique<Application>(*cluster_, *history_, next_number_++, index, client_options());
   applications_[index]->begin(*workload_, profile_.callers, &requests_left_);
 }
 
@@ -320,6 +348,7 @@ void SeedRun::check_answers() {
 }
 
 void SeedRun::judge() {
+  for (const auto& app : applications_) app->look_at_memory();
   check_answers();
   if (std::string wrong = check_buffers(*history_); !wrong.empty()) fail(wrong);
   if (std::string wrong = check_names(*history_); !wrong.empty()) fail(wrong);

@@ -27,10 +27,17 @@ struct SeedProfile {
   uint64_t timeout_ns = 4 * kSecond;
   uint64_t capability_ttl_ns = 300 * kSecond;
   uint64_t quota_bytes = 0;  // of the cluster, while there are troubles; 0: none
+  bool nics = false;         // applications reach the server by RDMA if they can
+  bool nics_only = false;    // ... or not at all
 
   static SeedProfile draw(Random& random);
+  // Makes it one of a world with NICs.
+  void draw_nics(Random& random);
   std::string to_string() const;
 };
+
+// How applications reach the server: over the simulated network, or by NICs beside it.
+enum class SeedWorld : uint8_t { network, nics };
 
 // A rule that is taken out, to show that some seed notices.
 struct SeedMutation {
@@ -44,7 +51,8 @@ class SeedRun final : public Troubles::Applications {
  public:
   static constexpr size_t kApplications = 3;
 
-  explicit SeedRun(uint64_t seed, const SeedMutation& mutation = {});
+  explicit SeedRun(uint64_t seed, const SeedMutation& mutation = {},
+                   SeedWorld world = SeedWorld::network);
   ~SeedRun() override;
   std::string run();
 
@@ -52,6 +60,10 @@ class SeedRun final : public Troubles::Applications {
   std::string profile() const { return profile_.to_string(); }
   uint64_t trace_hash() const { return history_->trace_hash(); }
   const History& history() const { return *history_; }
+  // By RDMA, of all processes.
+  SimNicBytes moved_by_nics() const {
+    return cluster_->nics() == nullptr ? SimNicBytes() : cluster_->nics()->moved();
+  }
   uint64_t simulated_ns() { return cluster_->world().clock().now_ns(); }
 
  private:
@@ -60,6 +72,7 @@ class SeedRun final : public Troubles::Applications {
   std::string node(size_t index) const override;
   void kill_and_restart(size_t index) override;
 
+  client::ClientOptions client_options() const;
   void begin_application(size_t index);
   void live();
   void recover();

@@ -9,9 +9,11 @@ constexpr size_t kFirstApplication = 2;
 
 std::string_view name_of(Trouble trouble) {
   static constexpr std::string_view kNames[] = {
-      "crash_server",      "crash_controller", "crash_both", "sudden_server",
-      "sudden_controller", "stop_process",     "partition",  "reset_sessions",
-      "kill_application",  "hang_drive",       "evict"};
+      "crash_server",      "crash_controller", "crash_both",  "sudden_server",
+      "sudden_controller", "stop_process",     "partition",   "reset_sessions",
+      "kill_application",  "hang_drive",       "evict",       "hold_nic",
+      "cut_nics",          "lose_work",        "break_pairs", "refuse_registrations",
+      "stop_server"};
   return kNames[static_cast<size_t>(trouble)];
 }
 
@@ -33,6 +35,16 @@ TroubleProfile TroubleProfile::draw(Random& random) {
   // A descriptor that a rebuild cannot read leaves its drive incomplete for good, and rightly so.
   if (out.read_errors) out.lose_index = false;
   return out;
+}
+
+void TroubleProfile::draw_nics(Random& random) {
+  if (random.chance(1, 8)) return;
+  const size_t before = kinds.size();
+  for (auto kind = static_cast<size_t>(Trouble::hold_nic);
+       kind <= static_cast<size_t>(Trouble::stop_server); ++kind) {
+    if (random.chance(1, 2)) kinds.push_back(static_cast<Trouble>(kind));
+  }
+  if (kinds.size() > before) count += random.between(2, 12);
 }
 
 std::string TroubleProfile::to_string() const {
@@ -107,6 +119,14 @@ void Troubles::act() {
         note("drive resumes");
         cluster_.data_drive(due.which).resume();
         break;
+      case What::let_go_nic:
+        note("NIC " + std::to_string(due.which) + " goes on");
+        cluster_.nics()->hold(static_cast<int>(due.which), false);
+        break;
+      case What::mend_nics:
+        note("NICs reach each other again");
+        cluster_.nics()->cut(Cluster::kServerDevice, static_cast<int>(due.which), false);
+        break;
     }
   }
 }
@@ -134,7 +154,7 @@ void Troubles::begin(Trouble trouble) {
       return cluster_.meta_drive().kill_after_changes(changes);
     }
     case Trouble::stop_process:
-      return stop_process();
+      return stop_process(random_.below(kFirstApplication + applications_.count()));
     case Trouble::partition:
       return partition();
     case Trouble::reset_sessions:
@@ -154,6 +174,39 @@ void Troubles::begin(Trouble trouble) {
     case Trouble::evict:
       if (cluster_.store() != nullptr) cluster_.store()->evict(UINT64_MAX);
       return;
+    default:
+      if (cluster_.nics() != nullptr) begin_nics(trouble, *cluster_.nics());
+  }
+}
+
+void Troubles::begin_nics(Trouble trouble, SimNics& nics) {
+  // Half of the time the server's, whose work is most.
+  const size_t device =
+      random_.chance(1, 2) ? Cluster::kServerDevice : random_.below(SimNics::kDevices);
+  switch (trouble) {
+    case Trouble::hold_nic:
+      note("NIC " + std::to_string(device) + " is held");
+      nics.hold(static_cast<int>(device), true);
+      return later(draw_pause_ns(), What::let_go_nic, device);
+    case Trouble::cut_nics: {
+      const size_t index = Cluster::kFirstClientDevice + random_.below(applications_.count());
+      note("NIC " + std::to_string(index) + " and the server's do not reach each other");
+      nics.cut(Cluster::kServerDevice, static_cast<int>(index), true);
+      return later(draw_pause_ns(), What::mend_nics, index);
+    }
+    case Trouble::lose_work:
+      note("work of NICs is lost");
+      return nics.lose(static_cast<uint32_t>(random_.between(1, 3)));
+    case Trouble::break_pairs:
+      note("queue pairs of NIC " + std::to_string(device) + " break");
+      return nics.break_pairs(static_cast<int>(device));
+    case Trouble::refuse_registrations:
+      note("NICs refuse memory");
+      return nics.refuse_registrations(static_cast<uint32_t>(random_.between(1, 20)));
+    case Trouble::stop_server:
+      return stop_process(kServer);
+    default:
+      CHECK(false);
   }
 }
 
@@ -215,8 +268,7 @@ std::string Troubles::node(size_t which) const {
   return applications_.node(which - kFirstApplication);
 }
 
-void Troubles::stop_process() {
-  const size_t which = random_.below(kFirstApplication + applications_.count());
+void Troubles::stop_process(size_t which) {
   Process* stopped = process(which);
   if (stopped == nullptr) return;
   note(node(which) + " stops");
@@ -251,6 +303,7 @@ void Troubles::heal() {
   due_ = {};
   set_network_faults(false);
   cluster_.network().heal_all();
+  if (cluster_.nics() != nullptr) cluster_.nics()->heal_all();
   cluster_.meta_drive().crash_after_changes(0);
   cluster_.meta_drive().kill_after_changes(0);
   bool aside = cluster_.server_lost();

@@ -23,6 +23,13 @@ enum class Trouble : uint8_t {
   kill_application,
   hang_drive,
   evict,
+  // In a world with NICs.
+  hold_nic,
+  cut_nics,
+  lose_work,
+  break_pairs,
+  refuse_registrations,
+  stop_server,
 };
 
 struct TroubleProfile {
@@ -35,6 +42,8 @@ struct TroubleProfile {
   bool only_power = false;           // every crash is a lost power
 
   static TroubleProfile draw(Random& random);
+  // Those of NICs beside.
+  void draw_nics(Random& random);
   std::string to_string() const;
 };
 
@@ -69,20 +78,23 @@ class Troubles {
     start_controller,
     go_on,
     heal_partition,
-    resume
+    resume,
+    let_go_nic,
+    mend_nics
   };
   struct Due {
     uint64_t at_ns = 0;
     uint64_t order = 0;
     What what = What::begin;
     Trouble trouble = Trouble::evict;
-    size_t which = 0;  // process, partition or drive
+    size_t which = 0;  // process, partition, drive or NIC
     bool operator>(const Due& other) const {
       return std::pair(at_ns, order) > std::pair(other.at_ns, other.order);
     }
   };
   void later(uint64_t delay_ns, What what, size_t which = 0);
   void begin(Trouble trouble);
+  void begin_nics(Trouble trouble, SimNics& nics);
   void note(const std::string& text);
   Crash draw_crash();
   uint64_t draw_pause_ns();
@@ -90,7 +102,7 @@ class Troubles {
   void crash_controller(Crash crash);
   void start_server();
   void start_controller();
-  void stop_process();
+  void stop_process(size_t which);
   void partition();
   void reap();  // processes whose drives are gone
   Process* process(size_t which);

@@ -413,6 +413,30 @@ TEST_F(ClientTest, a_server_that_is_down_ends_requests_in_time_and_serves_again_
   EXPECT_EQ(read("/a", 0, 10)->request.value, 10u);
 }
 
+// It does not know the cluster yet, or its device is not ready.
+TEST_F(ClientTest, a_server_that_was_down_for_long_and_refuses_once_is_asked_again) {
+  connect();
+  (void)write("/a", 0, random_bytes(10));
+  cluster_.stop_server();
+  const auto asked = start_read("/a", 0, 10);
+  world_.run_for_ns(800 * kMs);  // seven tries at least
+  int refused = 0;
+  {
+    SimFabric starting(network_, "server", server_loop_);
+    ListenOptions options;
+    options.keys = [&](PeerRole, std::string_view) {
+      ++refused;
+      return std::vector<std::string>();
+    };
+    const auto listener = starting.listen("tcp://server:7528", std::move(options), nullptr);
+    ASSERT_TRUE(listener.has_value());
+    ASSERT_TRUE(world_.run_until([&] { return refused == 1; }));
+  }
+  cluster_.start_server();
+  finish(*asked);
+  EXPECT_TRUE(asked->request.status.ok()) << asked->request.status.to_string();
+}
+
 TEST_F(ClientTest, a_server_that_answers_nothing_ends_requests_with_etimedout) {
   connect();
   (void)write("/a", 0, random_bytes(10));

@@ -170,9 +170,11 @@ Task<void> Link::connect() {
     } else {
       GD2FS_LOG_DEBUG("{}, {} failures in a row", last_failure_.to_string(), failures_);
     }
-    // A wrong token is wrong everywhere, but another reason may differ from address to address.
-    const bool last_word =
-        permanent(last_failure_) && failures_ >= addresses_.size() * options_.refusals_max;
+    // A wrong token is wrong everywhere, but another reason may differ from address to address. A
+    // peer that was down for long and refuses once, as it starts, has refused once.
+    refusals_ += permanent(last_failure_) ? 1 : 0;
+    const bool last_word = permanent(last_failure_) && refusals_ >= options_.refusals_max &&
+                           failures_ >= addresses_.size() * options_.refusals_max;
     if (last_word) {
       connecting_ = false;
       refused_ = true;
@@ -290,6 +292,7 @@ void Link::on_reply(Session&, const Message& reply) {
   Exchange* const* const found = sent_.find(reply.request_id);
   if (found == nullptr) return;  // given up before
   failures_ = 0;
+  refusals_ = 0;
   served_ = true;
   silent_since_ns_ = loop_.now_ns();
   Exchange& exchange = **found;

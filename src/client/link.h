@@ -39,7 +39,7 @@ struct LinkOptions {
   SameHost same_host = SameHost::off;
   uint64_t connect_timeout_ns = 3 * kSecond;
   // A server may not know yet of a cluster or token that the controller made a moment ago, so it is
-  // believed only when it has refused us this often in a row.
+  // believed only when it has refused us this often without ever answering in between.
   uint32_t refusals_max = 1;
 };
 
@@ -136,6 +136,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   size_t next_address_ = 0;
   bool served_ = false;    // the session has answered something
   uint32_t failures_ = 0;  // in a row
+  uint32_t refusals_ = 0;  // of those, what looked like a last word
   bool connecting_ = false;
   bool refused_ = false;  // the last word of every address was no
   Status last_failure_;

@@ -5,6 +5,7 @@
 #include "fabric/rdma_fixture.h"
 #include "fabric/test_directory.h"
 #include "sim/sim_fabric.h"
+#include "sim/sim_rdma_fabric.h"
 
 namespace gd2fs {
 
@@ -33,6 +34,50 @@ class SimPair final : public FabricPair {
   SimWorld::Member server_member_{world_, server_loop_};
   SimFabric client_{network_, "client0", client_loop_};
   SimFabric server_{network_, "server0", server_loop_};
+};
+
+// The same with NICs, which know all memory.
+class SimRdmaPair final : public FabricPair {
+ public:
+  explicit SimRdmaPair(uint64_t seed) : world_(seed), nics_(world_), network_(world_) {
+    FabricMemory all;
+    all.length_bytes = UINT64_MAX;
+    all.for_peers = true;
+    for (SimRdmaFabric* fabric : {&client_, &server_}) EXPECT_TRUE(fabric->add_memory(all).ok());
+  }
+  Loop& client_loop() override { return client_loop_; }
+  Loop& server_loop() override { return server_loop_; }
+  Fabric& client() override { return client_; }
+  Fabric& server() override { return server_; }
+  std::string listen_address() override { return "rdma://server0:7528"; }
+  std::string dead_address() override { return "rdma://server0:9"; }
+  bool checks_bytes() const override { return false; }
+  bool run_until(const std::function<bool()>& predicate) override {
+    return world_.run_until(predicate, 60 * kSecond);
+  }
+  void run_for_ns(uint64_t ns) override { world_.run_for_ns(ns); }
+  SimWorld& world() { return world_; }
+  SimNics& nics() { return nics_; }
+  SimNetwork& network() { return network_; }
+  void stop_server() { server_member_.reset(); }
+  void let_server_go_on() { server_member_.emplace(world_, server_loop_); }
+  void kill_client() {
+    network_.kill("client0");
+    client_.kill();
+  }
+
+ private:
+  SimWorld world_;
+  SimNics nics_;
+  SimNetwork network_;
+  Loop client_loop_{world_.clock(), Loop::Waits::never};
+  Loop server_loop_{world_.clock(), Loop::Waits::never};
+  SimWorld::Member client_member_{world_, client_loop_};
+  std::optional<SimWorld::Member> server_member_{std::in_place, world_, server_loop_};
+  SimFabric client_network_{network_, "client0", client_loop_};
+  SimFabric server_network_{network_, "server0", server_loop_};
+  SimRdmaFabric client_{client_network_, client_loop_, nics_, 1};
+  SimRdmaFabric server_{server_network_, server_loop_, nics_, 0};
 };
 
 // Over the loopback device.
@@ -87,6 +132,10 @@ inline std::vector<MakePair> all_pairs() {
       {"sim",
        [](uint64_t seed) -> std::unique_ptr<FabricPair> {
          return std::make_unique<SimPair>(seed);
+       }},
+      {"sim_rdma",
+       [](uint64_t seed) -> std::unique_ptr<FabricPair> {
+         return std::make_unique<SimRdmaPair>(seed);
        }},
       {"tcp", make_tcp_pair<kIpv4Loopback>},
       {"tcp_with_threads_for_its_lanes", make_pumped_pair},

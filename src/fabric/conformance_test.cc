@@ -33,10 +33,20 @@ class Conformance : public testing::TestWithParam<MakePair> {
   Side client;
   std::vector<std::string> keys{kKey};
 
-  ~Conformance() override {
+  ~Conformance() override { end(); }
+  void end() {
     client.session.reset();
     for (Side& side : accepted) side.session.reset();
     listener.reset();
+  }
+  // With another pair, after the first.
+  void begin_again(uint64_t seed) {
+    end();
+    pair.reset();
+    pair = GetParam().make(seed);
+    accepted.clear();
+    client.closed.reset();
+    client.times_closed = 0;
   }
 
   void listen(uint32_t sessions_max = 100) {
@@ -433,10 +443,7 @@ TEST_P(Conformance, a_push_or_pull_for_an_unknown_request_is_canceled) {
 TEST_P(Conformance, close_ends_everything_on_both_sides_exactly_once) {
   for (const bool client_closes : {true, false}) {
     SCOPED_TRACE(client_closes);
-    pair = GetParam().make(client_closes ? 2 : 3);
-    accepted.clear();
-    client.closed.reset();
-    client.times_closed = 0;
+    begin_again(client_closes ? 2 : 3);
     join();
     std::vector<std::byte> canary(2'000'000);
     auto source = random_bytes(random, 2'000'000);
@@ -560,9 +567,7 @@ TEST_P(Conformance, one_session_over_the_limit_is_busy) {
 TEST_P(Conformance, pushed_bytes_that_do_not_match_their_crc_end_the_session_as_corrupt) {
   if (!pair->checks_bytes()) GTEST_SKIP() << "decision 021";
   for (const size_t size : {1000u, 3'000'000u}) {
-    pair = GetParam().make(size);
-    accepted.clear();
-    client.closed.reset();
+    begin_again(size);
     join();
     auto from = random_bytes(random, size);
     std::vector<std::byte> to(size);

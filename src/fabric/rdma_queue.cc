@@ -13,6 +13,13 @@ namespace {
 constexpr size_t kBuffersBytes =
     size_t{RdmaQueue::kReceiveDepth + RdmaQueue::kBuffers} * RdmaQueue::kBufferBytes;
 
+// A device that does not take a step of ours says `invalid`, of a pair that broke meanwhile too. To
+// who connects that is trouble that may pass, and not what a peer has to say about it.
+Status as_trouble(const Status& status) {
+  if (!status.is(StatusCode::invalid)) return status;
+  return {StatusCode::unavailable, status.text(), status.errno_value()};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(const std::shared_ptr<const verbs::Nic>& nic,
@@ -27,8 +34,9 @@ Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(const std::shared_ptr<const v
   // A child of a fork must not take pages away from the NIC.
   madvise(memory, kBuffersBytes, MADV_DONTFORK);
   GD2FS_ASSIGN(queue->region_, nic->register_memory(memory, kBuffersBytes, verbs::Use::message));
-  GD2FS_ASSIGN(queue->pair_, verbs::QueuePair::make(nic, *completions, {kSendDepth, kReceiveDepth},
-                                                    first_packet));
+  auto pair = verbs::QueuePair::make(nic, *completions, {kSendDepth, kReceiveDepth}, first_packet);
+  if (!pair.has_value()) return fail(as_trouble(pair.error()));
+  queue->pair_ = std::move(*pair);
   return queue;
 }
 
@@ -45,7 +53,7 @@ Status RdmaQueue::join(RdmaPort& port, const verbs::QueuePairAddress& peer, uint
   port_ = &port;
   peer_buffers_ = credits_ = peer_buffers;
   for (uint32_t buffer = 0; buffer < kReceiveDepth; ++buffer) GD2FS_TRY(post_receive(buffer));
-  return pair_->connect(peer);
+  return as_trouble(pair_->connect(peer));
 }
 
 void RdmaQueue::attached(uint16_t slot, uint16_t generation) {

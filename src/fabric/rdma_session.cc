@@ -17,7 +17,11 @@ RdmaSession::~RdmaSession() {
 }
 
 Status RdmaSession::join(TcpSocket socket) {
-  auto stream = std::make_unique<RdmaStream>(loop_, std::move(socket), *queue_);
+  return join(std::make_unique<SocketLifeline>(loop_, std::move(socket)));
+}
+
+Status RdmaSession::join(std::unique_ptr<RdmaLifeline> lifeline) {
+  auto stream = std::make_unique<RdmaStream>(std::move(lifeline), *queue_);
   stream_ = stream.get();
   return add_lane(0, std::move(stream));
 }

@@ -33,6 +33,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
               std::string session_key, RdmaShared shared, std::unique_ptr<RdmaQueue> queue);
   ~RdmaSession() override;
   Status join(TcpSocket socket);
+  Status join(std::unique_ptr<RdmaLifeline> lifeline);
   std::string_view path() const override { return "rdma"; }
 
  protected:

@@ -335,6 +335,18 @@ TEST_F(RdmaWorld,
   EXPECT_TRUE(connect(options_to(listener->address())).ok());
 }
 
+TEST_F(RdmaWorld, a_queue_pair_that_breaks_during_the_handshake_is_worth_another_try) {
+  ASSERT_NO_FATAL_FAILURE(listen());
+  std::optional<Result<std::unique_ptr<Session>>> out;
+  loop.spawn(run_connect(&fabric, options_to(listener->address()), &out));
+  // The server's is made when the client has told of its own.
+  ASSERT_TRUE(until([&] { return fake.counts(kServer).queue_pairs == 1; }));
+  fake.break_pairs(kClient);
+  ASSERT_TRUE(until([&] { return out.has_value(); }));
+  ASSERT_FALSE(out->has_value());
+  EXPECT_TRUE(out->error().is(StatusCode::unavailable)) << out->error().to_string();
+}
+
 TEST_F(RdmaWorld, what_cannot_be_listened_on_or_reached_by_rdma_says_why) {
   ASSERT_NO_FATAL_FAILURE(listen());
   ConnectOptions options = options_to(listener->address());

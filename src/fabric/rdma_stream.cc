@@ -4,20 +4,29 @@
 
 namespace gd2fs {
 
-RdmaStream::RdmaStream(Loop& loop, TcpSocket socket, RdmaQueue& queue)
-    : loop_(loop), socket_(std::move(socket)), queue_(queue) {
-  watch_.bind<&RdmaStream::on_socket>(this);
+SocketLifeline::SocketLifeline(Loop& loop, TcpSocket socket)
+    : loop_(loop), socket_(std::move(socket)) {
+  watch_.bind<&SocketLifeline::on_socket>(this);
+}
+
+Status SocketLifeline::start(Owner& owner) {
+  owner_ = &owner;
+  return loop_.watch(watch_, socket_.fd(), EPOLLIN);
+}
+
+// Nobody speaks here after the handshake: what comes is the end.
+void SocketLifeline::on_socket(uint32_t) {
+  std::byte byte{};
+  iovec part{&byte, 1};
+  if (socket_.read({&part, 1}).would_block) return;
+  loop_.unwatch(watch_);
+  owner_->on_peer_gone();
 }
 
 Status RdmaStream::start(LaneEvents& events) {
   events_ = &events;
   queue_.look_again();  // the peer may have spoken already
-  return loop_.watch(watch_, socket_.fd(), EPOLLIN);
-}
-
-void RdmaStream::stop() {
-  loop_.unwatch(watch_);
-  socket_.close();
+  return lifeline_->start(*this);
 }
 
 LaneStream::Moved RdmaStream::read(std::span<iovec> parts) {
@@ -53,20 +62,15 @@ void RdmaStream::on_ready() {
     waits_for_room_ = false;
     events_->on_room();
   }
-  if (socket_.open() && queue_.has_received()) events_->on_readable();
+  if (open() && queue_.has_received()) events_->on_readable();
 }
 
-// Nobody speaks here after the handshake: what comes is the end.
-void RdmaStream::on_socket(uint32_t) {
-  std::byte byte{};
-  iovec part{&byte, 1};
-  if (socket_.read({&part, 1}).would_block) return;
-  loop_.unwatch(watch_);
+void RdmaStream::on_peer_gone() {
   // What the peer said before it went may still wait to be looked at.
   queue_.poll_port();
-  while (socket_.open() && queue_.has_received()) events_->on_readable();
+  while (open() && queue_.has_received()) events_->on_readable();
   peer_gone_ = true;
-  if (socket_.open()) events_->on_readable();
+  if (open()) events_->on_readable();
 }
 
 }  // namespace gd2fs

@@ -124,6 +124,27 @@ TEST_P(Holds, an_unlinked_name_is_not_free_until_the_servers_know) {
   EXPECT_NE(lookup("/f")->inode, file.inode);
 }
 
+TEST_P(Holds, a_directory_is_neither_empty_nor_not_while_a_name_in_it_is_coming_or_going) {
+  ASSERT_EQ(mkdir("/d"), 0);
+  ASSERT_EQ(create("/f"), 0);
+  auto coming = wait(names().rename(cluster_, "/f", "/d/f", tag())).value();
+  EXPECT_EQ(list("/d"), "");  // as it was
+  EXPECT_EQ(rmdir("/d"), EAGAIN);
+  ASSERT_EQ(mkdir("/e"), 0);
+  EXPECT_EQ(rename("/e", "/d"), EAGAIN);
+  ASSERT_TRUE(wait(names().finish_intents(coming.intents)).ok());
+  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+  EXPECT_EQ(rename("/e", "/d"), ENOTEMPTY);
+  // What only changes is there all the while.
+  auto cut = wait(names().truncate(cluster_, "/d/f", 7, tag())).value();
+  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+  ASSERT_TRUE(wait(names().finish_intents(cut.intents)).ok());
+  auto going = wait(names().rename(cluster_, "/d/f", "/f", tag())).value();
+  EXPECT_EQ(rmdir("/d"), EAGAIN);
+  ASSERT_TRUE(wait(names().finish_intents(going.intents)).ok());
+  EXPECT_EQ(rmdir("/d"), 0);
+}
+
 TEST_P(Holds, a_truncated_file_is_held_and_keeps_its_size_from_everyone) {
   ASSERT_EQ(create("/f", 10), 0);
   const InodeInfo file = lookup("/f").value();
@@ -147,7 +168,7 @@ TEST_P(Holds, a_renamed_files_both_names_are_held) {
   auto moved = wait(names().rename(cluster_, "/a", "/d/b", tag())).value();
   expect_held("/a");
   expect_held("/d/b");
-  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+  EXPECT_EQ(rmdir("/d"), EAGAIN);  // it is listed as empty, and will not be
   EXPECT_EQ(list("/"), "a d/ ");
   EXPECT_EQ(list("/d"), "");
   ASSERT_TRUE(wait(names().finish_intents(moved.intents)).ok());

@@ -68,7 +68,11 @@ Task<Status> check_empty(MetaTransaction& tx, uint64_t directory, const Path& pa
   if (first.empty()) co_return Status();
   GD2FS_CO_ASSIGN(const DentryRecord dentry,
                   DentryRecord::decode(first.front().key, first.front().value));
-  if (dentry.type == FileType::none) co_return path_error(StatusCode::busy, EAGAIN, path);
+  // A held name counts once it is settled, and listings leave it out until then: neither "empty"
+  // nor "not empty" may be said before, unless both what it was and what it will be are something.
+  const bool surely =
+      dentry.type != FileType::none && (dentry.holds == 0 || dentry.was_type != FileType::none);
+  if (!surely) co_return path_error(StatusCode::busy, EAGAIN, path);
   co_return path_error(StatusCode::invalid, ENOTEMPTY, path);
 }
 

@@ -324,8 +324,14 @@ FAKE_API uint64_t fake_verbs_step(uint64_t choice) {
   change([&](World& world) { left = world.step(choice); });
   return left;
 }
+FAKE_API uint64_t fake_verbs_ready(void) {
+  uint64_t count = 0;
+  change([&](World& world) { count = world.ready().size(); });
+  return count;
+}
 FAKE_API void fake_verbs_reset(void) {
   change([&](World& world) {
+    world.forget_dead();
     world.manual = false;
     world.delay_ns = 0;
     world.hold_after = -1;

@@ -65,7 +65,10 @@ void fake_verbs_let_late_bytes_through(int through);
 // pairs have work left.
 void fake_verbs_manual(int manual);
 uint64_t fake_verbs_step(uint64_t choice);
-// All of the above as at the start.
+// How many queue pairs step() could choose from.
+uint64_t fake_verbs_ready(void);
+// All of the above as at the start. Where nobody has a queue pair, a completion queue or a region,
+// those that were destroyed leave memory.
 void fake_verbs_reset(void);
 
 typedef struct fake_verbs_counts {

@@ -216,11 +216,29 @@ void World::run() {
   }
 }
 
-uint64_t World::step(uint64_t choice) {
+std::vector<Pair*> World::ready() const {
   std::vector<Pair*> busy;
   for (Pair* pair : live_pairs) {
     if (!pair->sends.empty() && !pair->device->held) busy.push_back(pair);
   }
+  return busy;
+}
+
+void World::forget_dead() {
+  const auto alive = [](const auto& object) { return object->alive; };
+  if (!live_pairs.empty() || std::ranges::any_of(queues, alive) ||
+      std::ranges::any_of(regions, alive)) {
+    return;
+  }
+  pairs.clear();
+  pairs_by_number.clear();
+  queues.clear();
+  regions.clear();
+  regions_by_key.clear();
+}
+
+uint64_t World::step(uint64_t choice) {
+  const std::vector<Pair*> busy = ready();
   if (busy.empty()) return 0;
   Pair& chosen = *busy[choice % busy.size()];
   carry_out(chosen, now_ns());

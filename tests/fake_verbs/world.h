@@ -3,6 +3,7 @@
 // error and not a crash.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -135,7 +136,7 @@ class World {
   int refuse_error = 0;
   uint64_t max_mr_size = std::numeric_limits<uint64_t>::max();
   bool late_bytes = false;
-  bool manual = false;
+  std::atomic<bool> manual = false;
   bool events_on = true;
 
   Region* add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::byte* memory,
@@ -146,11 +147,15 @@ class World {
   // Into the error state: everything that is posted is flushed.
   void stop(Pair& pair);
   uint64_t step(uint64_t choice);
+  std::vector<Pair*> ready() const;
+  void forget_dead();
   // To all who have opened the device.
   void tell(const Device& device, ibv_event_type type);
   void remove(Device& device);
   static void set_subnet(Device& device, uint16_t lid, uint64_t prefix);
-  void wake() { changed.notify_all(); }
+  void wake() {
+    if (!manual) changed.notify_all();
+  }
   static uint64_t now_ns();
 
  private:
