@@ -195,7 +195,7 @@ void RdmaPort::break_all(const Status& why) {
 }
 
 // The queue pairs end with their sessions, and the port with the last of them.
-void RdmaPort::leave(Status why) {
+void RdmaPort::leave(const Status& why) {
   if (gone()) return;
   GD2FS_LOG_ERROR("{}", why.to_string());
   poll();

@@ -111,7 +111,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   void disarm() override {}
   void on_event(uint32_t events);
   void on_device_event(uint32_t events);
-  void leave(Status why);
+  void leave(const Status& why);
   void break_all(const Status& why);
   size_t take(ibv_cq* queue);
   void deliver(const ibv_wc& completion);
