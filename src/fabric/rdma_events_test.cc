@@ -67,7 +67,7 @@ TEST_F(RdmaEvents, a_device_that_was_removed_ends_its_sessions_and_is_opened_ane
   auto more = random_bytes(random, 4096);
   const Registered registered_too(fabric, more, true);
   client.session.reset();
-  EXPECT_TRUE(connect(options_to(listener->address())).is(StatusCode::not_found));
+  EXPECT_TRUE(connect(options_to(listener->address())).is(StatusCode::unavailable));
 
   fake.insert_device(kClient);
   ASSERT_NO_FATAL_FAILURE(connect_again());

@@ -19,30 +19,36 @@ Worker& RdmaPorts::worker() {
   return *worker_;
 }
 
-namespace {
-
-// `gone`: the device as it was opened before, or null.
-Result<std::shared_ptr<RdmaPort>> open_port(Loop& loop, RdmaMemory& memory,
-                                            const std::string& address,
-                                            const std::shared_ptr<const verbs::Nic>& gone) {
-  if (gone != nullptr) memory.remove_nic(*gone);
+// Many may ask for a device that was lost: the first job opens it, and the others find it there.
+// On the worker, and at start-up.
+Result<std::shared_ptr<RdmaPort>> RdmaPorts::open(const std::string& address,
+                                                  const std::shared_ptr<const verbs::Nic>& gone) {
+  std::lock_guard lock(opening_);
+  Opened& last = opened_[address];
+  if (last.nic != nullptr) {
+    if (last.nic != gone) {
+      if (auto port = last.port.lock()) return port;
+    }
+    memory_.remove_nic(*last.nic);  // it is gone, or who asked for it has not waited
+    last = Opened();
+  }
   GD2FS_ASSIGN(std::shared_ptr<verbs::Nic> nic, verbs::Nic::open(address));
-  GD2FS_ASSIGN(std::shared_ptr<RdmaPort> port, RdmaPort::open(loop, nic));
-  memory.add_nic(nic);
+  GD2FS_ASSIGN(std::shared_ptr<RdmaPort> port, RdmaPort::open(loop_, nic));
+  memory_.add_nic(nic);
+  last = {port, nic};
   return port;
 }
-
-}  // namespace
 
 Result<std::shared_ptr<RdmaPort>> RdmaPorts::keep(const std::string& address,
                                                   Result<std::shared_ptr<RdmaPort>> opened) {
   if (!opened.has_value()) return opened;
-  // Somebody else may have opened it meanwhile.
+  // Somebody else may have it meanwhile, or have had and lost it.
   const auto before = ports_.find(address);
-  if (before != ports_.end() && !before->second->gone()) return before->second;
+  const bool known = before != ports_.end();
+  if (known && (!before->second->gone() || before->second == *opened)) return before->second;
   GD2FS_TRY((*opened)->start());
   GD2FS_LOG_INFO("rdma://{} is {}", address, (*opened)->nic().name());
-  if (before != ports_.end()) (*opened)->counters() += before->second->counters();
+  if (known) (*opened)->counters() += before->second->counters();
   ports_.insert_or_assign(address, *opened);
   return opened;
 }
@@ -51,7 +57,7 @@ Status RdmaPorts::open_now(const std::string& address) {
   const auto found = ports_.find(address);
   if (found != ports_.end() && !found->second->gone()) return {};
   const auto gone = found == ports_.end() ? nullptr : found->second->shared_nic();
-  const auto port = keep(address, open_port(loop_, memory_, address, gone));
+  const auto port = keep(address, open(address, gone));
   return port.has_value() ? Status() : port.error();
 }
 
@@ -67,15 +73,18 @@ Task<Result<RdmaShared>> RdmaPorts::find(std::string address) {
     if (!shared.port->gone()) co_return shared;
     gone = std::exchange(shared.port, nullptr)->shared_nic();
   }
-  Loop* const loop = &loop_;
-  RdmaMemory* const memory = &memory_;
-  std::move_only_function<Result<std::shared_ptr<RdmaPort>>()> open =
-      [loop, memory, address, gone] { return open_port(*loop, *memory, address, gone); };
-  Detached<std::shared_ptr<RdmaPort>> opened(loop_, worker(), std::move(open));
+  std::move_only_function<Result<std::shared_ptr<RdmaPort>>()> job = [this, address, gone] {
+    return open(address, gone);
+  };
+  Detached<std::shared_ptr<RdmaPort>> opened(loop_, worker(), std::move(job));
   Await& ended = opened.ended();
   [[maybe_unused]] const Status waited = co_await ended;
   Result<std::shared_ptr<RdmaPort>> port = keep(address, opened.take());
-  if (!port.has_value()) co_return fail(port.error());
+  if (!port.has_value()) {
+    // A device that is reset is away for some seconds. It was there: that is no last word.
+    if (gone != nullptr) co_return fail(StatusCode::unavailable, port.error().to_string());
+    co_return fail(port.error());
+  }
   shared.port = *port;
   co_return shared;
 }

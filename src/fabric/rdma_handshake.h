@@ -2,6 +2,11 @@
 // queue pairs are, over the TCP connection that has proved who they are.
 #pragma once
 
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
 #include "fabric/rdma_session.h"
 #include "wire/message.h"
 
@@ -38,6 +43,13 @@ class RdmaPorts {
   Worker& worker();
 
  private:
+  struct Opened {
+    std::weak_ptr<RdmaPort> port;
+    std::shared_ptr<const verbs::Nic> nic;  // that memory is registered with
+  };
+  // Opens the device unless it has been opened since `gone` was, and registers all memory with it.
+  Result<std::shared_ptr<RdmaPort>> open(const std::string& address,
+                                         const std::shared_ptr<const verbs::Nic>& gone);
   Result<std::shared_ptr<RdmaPort>> keep(const std::string& address,
                                          Result<std::shared_ptr<RdmaPort>> opened);
 
@@ -46,6 +58,8 @@ class RdmaPorts {
   std::shared_ptr<bool> doubting_ = std::make_shared<bool>(false);
   std::shared_ptr<uint32_t> closing_ = std::make_shared<uint32_t>(0);
   std::unordered_map<std::string, std::shared_ptr<RdmaPort>> ports_;
+  std::mutex opening_;
+  std::unordered_map<std::string, Opened> opened_;
   std::unique_ptr<ThreadWorker> worker_;  // last: its jobs use the rest
 };
 
