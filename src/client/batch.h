@@ -45,6 +45,7 @@ class Batch final : public Exchange, public FromBlockPool {
   Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
   void release_staging();
   bool staged() const { return staging_ != nullptr; }
+  bool on_one_gpu() const { return staged() && Staging::on_one_gpu(targets_); }
   size_t segment_count() const { return staged() ? targets_.size() : memory.segments.size(); }
   uint64_t host_bytes() const;  // of its memory
 

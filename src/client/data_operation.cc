@@ -160,9 +160,19 @@ void DataOperation::start_batches(uint64_t length_bytes) {
 uint64_t DataOperation::batch_bytes() const {
   if (write_ || planned_ < kSmallBatchesBytes || in_flight_.empty()) return kBatchBytes;
   const Batch& other = *in_flight_.front();
-  const bool large_pieces = other.staged() && other.segment_count() < kLongBatchSegments;
+  const bool large_pieces = other.on_one_gpu() && other.segment_count() < kLongBatchSegments;
   const bool here = other.peer() != nullptr && other.peer()->shares_memory();
-  return large_pieces && here ? kLargeBatchBytes : kBatchBytes;
+  if (!large_pieces || !here) return kBatchBytes;
+  // It takes its slots of the ring like any other, which may be one that could not grow.
+  const GpuRing& ring = client_.rings().of(request_.memory.first_target());
+  return ring.pinned_bytes() >= 2 * kLargeBatchBytes ? kLargeBatchBytes : kBatchBytes;
+}
+
+// A read into a GPU has as many bytes under way as batches of the usual size would have, so that
+// the ring does not grow for it.
+bool DataOperation::fills_ring() const {
+  if (write_ || in_flight_.empty() || !in_flight_.front()->staged()) return false;
+  return bytes_in_flight() >= kRingBytesMax;
 }
 
 uint64_t DataOperation::bytes_in_flight() const {
@@ -201,9 +211,10 @@ void DataOperation::pump() {
   while (in_flight_.size() < kBatchesMax && !gives_way()) {
     if (!parked_.empty()) {
       start_batch(parked_.take_front());
+      if (ending()) return;
       continue;
     }
-    if (!more_to_start() || bytes_in_flight() >= kBytesMax) break;
+    if (!more_to_start() || fills_ring()) break;
     std::unique_ptr<Batch> batch(next_batch());
     if (batch == nullptr) break;
     start_batch(std::move(batch));

@@ -14,8 +14,8 @@ uint32_t use_handle(Link& link, const Layout& layout);
 
 class DataOperation : public Operation {
  public:
-  static constexpr size_t kBatchesMax = 16;  // in flight per request, and
-  static constexpr uint64_t kBytesMax = kBatchesMax * kBatchBytes;
+  static constexpr size_t kBatchesMax = 16;  // in flight per request
+  static constexpr uint64_t kRingBytesMax = kBatchesMax * kBatchBytes;
   static constexpr size_t kLongBatchSegments = 128;
 
   DataOperation(Client& client, Request& request, bool write);
@@ -85,6 +85,7 @@ class DataOperation : public Operation {
   }
   void give_way(const Batch& started);
   uint64_t bytes_in_flight() const;
+  bool fills_ring() const;
   Batch* next_batch();
 
   Completion fence_passed_;

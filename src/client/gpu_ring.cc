@@ -95,6 +95,12 @@ bool GpuRing::grant(Wish& wish, size_t kept) {
 void GpuRing::take(Wish& wish) {
   CHECK(wish.slot_count <= steps_max_ * kStepSlots - kSmallSlots);
   wish.done.start();
+  // The ring does not grow any more: it would wait for ever, and all behind it.
+  const size_t kept = wish.slot_count == 1 ? 0 : kSmallSlots;
+  const bool grown = !failure_.ok() && !steps_.empty();
+  if (grown && wish.slot_count + kept > steps_.size() * kStepSlots) {
+    return loop_.complete(wish.done, failure_);
+  }
   (wish.slot_count == 1 ? small_ : big_).push_back(wish);
   serve();
 }

@@ -218,6 +218,9 @@ void Peer::cancel(Exchange& exchange) {
 
 void Peer::set_addresses(const std::vector<std::string>& addresses) {
   for (auto& link : links_) link->set_addresses(addresses);
+  // A link that was refused may be let in at another address.
+  queue_unreached();
+  if (!room_.pending()) loop_.complete(room_, Status());
 }
 
 void Peer::fail_over_if_silent(uint64_t silent_ns) {
