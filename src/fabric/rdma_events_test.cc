@@ -1,5 +1,8 @@
 // What a device says by itself ends its sessions at once: over the fake NICs, with nothing under
 // way that would find out, and within a time in which no ping is sent.
+#include <algorithm>
+#include <array>
+
 #include "fabric/rdma_world.h"
 
 namespace gd2fs {
@@ -47,6 +50,42 @@ TEST_F(RdmaEvents, a_device_that_fails_ends_what_is_under_way) {
   EXPECT_TRUE(push.finished);
   EXPECT_TRUE(push.status.is(StatusCode::unavailable)) << push.status.to_string();
   EXPECT_NE(server().closed->text().find("device has failed"), std::string_view::npos);
+}
+
+TEST_F(RdmaEvents, a_device_that_is_back_is_opened_once_for_all_who_wait_for_it) {
+  ASSERT_NO_FATAL_FAILURE(listen());
+  auto bytes = random_bytes(random, 1 << 20);
+  const Registered registered(fabric, bytes, true);
+  std::array<Side, 3> sides;
+  const auto connect_all = [&] {
+    std::array<std::optional<Result<std::unique_ptr<Session>>>, 3> made;
+    for (size_t i = 0; i < sides.size(); ++i) {
+      ConnectOptions options = options_to(listener->address());
+      options.events = &sides[i];
+      loop.spawn(run_connect(&fabric, std::move(options), &made[i]));
+    }
+    ASSERT_TRUE(until([&] {
+      return std::ranges::all_of(made, [](const auto& one) { return one.has_value(); });
+    }));
+    for (size_t i = 0; i < sides.size(); ++i) {
+      ASSERT_TRUE(made[i]->has_value()) << made[i]->error().to_string();
+      sides[i].session = std::move(**made[i]);
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(connect_all());
+  const uint64_t regions = fake.counts(kClient).regions;
+  fake.remove_device(kClient);
+  ASSERT_TRUE(until([&] {
+    return std::ranges::all_of(sides, [](const auto& side) { return side.closed.has_value(); });
+  }));
+  for (Side& side : sides) {
+    side.session.reset();
+    side.closed.reset();
+  }
+  accepted.clear();
+  fake.insert_device(kClient);
+  ASSERT_NO_FATAL_FAILURE(connect_all());
+  EXPECT_EQ(fake.counts(kClient).regions, regions);
 }
 
 TEST_F(RdmaEvents, a_device_that_was_removed_ends_its_sessions_and_is_opened_anew_when_it_is_back) {
