@@ -340,6 +340,28 @@ TEST_F(StagingTest, where_it_is_required_parts_wait_for_the_pinning_or_fail_with
   EXPECT_EQ(landed.status.errno_value(), ENOTSUP);
 }
 
+TEST_F(StagingTest, what_never_fits_a_ring_that_cannot_grow_fails_each_time_and_holds_nobody_up) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  ThreadWorker worker("ring");
+  GpuRing ring(loop_, gpu_, worker, target_, GpuRing::kRingLeastBytes, nullptr);
+  const auto ask = [&](size_t slots) {
+    GpuRing::Wish wish;
+    Waited ended;
+    wish.slot_count = slots;
+    wish.done.bind<&Waited::on_done>(&ended);
+    ring.take(wish);
+    EXPECT_TRUE(run_until([&] { return ended.ended; })) << slots << " slots";
+    ring.put(&wish.slots);
+    return ended.status;
+  };
+  ASSERT_TRUE(ask(1).ok());
+  cuda().refuse_registrations(GpuRing::kStepBytes, 2);
+  EXPECT_FALSE(ask(GpuRing::kStepSlots).ok());  // its growing fails
+  EXPECT_FALSE(ask(GpuRing::kStepSlots).ok());  // nobody tries again
+  EXPECT_TRUE(ask(GpuRing::kStepSlots / 2).ok());
+  cuda().refuse_registrations(0, 0);
+}
+
 TEST_F(StagingTest, a_part_that_waits_for_the_pinning_can_be_taken_back) {
   GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes, true);
   Staging staging(rings);
