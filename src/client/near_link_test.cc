@@ -138,6 +138,13 @@ class LateLinkTest : public NearLinkTest {
     EXPECT_EQ(asked.over, -1);
   }
   ~LateLinkTest() override { peer.reset(); }
+  void comes_up_and_serves(const Asked& waiting) {
+    near = listen(near_fabric, kNear, kKey);
+    world.run_for_ns(3 * kSecond);
+    EXPECT_EQ(waiting.over, 1);
+    answer_all();
+    EXPECT_TRUE(waiting.finished);
+  }
   SimFabric near_fabric{network, "near", server_loop};
   std::unique_ptr<Listener> near;
   Asked asked{{kOutOfReach, 0, kOutOfReach}, kBytes};
@@ -146,11 +153,7 @@ class LateLinkTest : public NearLinkTest {
 TEST_F(LateLinkTest, what_must_reach_waits_for_a_link_that_opens_later_and_holds_up_nobody) {
   EXPECT_EQ(spread(4, {0, 0, 0}), (std::vector<size_t>{2, 0, 2}));
   EXPECT_EQ(asked.over, -1);
-  near = listen(near_fabric, kNear, kKey);
-  world.run_for_ns(3 * kSecond);
-  EXPECT_EQ(asked.over, 1);
-  answer_all();
-  EXPECT_TRUE(asked.finished);
+  comes_up_and_serves(asked);
 }
 
 TEST_F(LateLinkTest, what_must_reach_waits_for_its_link_to_be_back) {
@@ -167,11 +170,7 @@ TEST_F(LateLinkTest, what_must_reach_waits_for_its_link_to_be_back) {
   peer->start(again);
   world.run_for_ns(3 * kSecond);
   EXPECT_EQ(again.over, -1);
-  near = listen(near_fabric, kNear, kKey);
-  world.run_for_ns(3 * kSecond);
-  EXPECT_EQ(again.over, 1);
-  answer_all();
-  EXPECT_TRUE(again.finished);
+  comes_up_and_serves(again);
 }
 
 TEST_F(LateLinkTest, a_refusal_for_good_ends_the_wait_and_the_far_links_answer_tells) {
