@@ -319,9 +319,6 @@ void MemoryCluster::read(Session& session, uint64_t id, File& file, const msg::R
 void MemoryCluster::write(Session& session, uint64_t id, File& file, const msg::Write& write) {
   auto transfer = std::make_unique<Transfer>();
   Transfer& moving = *transfer;
-  struct Target {
-    msg::WritePiece piece;
-  };
   std::vector<msg::WritePiece> pieces;
   uint64_t total = 0;
   for (const msg::WritePiece* piece : *write.pieces()) {
@@ -343,9 +340,12 @@ void MemoryCluster::write(Session& session, uint64_t id, File& file, const msg::
   moving.then = [this, &session, &moving, id, inode, pieces, total,
                  incarnation](const Status& status) {
     if (!status.ok()) return;
+    const std::optional<size_t> cut = std::exchange(cut_write_after, std::nullopt);
+    const size_t count = std::min(pieces.size(), cut.value_or(pieces.size()));
     for (auto& [path, target] : files) {
       if (target.inode != inode) continue;
-      for (size_t i = 0; i < pieces.size(); ++i) {
+      if (cut) ++target.generation;
+      for (size_t i = 0; i < count; ++i) {
         if (!executed_.insert({incarnation, pieces[i].sequence()}).second) continue;
         write_tags.emplace_back(incarnation, pieces[i].sequence(), 0);
         auto& chunk = target.chunks[pieces[i].chunk()];
@@ -354,6 +354,11 @@ void MemoryCluster::write(Session& session, uint64_t id, File& file, const msg::
         std::copy(moving.buffers[i].begin(), moving.buffers[i].end(),
                   chunk.begin() + pieces[i].offset_bytes());
       }
+    }
+    if (count < pieces.size()) {
+      const uint64_t done = (uint64_t{1} << count) - 1;
+      reply_body(session, msg::Type::error, id, pack_error(Status(StatusCode::stale), {&done, 1}));
+      return;
     }
     flatbuffers::FlatBufferBuilder builder;
     reply_body(session, msg::Type::write, id,

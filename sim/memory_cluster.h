@@ -54,6 +54,9 @@ class MemoryCluster {
   // Asked for every request; a status is answered instead of carrying it out. Returning
   // kSilence as code `canceled` swallows the request.
   std::function<std::optional<Status>(msg::Type type)> interfere;
+  // The next write's file gets a new generation when so many of its pieces are executed: the others
+  // are answered `stale`.
+  std::optional<size_t> cut_write_after;
   uint64_t quota_bytes = UINT64_MAX;
   std::map<std::string, File> files;
   std::map<msg::Type, int> asked;     // requests that arrived, by type

@@ -15,10 +15,12 @@ Batch::Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type message_typ
   if (list != nullptr) window = &memory;
   if (owner.lends_) memory.lent = &lent;
   done.bind<&Batch::on_done>(this);
-  on_staging_.bind<&Batch::on_staged>(this);
-  on_landing_.bind<&Batch::on_landed>(this);
   map_memory(list);
-  if (!targets_.empty()) staging_ = std::make_unique<Staging>(owner.rings());
+}
+
+Batch::OnGpu::OnGpu(Batch& batch) : staging(batch.operation.rings()) {
+  staged.bind<&Batch::on_staged>(&batch);
+  landed.bind<&Batch::on_landed>(&batch);
 }
 
 void Batch::map_memory(const MemoryList* list) {
@@ -29,66 +31,76 @@ void Batch::map_memory(const MemoryList* list) {
     plan.length_bytes += piece.length_bytes;
   }
   credit_bytes = list != nullptr ? plan.length_bytes : 0;
-  if (!needs_staging(memory.segments)) return;
-  targets_.assign(memory.segments.begin(), memory.segments.end());
+  if (!needs_staging(memory.segments)) return leave_gpu();
+  if (gpu_ == nullptr) gpu_ = std::make_unique<OnGpu>(*this);
+  gpu_->targets.assign(memory.segments.begin(), memory.segments.end());
   memory.segments.clear();
+}
+
+// None of its memory is a GPU's, or none of what is left.
+void Batch::leave_gpu() {
+  if (gpu_ == nullptr) return;
+  gpu_.reset();
+  memory.straight = nullptr;
+  elsewhere = false;
 }
 
 void Batch::start(Peer& peer) {
   sequences_of = &peer;
-  if (staging_ == nullptr) return peer.start(*this);
-  wrong_link_ = false;
-  by_nic_ = goes_by_nic(peer);
-  elsewhere = by_nic_;
-  if (by_nic_) {
-    straight_source_ = false;
-    memory.segments.assign(targets_.data(), targets_.size());
+  if (gpu_ == nullptr) return peer.start(*this);
+  gpu_->wrong_link = false;
+  gpu_->by_nic = goes_by_nic(peer);
+  elsewhere = gpu_->by_nic;
+  if (gpu_->by_nic) {
+    gpu_->straight_source = false;
+    memory.segments.assign(gpu_->targets.data(), gpu_->targets.size());
     memory.straight = nullptr;
     return peer.start(*this);
   }
-  straight_source_ = goes_straight(peer);
-  if (straight_source_) {
-    staging_->begin_straight(targets_);
+  gpu_->straight_source = goes_straight(peer);
+  if (gpu_->straight_source) {
+    gpu_->staging.begin_straight(gpu_->targets);
     return send();
   }
   const bool is_sink = memory.direction == Window::Direction::sink;
   // At once if it can be: the server begins while the request's other batches are made.
-  if (is_sink && staging_->begin_now(targets_)) return send();
-  staging_->begin(targets_, memory.direction, on_staging_);
+  if (is_sink && gpu_->staging.begin_now(gpu_->targets)) return send();
+  gpu_->staging.begin(gpu_->targets, memory.direction, gpu_->staged);
 }
 
 // What is short travels in the message itself.
 bool Batch::goes_straight(const Peer& peer) {
-  if (memory.direction == Window::Direction::sink || through_ring_) return false;
+  if (memory.direction == Window::Direction::sink || gpu_->through_ring) return false;
   if (plan.length_bytes <= kEagerMaxBytes) return false;
   const auto all = peer.staging();
   // Nothing is connected yet: only what is required is waited for.
   if (all.empty()) {
-    return operation.rings().straight().required() && Staging::on_one_gpu(targets_);
+    return operation.rings().straight().required() && Staging::on_one_gpu(gpu_->targets);
   }
-  return std::ranges::all_of(
-      all, [&](const SharedStaging& one) { return staging_->may_go_straight(targets_, one); });
+  return std::ranges::all_of(all, [&](const SharedStaging& one) {
+    return gpu_->staging.may_go_straight(gpu_->targets, one);
+  });
 }
 
 void Batch::detour() {
-  through_ring_ = true;
+  gpu_->through_ring = true;
   start(*sequences_of);
 }
 
 void Batch::send() {
-  memory.segments.assign(staging_->window().data(), staging_->window().size());
-  const bool straight = straight_source_ || memory.direction == Window::Direction::sink;
-  memory.straight = straight ? staging_.get() : nullptr;
+  memory.segments.assign(gpu_->staging.window().data(), gpu_->staging.window().size());
+  const bool straight = gpu_->straight_source || memory.direction == Window::Direction::sink;
+  memory.straight = straight ? &gpu_->staging : nullptr;
   if (memory.direction == Window::Direction::sink) operation.await_answer();
   sequences_of->start(*this);
 }
 
 void Batch::land() {
-  staging_->land(on_landing_);
+  gpu_->staging.land(gpu_->landed);
 }
 
 void Batch::give_up() {
-  if (staging_ != nullptr) staging_->cancel();
+  if (staged()) gpu_->staging.cancel();
   cancel();
 }
 
@@ -121,13 +133,14 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
-  if (staging_ != nullptr && !by_nic_) staging_->begin_sending();
+  if (staged() && !gpu_->by_nic) gpu_->staging.begin_sending();
   lent.clear();  // of an earlier try
-  if (by_nic_ && !link.by_nic()) {
+  if (by_nic() && !link.by_nic()) {
     return gd2fs::fail(StatusCode::unavailable, "this connection is not one between NICs");
   }
-  if (straight_source_ && !staging_->may_go_straight(targets_, link.staging())) {
-    wrong_link_ = true;
+  if (staged() && gpu_->straight_source &&
+      !gpu_->staging.may_go_straight(gpu_->targets, link.staging())) {
+    gpu_->wrong_link = true;
     return gd2fs::fail(StatusCode::unavailable, "GPU memory cannot be read by this connection");
   }
   return operation.compose(*this, link, builder);
@@ -138,16 +151,16 @@ void Batch::on_done(Completion&) {
 }
 
 uint64_t Batch::host_bytes() const {
-  if (staging_ == nullptr) return plan.length_bytes;
+  if (!staged()) return plan.length_bytes;
   uint64_t bytes = 0;
-  for (const MemorySegment& segment : targets_) {
+  for (const MemorySegment& segment : gpu_->targets) {
     if (segment.target == kHostTarget) bytes += segment.length_bytes;
   }
   return bytes;
 }
 
 void Batch::release_staging() {
-  if (staging_ != nullptr) staging_->release();
+  if (staged()) gpu_->staging.release();
 }
 
 }  // namespace gd2fs::client

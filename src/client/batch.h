@@ -32,21 +32,24 @@ class Batch final : public Exchange, public FromBlockPool {
   void land();     // a read that was answered and is not where it belongs yet
   void give_up();  // what can be stopped is stopped; the operation hears of the end as ever
   // A write that was to go past the ring and could not. Then: the same again, through it.
-  bool needs_detour() const { return straight_source_ && (wrong_link_ || !trouble().ok()); }
+  bool needs_detour() const {
+    return staged() && gpu_->straight_source && (gpu_->wrong_link || !trouble().ok());
+  }
   void detour();
   // Its GPU memory is the window: NICs reach it by themselves, without a slot of the ring.
-  bool by_nic() const { return by_nic_; }
+  bool by_nic() const { return staged() && gpu_->by_nic; }
   // By NIC and ended: what is to become of it. A read's holes were sent by nobody.
   // `again` after a lost connection, but not for ever: it may be the NIC that cannot.
   static constexpr uint32_t kNicLossesMax = 2;
   enum class ByNic : uint8_t { done, again, through_ring };
   ByNic end_by_nic();
   // Why GPU memory could not be reached in the way that is required.
-  Status trouble() const { return staging_ == nullptr ? Status() : staging_->trouble(); }
+  Status trouble() const { return staged() ? gpu_->staging.trouble() : Status(); }
   void release_staging();
-  bool staged() const { return staging_ != nullptr; }
-  bool on_one_gpu() const { return staged() && Staging::on_one_gpu(targets_); }
-  size_t segment_count() const { return staged() ? targets_.size() : memory.segments.size(); }
+  // Some of its memory is a GPU's.
+  bool staged() const { return gpu_ != nullptr; }
+  bool on_one_gpu() const { return staged() && Staging::on_one_gpu(gpu_->targets); }
+  size_t segment_count() const { return staged() ? gpu_->targets.size() : memory.segments.size(); }
   uint64_t host_bytes() const;  // of its memory
 
   DataOperation& operation;
@@ -60,21 +63,27 @@ class Batch final : public Exchange, public FromBlockPool {
 
  private:
   void map_memory(const MemoryList* list);
+  void leave_gpu();
   bool goes_straight(const Peer& peer);
   bool goes_by_nic(const Peer& peer);
   void on_done(Completion&);
   void on_staged(Completion&);
   void on_landed(Completion&);
 
-  std::unique_ptr<Staging> staging_;    // if any of its memory is a GPU's
-  std::vector<MemorySegment> targets_;  // the memory itself then; `memory` is what is sent
-  bool by_nic_ = false;
-  uint32_t nic_losses_ = 0;
-  bool straight_source_ = false;  // sent as it is: the session takes it out of the GPU
-  bool wrong_link_ = false;       // ... but the link whose turn it was cannot
-  bool through_ring_ = false;     // so it does not try again
-  Completion on_staging_;
-  Completion on_landing_;
+  // What only a batch with GPU memory has.
+  struct OnGpu {
+    explicit OnGpu(Batch& batch);
+    Staging staging;
+    std::vector<MemorySegment> targets;  // the memory itself; `memory` is what is sent
+    bool by_nic = false;
+    uint32_t nic_losses = 0;
+    bool straight_source = false;  // sent as it is: the session takes it out of the GPU
+    bool wrong_link = false;       // ... but the link whose turn it was cannot
+    bool through_ring = false;     // so it does not try again
+    Completion staged;
+    Completion landed;
+  };
+  std::unique_ptr<OnGpu> gpu_;
 };
 
 }  // namespace gd2fs::client

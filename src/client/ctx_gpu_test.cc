@@ -199,6 +199,30 @@ TEST_F(CtxGpuTest, lists_may_mix_host_and_gpus_in_pieces_of_any_length) {
   }
 }
 
+// What is left of a message need not be a GPU's any more, or not the host's.
+TEST_F(CtxGpuTest, the_rest_of_a_write_that_was_answered_in_part_keeps_its_own_bytes) {
+  constexpr uint64_t kChunk = MemoryCluster::kChunkBytes;
+  for (const bool gpu_first : {true, false}) {
+    random_.fill(host_);
+    const auto of_gpu = cuda::random_bytes(random_, kGpuBytes);
+    gpus_[0]->set(of_gpu);
+    const auto gpu = sge(gpus_[0]->data(), 2 * kChunk, iomems_[0]);
+    const auto host = sge(host_.data(), 2 * kChunk, host_iomem_);
+    cluster_.cut_write_after = 2;
+    const auto done = run(kWrite, gpu_first ? Sges{gpu, host} : Sges{host, gpu});
+    EXPECT_EQ(done.status, 0);
+    EXPECT_FALSE(cluster_.cut_write_after.has_value());
+    std::vector<std::byte> expected(of_gpu.begin(), of_gpu.begin() + 2 * kChunk);
+    expected.insert(gpu_first ? expected.end() : expected.begin(), host_.begin(),
+                    host_.begin() + 2 * kChunk);
+    std::vector<std::byte> got(4 * kChunk);
+    const IomemHandle iomem = *ctx_->add_iomem(got.data(), got.size());
+    EXPECT_EQ(run(kRead, {sge(got.data(), got.size(), iomem)}).value, got.size());
+    EXPECT_TRUE(got == expected) << (gpu_first ? "GPU first" : "host first");
+    EXPECT_TRUE(ctx_->remove_iomem(iomem).ok());
+  }
+}
+
 TEST_F(CtxGpuTest, holes_are_zeros_and_nothing_past_a_short_read_is_touched_in_the_gpu) {
   const std::vector<std::byte> pattern(kGpuBytes, std::byte{0x77});
   gpus_[0]->set(pattern);
