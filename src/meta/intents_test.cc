@@ -145,6 +145,20 @@ TEST_P(Holds, a_directory_is_neither_empty_nor_not_while_a_name_in_it_is_coming_
   EXPECT_EQ(rmdir("/d"), 0);
 }
 
+TEST_P(Holds, one_name_that_is_sure_is_enough_for_a_directory_not_to_be_empty) {
+  ASSERT_EQ(mkdir("/d"), 0);
+  ASSERT_EQ(create("/f"), 0);
+  ASSERT_EQ(create("/d/sure"), 0);
+  auto coming = wait(names().rename(cluster_, "/f", "/d/coming", tag())).value();
+  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+  auto going = wait(names().rename(cluster_, "/d/sure", "/sure", tag())).value();
+  EXPECT_EQ(rmdir("/d"), EAGAIN);
+  ASSERT_TRUE(wait(names().finish_intents(going.intents)).ok());
+  EXPECT_EQ(rmdir("/d"), EAGAIN);
+  ASSERT_TRUE(wait(names().finish_intents(coming.intents)).ok());
+  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+}
+
 TEST_P(Holds, a_truncated_file_is_held_and_keeps_its_size_from_everyone) {
   ASSERT_EQ(create("/f", 10), 0);
   const InodeInfo file = lookup("/f").value();

@@ -62,18 +62,25 @@ void put_dentry(MetaTransaction& tx, uint64_t parent, std::string_view name, Den
   tx.put(key, record.encode(key));
 }
 
+namespace {
+
+// A held name counts once it is settled, and listings leave it out until then: neither "empty" nor
+// "not empty" may be said before, unless both what it was and what it will be are something.
+bool surely_there(const DentryRecord& dentry) {
+  return dentry.type != FileType::none && (dentry.holds == 0 || dentry.was_type != FileType::none);
+}
+
+}  // namespace
+
 Task<Status> check_empty(MetaTransaction& tx, uint64_t directory, const Path& path) {
-  GD2FS_CO_ASSIGN(const auto first,
-                  co_await tx.scan(dentry_key(directory, ""), dentry_key(directory + 1, ""), 1));
-  if (first.empty()) co_return Status();
-  GD2FS_CO_ASSIGN(const DentryRecord dentry,
-                  DentryRecord::decode(first.front().key, first.front().value));
-  // A held name counts once it is settled, and listings leave it out until then: neither "empty"
-  // nor "not empty" may be said before, unless both what it was and what it will be are something.
-  const bool surely =
-      dentry.type != FileType::none && (dentry.holds == 0 || dentry.was_type != FileType::none);
-  if (!surely) co_return path_error(StatusCode::busy, EAGAIN, path);
-  co_return path_error(StatusCode::invalid, ENOTEMPTY, path);
+  constexpr size_t kNamesLooked = 64;  // however many are coming or going
+  GD2FS_CO_ASSIGN(const auto names, co_await tx.scan(dentry_key(directory, ""),
+                                                     dentry_key(directory + 1, ""), kNamesLooked));
+  for (const auto& [key, value] : names) {
+    GD2FS_CO_ASSIGN(const DentryRecord dentry, DentryRecord::decode(key, value));
+    if (surely_there(dentry)) co_return path_error(StatusCode::invalid, ENOTEMPTY, path);
+  }
+  co_return names.empty() ? Status() : path_error(StatusCode::busy, EAGAIN, path);
 }
 
 Status check_not_held(const std::optional<DentryRecord>& dentry, const Path& path) {
