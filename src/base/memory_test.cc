@@ -83,6 +83,11 @@ TEST(SmallVector, does_what_a_vector_does_in_itself_and_on_the_heap) {
   EXPECT_EQ(*small.front(), 5);
   EXPECT_EQ(*small.back(), 19);
   EXPECT_EQ(model[2].use_count(), 1);
+  small.append(model.data(), 4);
+  EXPECT_EQ(small.size(), 19U);
+  EXPECT_EQ(*small[14], 19);
+  EXPECT_EQ(*small.back(), 3);
+  EXPECT_EQ(model[19].use_count(), 2);
   small.clear();
   for (const auto& each : model) EXPECT_EQ(each.use_count(), 1);
 }

@@ -63,11 +63,15 @@ class SmallVector {
     while (size_ > size) pop_back();
   }
   void clear() { shrink(0); }
+  size_t capacity() const { return capacity_; }
   void assign(const T* from, size_t count) {
     clear();
-    if (count > capacity_) grow(count);
-    std::uninitialized_copy_n(from, count, data_);
-    size_ = count;
+    append(from, count);
+  }
+  void append(const T* from, size_t count) {
+    if (size_ + count > capacity_) grow(std::max(size_ + count, 2 * capacity_));
+    std::uninitialized_copy_n(from, count, data_ + size_);
+    size_ += count;
   }
 
  private:

@@ -23,7 +23,6 @@ uint32_t use_handle(Link& link, const Layout& layout) {
 DataOperation::DataOperation(Client& client, Request& request, bool write)
     : Operation(client, request), write_(write) {
   fence_passed_.bind<&DataOperation::on_fence>(this);
-  wish_.done.bind<&DataOperation::on_resolved>(this);
   pause_.bind<&DataOperation::on_pause>(this);
   way_given_.bind<&DataOperation::on_way_given>(this);
 }
@@ -68,7 +67,7 @@ void DataOperation::stop() {
   client_.loop().cancel(pause_);
   client_.loop().take_back(way_given_);
   if (fence_passed_.pending()) client_.rings().gpu().cancel(*request_.fence);
-  if (resolving_) client_.resolver().cancel(wish_);
+  if (resolving_) client_.resolver().cancel(*wish_);
   for (const auto& batch : in_flight_) batch->give_up();
   stop_own();
 }
@@ -101,19 +100,23 @@ void DataOperation::begin_with_layout() {
 }
 
 void DataOperation::resolve(bool fresh, uint64_t after) {
-  wish_.path = request_.path;
-  wish_.write = write_;
-  wish_.fresh = fresh;
-  wish_.after = after;
+  if (wish_ == nullptr) {
+    wish_ = std::make_unique<Resolver::Wish>();
+    wish_->done.bind<&DataOperation::on_resolved>(this);
+  }
+  wish_->path = request_.path;
+  wish_->write = write_;
+  wish_->fresh = fresh;
+  wish_->after = after;
   resolving_ = true;
-  client_.resolver().start(wish_);
+  client_.resolver().start(*wish_);
 }
 
 void DataOperation::on_resolved(Completion&) {
   resolving_ = false;
   if (ending()) return;
-  if (!wish_.outcome.ok()) return fail(wish_.outcome, Origin::controller);
-  layout_ = wish_.layout;
+  if (!wish_->outcome.ok()) return fail(wish_->outcome, Origin::controller);
+  layout_ = wish_->layout;
   stale_ = false;
   reached(1);
   client_.saw_map_version(layout_->map_version);
@@ -183,24 +186,29 @@ uint64_t DataOperation::bytes_in_flight() const {
 
 // nullptr: nothing is left to plan, or it failed.
 Batch* DataOperation::next_batch() {
-  if (next_planned_ == plan_.size()) {
-    if (planned_ == length_) return nullptr;
-    plan_.clear();
-    next_planned_ = 0;
-    const PlanLayout layout{.inode = layout_->inode,
-                            .chunk_log2 = layout_->chunk_log2,
-                            .group_count = static_cast<uint32_t>(client_.map()->groups.size()),
-                            .batch_bytes = batch_bytes()};
-    const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &plan_);
-    if (!planned.ok()) {
-      fail(planned, Origin::request);
-      return nullptr;
-    }
+  if (next_planned_ != plan_.size()) return make_batch(std::move(plan_[next_planned_++]));
+  if (planned_ == length_) return nullptr;
+  PlanLayout layout{.inode = layout_->inode,
+                    .chunk_log2 = layout_->chunk_log2,
+                    .group_count = static_cast<uint32_t>(client_.map()->groups.size())};
+  PlannedBatch whole;
+  if (plan_short(layout, request_.offset, length_, &planned_, &whole)) {
+    return make_batch(std::move(whole));
   }
+  layout.batch_bytes = batch_bytes();
+  plan_.clear();
+  next_planned_ = 0;
+  const Status planned = plan_stretch(layout, request_.offset, length_, &planned_, &plan_);
+  if (planned.ok()) return make_batch(std::move(plan_[next_planned_++]));
+  fail(planned, Origin::request);
+  return nullptr;
+}
+
+Batch* DataOperation::make_batch(PlannedBatch&& planned) {
   const msg::Type type = message_type();
   const bool moves = type == msg::Type::read || type == msg::Type::write;
   return new (client_.blocks())
-      Batch(*this, std::move(plan_[next_planned_++]), type, moves ? &request_.memory : nullptr);
+      Batch(*this, std::move(planned), type, moves ? &request_.memory : nullptr);
 }
 
 void DataOperation::pump() {

@@ -87,9 +87,10 @@ class DataOperation : public Operation {
   uint64_t bytes_in_flight() const;
   bool fills_ring() const;
   Batch* next_batch();
+  Batch* make_batch(PlannedBatch&& planned);
 
   Completion fence_passed_;
-  Resolver::Wish wish_;
+  std::unique_ptr<Resolver::Wish> wish_;  // once something is asked
   bool resolving_ = false;
   Timer pause_;
   Completion way_given_;

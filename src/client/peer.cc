@@ -72,8 +72,17 @@ void Peer::queue_unreached() {
 }
 
 Link* Peer::pick(const Exchange& exchange, bool* waits) {
+  const auto has_credit = [&](Link& link) {
+    return small(exchange) || link.has_credit(exchange.credit_bytes);
+  };
+  if (links_.size() == 1) {
+    Link& only = *links_.front();
+    if (only.has_room()) return has_credit(only) ? &only : nullptr;
+    only.want();
+    return nullptr;
+  }
   Link* best = nullptr;
-  const double fastest_ns = links_.size() > 1 ? fastest(links_) : 0;
+  const double fastest_ns = fastest(links_);
   const auto better = [&](const Link& link, const Link& than) {
     return order_of(link, exchange.credit_bytes, fastest_ns) <
            order_of(than, exchange.credit_bytes, fastest_ns);
@@ -81,11 +90,10 @@ Link* Peer::pick(const Exchange& exchange, bool* waits) {
   uint32_t least = Exchange::kOutOfReach;
   bool soon = false;  // a link that reaches it is open, and will have room
   for (auto& link : links_) {
-    const bool several = links_.size() > 1 && link->open();
-    const uint32_t distance = several ? exchange.distance(*link) : 0;
+    const uint32_t distance = link->open() ? exchange.distance(*link) : 0;
     const bool room = link->has_room();
     if (!room) link->want();
-    if (!room || (!small(exchange) && !link->has_credit(exchange.credit_bytes))) {
+    if (!room || !has_credit(*link)) {
       soon = soon || (link->open() && distance != Exchange::kOutOfReach);
       continue;
     }
@@ -166,7 +174,8 @@ void Peer::on_settled(Exchange& exchange, bool lost) {
   if (!final) exchange.perhaps_executed = true;
   if (!final && exchange.canceled_) exchange.outcome = Status(StatusCode::canceled);
   if (final || exchange.canceled_ || (exchange.elsewhere && code != StatusCode::busy)) {
-    end(exchange);
+    exchange.state_ = Exchange::State::idle;
+    Loop::complete_here(exchange.done, Status());
   } else if (lost) {
     queue(exchange);  // the link waits before it connects again
   } else {

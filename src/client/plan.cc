@@ -18,6 +18,22 @@ PlannedBatch* batch_of(Plan* out, size_t first, uint32_t group) {
 
 }  // namespace
 
+bool plan_short(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
+                PlannedBatch* out) {
+  const uint64_t at = offset + *planned;
+  const uint64_t left = length - *planned;
+  const uint64_t chunk = at >> layout.chunk_log2;
+  const uint64_t offset_bytes = at - (chunk << layout.chunk_log2);
+  const uint64_t chunk_bytes = uint64_t{1} << layout.chunk_log2;
+  if (left == 0 || left > chunk_bytes - offset_bytes || chunk > UINT32_MAX) return false;
+  out->pieces.emplace_back(*planned, static_cast<uint32_t>(chunk),
+                           static_cast<uint32_t>(offset_bytes), static_cast<uint32_t>(left));
+  out->group = group_of(layout.inode, static_cast<uint32_t>(chunk), layout.group_count);
+  out->length_bytes = left;
+  *planned = length;
+  return true;
+}
+
 Status plan_stretch(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
                     Plan* out) {
   CHECK(layout.group_count > 0 && *planned <= length);

@@ -44,6 +44,11 @@ struct PlanLayout {
   uint64_t batch_bytes = kBatchBytes;
 };
 
+// The rest of the request in one batch of one piece, if one chunk has all of it: most requests are
+// short. False, and nothing is changed: plan_stretch() will tell.
+bool plan_short(const PlanLayout& layout, uint64_t offset, uint64_t length, uint64_t* planned,
+                PlannedBatch* out);
+
 // Plans the next stretch of the request [offset, offset + length) of the file, from `*planned`
 // bytes on; adds its batches to `out` in the order of their first piece and moves *planned on. The
 // caller calls again until *planned == length. invalid (EFBIG): a chunk number over 32 bits.

@@ -70,6 +70,41 @@ TEST(Plan, a_small_read_is_one_batch_of_one_piece) {
   EXPECT_EQ(batches[0].pieces[0].offset_bytes, 4096u);
 }
 
+TEST(Plan, the_short_way_plans_what_the_long_one_does_or_nothing) {
+  const uint64_t seed = 8;
+  Random random(seed);
+  int short_ones = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const PlanLayout layout{.inode = random.next(),
+                            .chunk_log2 = static_cast<uint8_t>(random.between(16, 18)),
+                            .group_count = static_cast<uint32_t>(random.between(1, 9))};
+    const uint64_t offset = random.below(uint64_t{1} << random.between(1, 49));
+    const uint64_t length = random.below(uint64_t{1} << random.between(1, 19));
+    const uint64_t before = random.between(0, length);
+    uint64_t planned = before;
+    PlannedBatch whole;
+    const bool is_short = plan_short(layout, offset, length, &planned, &whole);
+    Plan batches;
+    uint64_t planned_long = before;
+    const bool fits = plan_stretch(layout, offset, length, &planned_long, &batches).ok();
+    const bool expected = fits && batches.size() == 1 && batches[0].pieces.size() == 1;
+    ASSERT_EQ(is_short, expected) << "seed " << seed << " round " << round;
+    ASSERT_EQ(planned, is_short ? length : before);
+    if (!is_short) continue;
+    ++short_ones;
+    const Piece& piece = whole.pieces.front();
+    const Piece& same = batches[0].pieces.front();
+    ASSERT_EQ(whole.pieces.size(), 1u);
+    ASSERT_EQ(whole.group, batches[0].group);
+    ASSERT_EQ(whole.length_bytes, batches[0].length_bytes);
+    ASSERT_EQ(piece.request_offset, same.request_offset);
+    ASSERT_EQ(piece.chunk, same.chunk);
+    ASSERT_EQ(piece.offset_bytes, same.offset_bytes);
+    ASSERT_EQ(piece.length_bytes, same.length_bytes);
+  }
+  EXPECT_GT(short_ones, 200);
+}
+
 TEST(Plan, a_big_read_of_one_group_streams_as_batches_of_8_mib) {
   const auto batches = plan_all({.inode = 1, .chunk_log2 = 22, .group_count = 1}, 0, 64 << 20);
   ASSERT_EQ(batches.size(), 8u);

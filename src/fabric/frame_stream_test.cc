@@ -76,8 +76,8 @@ void add_message(FrameWriter& writer, ConstBytes body, ConstBytes eager) {
   header.payload_crc = eager.empty() ? 0 : crc32c(eager);
   OutFrame& frame = writer.add();
   encode_frame_header(header, frame.header);
-  frame.body.assign(body.begin(), body.end());
-  frame.body.insert(frame.body.end(), eager.begin(), eager.end());
+  frame.body.assign(body.data(), body.size());
+  frame.body.append(eager.data(), eager.size());
   writer.added(frame);
 }
 

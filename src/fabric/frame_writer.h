@@ -11,15 +11,17 @@
 #include <sys/uio.h>
 
 #include "base/fifo.h"
+#include "base/small_vector.h"
 #include "fabric/fabric.h"
 #include "fabric/stripes.h"
 
 namespace gd2fs {
 
 struct OutFrame {
+  static constexpr size_t kBodyInsideBytes = 256;  // a longer body has memory of its own
   std::byte header[sizeof(FrameHeader)];
-  std::vector<std::byte> body;  // with an eager payload behind it
-  Push* push = nullptr;         // payload: `bytes` of a push, or
+  SmallVector<std::byte, kBodyInsideBytes> body;  // with an eager payload behind it
+  Push* push = nullptr;                           // payload: `bytes` of a push, or
   ConstBytes bytes;
   Window* window = nullptr;  // `payload_bytes` of a window at `window_offset`
   uint64_t window_offset = 0;

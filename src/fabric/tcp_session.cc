@@ -140,10 +140,9 @@ void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eag
   const bool at_once =
       lane != nullptr && messages_.empty() && lane->writer.frames() < kFramesAtOnce;
   OutFrame& frame = at_once ? lane->writer.add() : messages_.emplace_back();
-  frame.body.resize(list.size() + body.size() + eager.size());
-  auto end = std::copy(list.begin(), list.end(), frame.body.begin());
-  end = std::copy(body.begin(), body.end(), end);
-  std::copy(eager.begin(), eager.end(), end);
+  if (!list.empty()) frame.body.append(list.data(), list.size());
+  frame.body.append(body.data(), body.size());
+  if (!eager.empty()) frame.body.append(eager.data(), eager.size());
   header.body_bytes = static_cast<uint32_t>(list.size() + body.size());
   header.body_crc =
       header.body_bytes == 0 ? 0 : crc32c(ConstBytes(frame.body).first(header.body_bytes));

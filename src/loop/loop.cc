@@ -98,6 +98,14 @@ void Loop::complete(Completion& done, Status status, uint64_t value) {
   completions_.push_back(done);
 }
 
+void Loop::complete_here(Completion& done, Status status) {
+  CHECK(!done.linked());
+  done.pending_ = false;
+  done.status = std::move(status);
+  done.value = 0;
+  done.run_(done.owner_, done);
+}
+
 void Loop::complete_first(Completion& done, Status status, uint64_t value) {
   complete(done, std::move(status), value);
   done.unlink();

@@ -124,8 +124,11 @@ class Loop {
   // --- loop thread only ---
   // Ends a started completion: its method runs later in this or the next turn.
   void complete(Completion& done, Status status, uint64_t value = 0);
-  // The same, but it runs before what is queued by complete(), in the order of these calls: for
-  // the little that keeps a device busy while this loop has much to do.
+  // Runs it here and now. Only for a leaf that the loop has called, as the last thing which it does
+  // for this completion: the method may call anything back, and destroy whoever waited.
+  static void complete_here(Completion& done, Status status);
+  // As complete(), but it runs before what is queued by complete(), in the order of these calls:
+  // for the little that keeps a device busy while this loop has much to do.
   void complete_first(Completion& done, Status status, uint64_t value = 0);
   // The same as complete(), but the fds have their turn before: for work that continues itself
   // again and again.

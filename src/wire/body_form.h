@@ -5,6 +5,7 @@
 // Made of a body that has every field, also those with their default (ForceDefaults). One thread.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "base/check.h"
@@ -20,6 +21,10 @@ class BodyForm {
     CHECK(zeros.size() == ones.size() && zeros.size() % 8 == 0);
     CHECK(open_body<Table>(body_) != nullptr);
     table_ = flatbuffers::GetMutableRoot<flatbuffers::Table>(body_.data());
+    for (size_t i = 0; i < kFieldsMax; ++i) {
+      const uint8_t* const place = table_->GetAddressOf(field_number(i));
+      places_[i] = place == nullptr ? 0 : static_cast<uint32_t>(offset_of(place));
+    }
     for (size_t at = 0; at < body_.size(); at += 8) {
       layout_bits_.push_back(~(word(zeros, at) ^ word(ones, at)));
     }
@@ -30,9 +35,9 @@ class BodyForm {
   // `field` as in Table::VT_HANDLE, with the type that it has in messages.fbs.
   template <class T>
   void set(flatbuffers::voffset_t field, T value) {
-    uint8_t* const place = table_->GetAddressOf(field);
-    CHECK(place != nullptr);
-    flatbuffers::WriteScalar(place, value);
+    const size_t index = (field - field_number(0)) / 2;
+    CHECK(index < kFieldsMax && places_[index] != 0);
+    flatbuffers::WriteScalar(body_.data() + places_[index], value);
   }
   // An element of a vector of structs.
   template <class Struct>
@@ -51,6 +56,14 @@ class BodyForm {
   }
 
  private:
+  static constexpr size_t kFieldsMax = 24;
+  // As FlatBuffers numbers them: by where their vtable tells of them.
+  static constexpr flatbuffers::voffset_t field_number(size_t index) {
+    return static_cast<flatbuffers::voffset_t>(4 + 2 * index);
+  }
+  size_t offset_of(const uint8_t* place) const {
+    return static_cast<size_t>(place - reinterpret_cast<const uint8_t*>(body_.data()));
+  }
   static uint64_t word(ConstBytes bytes, size_t at) { return load_le<uint64_t>(bytes.data() + at); }
   bool is_laid_out_so(ConstBytes body) const {
     if (body.size() != body_.size()) return false;
@@ -64,6 +77,7 @@ class BodyForm {
   std::vector<std::byte> body_;
   std::vector<uint64_t> layout_bits_;  // those of body_ that are no number
   flatbuffers::Table* table_ = nullptr;
+  std::array<uint32_t, kFieldsMax> places_{};  // of its fields, in body_; 0: there is no such field
 };
 
 // Of the messages that small reads consist of: whoever sends one fills it in, and whoever gets one
