@@ -22,9 +22,9 @@ class DataOperation : public Operation {
   void start() override;
   uint64_t progress() const override;
   GpuRings& rings();
-  // A server on this host answers within 30 us if it is awake, and until then the GPU's link has
-  // nothing to do: the loop does not sleep meanwhile.
-  static constexpr uint64_t kAnswerNs = 100 * kUs;
+  // A server on this host answers within 30 us if it is awake and within 120 if it slept, and until
+  // then the GPU's link has nothing to do: the loop does not sleep meanwhile.
+  static constexpr uint64_t kAnswerNs = 200 * kUs;
   void await_answer();
   Status trouble() const override;
   Origin waits_for() const override;
