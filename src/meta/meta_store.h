@@ -4,7 +4,8 @@
 //
 //  - A Transaction reads from one snapshot and gathers writes in memory. commit() applies them all
 //    or answers stale when any key *or range* it read has changed since the snapshot; the caller
-//    then runs the whole transaction again. It is durable when commit() answers ok.
+//    then runs the whole transaction again. It is durable when commit() answers ok, unless
+//    answer_when_decided() says that it need not be.
 //  - What a transaction has read always belongs to one instant, also before it commits: a read that
 //    no longer fits the snapshot answers stale at once (the engines first try to move the snapshot
 //    forward, which works while everything read before is unchanged). A transaction that only reads
@@ -61,6 +62,11 @@ class MetaTransaction {
   virtual void remove(std::string_view key) = 0;
   // Forgets the writes so far, keeps what was read: for a failure that is recorded.
   virtual void drop_writes() = 0;
+  // A hint, given before commit(): nobody needs these writes after a crash, so ok may be answered
+  // as soon as it is certain that no rival stands in their way. They become durable and visible
+  // later, in their place among all commits, or never, if the store ends or the drive refuses them
+  // first. Nobody reads them before they are durable; what was read without them is stale.
+  virtual void answer_when_decided() = 0;
   // stale: something read has changed; run again. A transaction is committed once.
   virtual Task<Status> commit() = 0;
   // True once a read or the commit answered stale because of a conflict. (A caller's own stale,

@@ -377,6 +377,40 @@ TEST_P(MetaStoreContract, a_watcher_may_unwatch_itself_and_others_while_it_is_ca
   EXPECT_EQ(calls, 1);
 }
 
+TEST_P(MetaStoreContract, what_may_be_answered_when_decided_is_there_in_the_end) {
+  put("a", "1");
+  auto tx = store().begin();
+  EXPECT_EQ(get(*tx, "a"), "1");
+  tx->answer_when_decided();
+  tx->put("a", "2");
+  EXPECT_TRUE(wait(tx->commit()).ok());
+  tx.reset();  // which need not wait for the rest
+  while (box_->loop().run_ready() > 0) {
+  }
+  auto check = store().begin();
+  EXPECT_EQ(get(*check, "a"), "2");
+}
+
+TEST_P(MetaStoreContract, what_may_be_answered_when_decided_loses_races_as_all_do) {
+  put("a", "1");
+  auto early = store().begin();
+  EXPECT_EQ(get(*early, "a"), "1");
+  early->answer_when_decided();
+  early->put("a", "early");
+  auto rival = store().begin();
+  EXPECT_EQ(get(*rival, "a"), "1");
+  rival->put("a", "rival");
+  std::vector<Status> statuses;
+  box_->loop().spawn(commit_into(rival.get(), &statuses));
+  box_->loop().spawn(commit_into(early.get(), &statuses));
+  while (box_->loop().run_ready() > 0) {
+  }
+  EXPECT_TRUE(early->conflicted());
+  EXPECT_FALSE(rival->conflicted());
+  auto check = store().begin();
+  EXPECT_EQ(get(*check, "a"), "rival");
+}
+
 // Counters kept by racing read-modify-write transactions: their sum is exact only if no lost update
 // slips through, whatever the interleaving.
 Task<void> add_at_random(MetaStore* store, Random random, int rounds, int* commits) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "meta/optimistic_transaction.h"
 
 namespace gd2fs {
@@ -64,10 +65,13 @@ void OptimisticStore::form_group() {
       continue;
     }
     bytes += transaction.write_bytes_;
-    group_.emplace_back(next.done, transaction.writes_.size());
+    group_.push_back({.done = next.done, .writes = transaction.writes_.size()});
     for (auto& [key, value] : transaction.writes_) {
       group_writes_.push_back({key, std::move(value)});
       group_keys_.insert(group_writes_.back().key);
+    }
+    if (transaction.answer_when_decided_ && last_group_durable_) {
+      loop_.complete(*std::exchange(group_.back().done, nullptr), Status());
     }
   }
   if (group_.empty()) {
@@ -81,11 +85,12 @@ void OptimisticStore::form_group() {
 void OptimisticStore::write_ended(const Status& status) {
   CHECK(writing_);
   writing_ = false;
+  last_group_durable_ = status.ok();
   if (status.ok()) {
     size_t at = 0;
-    for (const auto& [waiter, writes] : group_) {
+    for (const Grouped& each : group_) {
       ++revision_;
-      for (size_t end = at + writes; at < end; ++at) {
+      for (size_t end = at + each.writes; at < end; ++at) {
         window_.add(revision_, group_writes_[at].key);
       }
     }
@@ -94,7 +99,7 @@ void OptimisticStore::write_ended(const Status& status) {
     window_.forget_all(++revision_);
     outcome_unknown();
   }
-  for (const auto& [waiter, writes] : group_) loop_.complete(*waiter, status);
+  answer_group(status);
   window_.forget_until(snapshots_.empty() ? revision_ : snapshots_.begin()->first);
   if (status.ok() && !watchers_.empty()) notify();
   group_.clear();
@@ -106,6 +111,20 @@ void OptimisticStore::write_ended(const Status& status) {
     // Not at once: those just answered may have something to add in this turn.
     loop_.complete(gather_, Status());
   }
+}
+
+void OptimisticStore::answer_group(const Status& status) {
+  size_t answered = 0;
+  for (const Grouped& each : group_) {
+    if (each.done == nullptr) {
+      ++answered;
+    } else {
+      loop_.complete(*each.done, status);
+    }
+  }
+  if (status.ok() || answered == 0) return;
+  GD2FS_LOG_WARN("metadata: {} changes that were answered before they were durable may be lost: {}",
+                 answered, status.to_string());
 }
 
 void OptimisticStore::notify() {

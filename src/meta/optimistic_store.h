@@ -7,6 +7,11 @@
 // those before them in the same group; a loser is answered stale, the others go into the next
 // write() together. A watcher or reader sees a write only after it is durable.
 //
+// A transaction that is answered when it is decided (answer_when_decided()) has its answer when its
+// group has formed. Nothing else is different: it is one of its group, and no later transaction
+// builds on it before it is durable, because none can read it. After a group that failed nobody is
+// answered early until one has become durable again.
+//
 // Reading: an engine answers from its latest durable state and says which revision that is. A read
 // of a key that changed since the transaction's snapshot moves the snapshot forward if all that was
 // read before is unchanged, else the transaction is stale.
@@ -90,6 +95,10 @@ class OptimisticStore : public MetaStore {
     OptimisticTransaction* transaction;
     Completion* done;
   };
+  struct Grouped {
+    Completion* done;  // nullptr: answered
+    size_t writes;     // how many of the group's
+  };
   struct Watcher {
     std::string prefix;
     std::function<void(uint64_t)> on_change;
@@ -99,6 +108,7 @@ class OptimisticStore : public MetaStore {
   void enqueue(OptimisticTransaction& transaction, Completion& done);
   void on_gather(Completion& done);
   void form_group();
+  void answer_group(const Status& status);
   void notify();
   void end_drain();
 
@@ -109,9 +119,10 @@ class OptimisticStore : public MetaStore {
   std::deque<Waiting> waiting_;
   Completion gather_;  // forms a group at the end of the loop's turn, so that the turn's all join
   bool writing_ = false;
+  bool last_group_durable_ = true;
   std::vector<MetaWrite> group_writes_;
-  std::vector<std::pair<Completion*, size_t>> group_;  // and how many writes each has
-  std::set<std::string_view> group_keys_;              // views into group_writes_
+  std::vector<Grouped> group_;
+  std::set<std::string_view> group_keys_;  // views into group_writes_
   std::map<uint64_t, Watcher> watchers_;
   uint64_t next_watch_id_ = 1;
   Completion* drained_ = nullptr;

@@ -27,6 +27,7 @@ class OptimisticTransaction final : public MetaTransaction {
   void put(std::string_view key, std::string_view value) override;
   void remove(std::string_view key) override;
   void drop_writes() override;
+  void answer_when_decided() override { answer_when_decided_ = true; }
   Task<Status> commit() override;
   bool conflicted() const override { return conflicted_; }
 
@@ -57,6 +58,7 @@ class OptimisticTransaction final : public MetaTransaction {
   bool conflicted_ = false;
   bool key_too_long_ = false;
   bool committed_ = false;
+  bool answer_when_decided_ = false;
 };
 
 }  // namespace gd2fs

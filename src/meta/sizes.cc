@@ -1,5 +1,6 @@
 // reserve, set_size, release_reservation: what follows I/O, by inode. All are idempotent, so a late
-// duplicate does no harm: a size or reservation only grows within one generation.
+// duplicate does no harm: a size or reservation only grows within one generation. A reservation is
+// answered before it is durable (docs/decisions/026-reservations.md).
 #include <algorithm>
 #include <cerrno>
 
@@ -50,6 +51,8 @@ class Resize final : public Mutation {
       co_return Status();
     }
     GD2FS_CO_TRY(co_await charge(tx, delta));
+    // A reservation that a crash takes back is charged again by the size that follows.
+    if (to_ == To::reserve) tx.answer_when_decided();
     put_inode(tx, inode_, record);
     co_return Status();
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -61,6 +62,36 @@ class MemoryTestStore final : public TestStore {
 
  private:
   MemoryMetaStore store_;
+};
+
+// A worker that runs its jobs when it is told to, so that a test sees what is done before.
+class HeldWorker final : public Worker {
+ public:
+  void submit(Loop& loop, Job& job) override {
+    if (held_) {
+      jobs_.emplace_back(&loop, &job);
+    } else {
+      inline_.submit(loop, job);
+    }
+  }
+  void hold() { held_ = true; }
+  void release() {
+    held_ = false;
+    for (auto [loop, job] : std::exchange(jobs_, {})) inline_.submit(*loop, *job);
+  }
+  // The oldest; those that it makes are held.
+  void release_one() {
+    CHECK(!jobs_.empty());
+    auto [loop, job] = jobs_.front();
+    jobs_.erase(jobs_.begin());
+    inline_.submit(*loop, *job);
+  }
+  size_t jobs() const { return jobs_.size(); }
+
+ private:
+  InlineWorker inline_;
+  bool held_ = false;
+  std::vector<std::pair<Loop*, Job*>> jobs_;
 };
 
 // SQLite on a simulated drive; its worker is the one thread.

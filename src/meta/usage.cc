@@ -109,8 +109,10 @@ Task<Result<ClusterUsage>> read_usage(MetaTransaction& tx, uint16_t cluster) {
 
 Task<Result<UsageShards::Lease>> UsageShards::borrow() {
   if (free_ != 0 && waiters_.empty()) {
-    const auto shard = static_cast<uint8_t>(std::countr_zero(free_));
+    const int ahead = std::countr_zero(std::rotr(free_, next_));
+    const auto shard = static_cast<uint8_t>((next_ + ahead) % kUsageShards);
     free_ &= ~(uint32_t{1} << shard);
+    next_ = static_cast<uint8_t>((shard + 1) % kUsageShards);
     co_return Lease(*this, shard);
   }
   if (waiting_ >= waiting_max_) {

@@ -60,7 +60,8 @@ class UsageShards {
     UsageShards* shards_ = nullptr;
     uint8_t shard_ = 0;
   };
-  // Waits for a free one; in order. busy if waiting_max wait already.
+  // Waits for a free one; in order. busy if waiting_max wait already. Free ones are lent in turn:
+  // whoever takes one whose last change was answered and is not durable yet loses a race.
   Task<Result<Lease>> borrow();
 
  private:
@@ -74,6 +75,7 @@ class UsageShards {
   size_t waiting_max_;
   size_t waiting_ = 0;
   uint32_t free_ = UINT32_MAX;  // a bit per shard
+  uint8_t next_ = 0;            // where the search for a free one begins
   static_assert(kUsageShards == 32);
   List<Waiter> waiters_;
 };
