@@ -11,6 +11,7 @@ class PassingStore : public Store {
   PassingStore(Loop& loop, Store& inner) : loop_(loop), inner_(inner) {}
   Task<Status> close() override { return inner_.close(); }
   void read(StoreRead& read) override { inner_.read(read); }
+  bool read_now(StoreRead& read) override { return inner_.read_now(read); }
   void reserve(StoreWrite& write) override { inner_.reserve(write); }
   void commit(StoreWrite& write) override { inner_.commit(write); }
   void abort(StoreWrite& write) override { inner_.abort(write); }
@@ -50,6 +51,10 @@ class BlindStore final : public PassingStore {
   void read(StoreRead& read) override {
     read.generation = UINT64_MAX;
     PassingStore::read(read);
+  }
+  bool read_now(StoreRead& read) override {
+    read.generation = UINT64_MAX;
+    return PassingStore::read_now(read);
   }
   void reserve(StoreWrite& write) override {
     write.generation = UINT64_MAX;

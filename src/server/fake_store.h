@@ -25,6 +25,12 @@ class FakeStore final : public Store {
     reads.push_back(&read);
     if (auto_read) finish_read();
   }
+  bool read_now(StoreRead& read) override {
+    this->read(read);
+    if (!answers_now || !auto_read) return false;
+    loop_.take_back(read.done);
+    return true;
+  }
   // The oldest read waiting is answered, with `why` if that is an error.
   void finish_read(const Status& why = Status()) {
     StoreRead& read = *reads.front();
@@ -148,6 +154,7 @@ class FakeStore final : public Store {
   uint32_t slice_bytes = 1 << 20;
   bool alternate_holes = false;  // every second slice is one
   bool auto_read = true;
+  bool answers_now = false;  // within the call, as for hits
   bool auto_commit = true;
   bool hit = true;
   size_t reads_seen = 0;

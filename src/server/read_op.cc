@@ -37,7 +37,7 @@ void ReadStep::start(ReadOp& op, StepQueue& queue, StepAccount& account, uint64_
   busy_since_ns = 0;
   op.connection_->open_steps().push_back(*this);
   reading_ = true;
-  op.state().store.read(store_read);
+  if (op.state().store.read_now(store_read)) on_read(store_read.done);
 }
 
 void ReadStep::retry() {
@@ -215,11 +215,13 @@ void ReadOp::take_step() {
     piece_done_bytes_ = 0;
     ++next_piece_;
   }
-  ++steps_open_;
+  steps_open_ += 2;  // it, and this call: all may have ended when start() returns
   ++steps_unsent_;
   step->start(*this, small ? state().small_reads : state().big_reads,
               small ? connection_->small_reads : connection_->big_reads, window_offset);
   if (pieces_left()) want_step();
+  --steps_open_;
+  settle();
 }
 
 void ReadOp::fail(const Status& why) {

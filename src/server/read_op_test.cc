@@ -5,9 +5,15 @@
 namespace gd2fs::server {
 namespace {
 
-using ReadOpTest = ConnectionFixture;
+// Hits end within the call that asks for them, or later.
+class ReadOpTest : public ConnectionFixture, public testing::WithParamInterface<bool> {
+ protected:
+  ReadOpTest() { store.answers_now = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Hits, ReadOpTest, testing::Bool(),
+                         [](const auto& param) { return param.param ? "now" : "later"; });
 
-TEST_F(ReadOpTest, pieces_of_several_chunks_arrive_at_their_places_and_the_reply_counts_hits) {
+TEST_P(ReadOpTest, pieces_of_several_chunks_arrive_at_their_places_and_the_reply_counts_hits) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.chunks[{kInode, 0}] = pattern(4 * kMiB, 1);
@@ -30,7 +36,24 @@ TEST_F(ReadOpTest, pieces_of_several_chunks_arrive_at_their_places_and_the_reply
   EXPECT_EQ(state->read_steps.in_use(), 0u);
 }
 
-TEST_F(ReadOpTest, holes_are_named_and_not_pushed) {
+TEST_P(ReadOpTest, what_ends_at_once_is_under_way_before_the_next_message_is_looked_at) {
+  FakeSession& session = connect();
+  bind(session, 1, capability());
+  store.chunks[{kInode, 0}] = pattern(4 * kMiB, 1);
+  session.auto_push = false;
+  session.deliver(msg::Type::read, 7, read_of({{0, 0, 0, 4 * kMiB, 0}}));
+  EXPECT_EQ(session.pushes_seen > 0, GetParam());
+  session.auto_push = true;
+  while (Push* push = session.pushes.front()) session.land(*push);
+  settle();
+  while (Push* push = session.pushes.front()) session.land(*push);
+  settle();
+  EXPECT_EQ(answer(session, 7), Status());
+  EXPECT_TRUE(session.windows[7] == store.chunks[(ChunkKey{kInode, 0})]);
+  EXPECT_EQ(state->read_ops.in_use(), 0u);
+}
+
+TEST_P(ReadOpTest, holes_are_named_and_not_pushed) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.slice_bytes = 64 * kKiB;
@@ -46,7 +69,7 @@ TEST_F(ReadOpTest, holes_are_named_and_not_pushed) {
   EXPECT_EQ(session.windows[7].size(), 10 + 128 * kKiB);
 }
 
-TEST_F(ReadOpTest, only_a_stream_is_filled_ahead_for_and_by_twice_its_size) {
+TEST_P(ReadOpTest, only_a_stream_is_filled_ahead_for_and_by_twice_its_size) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.chunks[{kInode, 0}] = pattern(4 * kMiB, 1);
@@ -70,7 +93,7 @@ TEST_F(ReadOpTest, only_a_stream_is_filled_ahead_for_and_by_twice_its_size) {
       16 * kMiB);
 }
 
-TEST_F(ReadOpTest, more_holes_than_a_reply_can_name_are_sent_as_zeros) {
+TEST_P(ReadOpTest, more_holes_than_a_reply_can_name_are_sent_as_zeros) {
   FakeSession& session = connect();
   Capability wide = capability();
   wide.chunk_log2 = 26;
@@ -94,7 +117,7 @@ TEST_F(ReadOpTest, more_holes_than_a_reply_can_name_are_sent_as_zeros) {
   EXPECT_LE(session.replies[0].body.size(), kFrameBodyMaxBytes);
 }
 
-TEST_F(ReadOpTest, each_slice_is_pushed_while_other_chunks_are_still_read) {
+TEST_P(ReadOpTest, each_slice_is_pushed_while_other_chunks_are_still_read) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.auto_read = false;
@@ -112,7 +135,7 @@ TEST_F(ReadOpTest, each_slice_is_pushed_while_other_chunks_are_still_read) {
   EXPECT_EQ(answer(session, 7), Status());
 }
 
-TEST_F(ReadOpTest, the_reply_leaves_behind_the_last_push_while_pages_are_held_until_it_is_done) {
+TEST_P(ReadOpTest, the_reply_leaves_behind_the_last_push_while_pages_are_held_until_it_is_done) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   session.auto_push = false;
@@ -133,7 +156,7 @@ TEST_F(ReadOpTest, the_reply_leaves_behind_the_last_push_while_pages_are_held_un
   EXPECT_EQ(state->read_ops.in_use(), 0u);
 }
 
-TEST_F(ReadOpTest, an_error_is_answered_once_after_what_was_in_flight) {
+TEST_P(ReadOpTest, an_error_is_answered_once_after_what_was_in_flight) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.auto_read = false;
@@ -152,7 +175,7 @@ TEST_F(ReadOpTest, an_error_is_answered_once_after_what_was_in_flight) {
   EXPECT_EQ(state->read_ops.in_use(), 0u);
 }
 
-TEST_F(ReadOpTest, one_big_reader_is_bounded_and_a_small_read_passes_it) {
+TEST_P(ReadOpTest, one_big_reader_is_bounded_and_a_small_read_passes_it) {
   FakeSession& loader = connect();
   FakeSession& other = connect();
   bind(loader, 1, capability());
@@ -178,7 +201,7 @@ TEST_F(ReadOpTest, one_big_reader_is_bounded_and_a_small_read_passes_it) {
   EXPECT_LE(store.bytes_reading_peak, options.session_read_bytes_max + 4096);
 }
 
-TEST_F(ReadOpTest, a_busy_slab_is_asked_again_and_gives_busy_only_when_patience_ends) {
+TEST_P(ReadOpTest, a_busy_slab_is_asked_again_and_gives_busy_only_when_patience_ends) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.auto_read = false;
@@ -203,7 +226,7 @@ TEST_F(ReadOpTest, a_busy_slab_is_asked_again_and_gives_busy_only_when_patience_
   EXPECT_TRUE(answer(session, 8).is(StatusCode::busy));
 }
 
-TEST_F(ReadOpTest, a_canceled_read_drops_its_pushes_and_starts_nothing_more) {
+TEST_P(ReadOpTest, a_canceled_read_drops_its_pushes_and_starts_nothing_more) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   session.auto_push = false;
@@ -227,7 +250,7 @@ TEST_F(ReadOpTest, a_canceled_read_drops_its_pushes_and_starts_nothing_more) {
   EXPECT_EQ(state->big_reads.bytes_in_flight(), 0u);
 }
 
-TEST_F(ReadOpTest, a_closed_session_ends_its_reads_wherever_they_are_and_then_the_connection) {
+TEST_P(ReadOpTest, a_closed_session_ends_its_reads_wherever_they_are_and_then_the_connection) {
   FakeSession& session = connect();
   bind(session, 1, capability());
   store.auto_read = false;

@@ -265,7 +265,14 @@ void StoreReadState::finish(const Status& status) {
   extents_.clear();
   core_->slab.served(memory_);
   StoreCore& core = *core_;
-  core.loop.complete(read.done, status, status.ok() ? read.length_bytes : 0);
+  const uint64_t value = status.ok() ? read.length_bytes : 0;
+  if (std::exchange(read.in_read_now, false)) {
+    core.loop.take_back(read.done);
+    read.done.status = status;
+    read.done.value = value;
+  } else {
+    core.loop.complete(read.done, status, value);
+  }
   home_->put(this);
   core.end_operation();
 }

@@ -34,6 +34,11 @@ class StoreEngine final : public Store {
 
   Task<Status> close() override;
 
+  bool read_now(StoreRead& read) override {
+    read.in_read_now = true;
+    this->read(read);
+    return !std::exchange(read.in_read_now, false);
+  }
   void read(StoreRead& read) override {
     read.release();
     read.done.start();

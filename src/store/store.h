@@ -77,7 +77,8 @@ struct StoreRead {
   Completion done;
 
   std::vector<StoreSlice> slices;
-  bool hit = false;  // no disk read was needed
+  bool hit = false;          // no disk read was needed
+  bool in_read_now = false;  // the store's own
   void release();
   ~StoreRead() { release(); }
 
@@ -232,6 +233,9 @@ class Store {
   // not_found is never an answer: a chunk that is not there is zeros. stale, corrupt, io, busy,
   // unavailable.
   virtual void read(StoreRead& read) = 0;
+  // The same, but what needs no waiting, as a hit does not, has ended when it returns: true, and
+  // `done` has the outcome but its method does not run.
+  virtual bool read_now(StoreRead& read) = 0;
 
   // Reserves; busy while the slab is full of pages in use, no_space when the drives are.
   virtual void reserve(StoreWrite& write) = 0;
