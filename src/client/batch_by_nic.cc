@@ -16,11 +16,10 @@ uint32_t Batch::distance(const Link& link) const {
   return by_nic() ? link.distance_to(gpu_->targets).value_or(kOutOfReach) : 0;
 }
 
-// Another rail may reach it, if a NIC of ours does. A connection that is none between NICs says by
+// Another rail may reach it. A connection that is none between NICs says by
 // its failure that the bytes have to take another way.
 bool Batch::must_reach(const Link& link) const {
-  return by_nic() && link.by_nic() && operation.rings().straight().required() &&
-         operation.rings().nics_reach(gpu_->targets);
+  return by_nic() && link.by_nic() && operation.rings().straight().required();
 }
 
 Batch::ByNic Batch::end_by_nic() {

@@ -329,13 +329,17 @@ void Link::on_closed(Session& session, const Status& reason) {
   next_address();
   handles_.clear();
   const Status lost(StatusCode::unavailable, reason.text(), reason.errno_value());
+  // All are told of it only when none is sent any more: who hears of it may give up others.
+  List<Exchange> all;
   while (!sent_.empty()) {
     Exchange& exchange = **sent_.any();
     take(exchange);
     exchange.state_ = Exchange::State::withdrawing;
     exchange.outcome = lost;
-    owner_.on_settled(exchange, true);
+    exchange.reply.clear();  // of an earlier try
+    all.push_back(exchange);
   }
+  while (Exchange* exchange = all.pop_front()) owner_.on_settled(*exchange, true);
   if (next_session_ != nullptr) return move_when_quiet();
   owner_.on_link_closed(*this, lost);
 }

@@ -7,8 +7,8 @@ namespace gd2fs::client {
 void MemoryList::clear() {
   constexpr size_t kKeptMax = 64;  // of what one huge request needed
   if (segments_.capacity() > kKeptMax) {
-    segments_ = {};
-    ends_ = {};
+    segments_ = decltype(segments_)();
+    ends_ = decltype(ends_)();
   }
   segments_.clear();
   ends_.clear();

@@ -127,6 +127,37 @@ TEST_F(NearLinkTest, out_of_every_links_reach_it_is_sent_all_the_same_and_the_an
   EXPECT_EQ(over[0] + over[1] + over[2], 3u);
 }
 
+// Who hears that its connection was lost may give up others that were under way on it.
+TEST_F(NearLinkTest, a_lost_connections_exchanges_may_cancel_each_other_while_they_are_told) {
+  struct Pair : Asked {
+    Pair* other = nullptr;
+    std::byte buffer[4096];
+    Window memory;
+    explicit Pair(uint64_t bytes) : Asked({0, kOutOfReach, kOutOfReach}, bytes) {
+      elsewhere = true;
+      memory.segments.emplace_back(buffer, sizeof buffer);
+      window = &memory;
+      done.bind<&Pair::on_lost>(this);
+    }
+    void on_lost(Completion&) {
+      finished = true;
+      other->cancel();
+    }
+  };
+  Pair first(kBytes);
+  Pair second(kBytes);
+  first.other = &second;
+  second.other = &first;
+  peer->start(first);
+  peer->start(second);
+  world.run_for_ns(50 * kMs);
+  EXPECT_EQ(first.over + second.over, 0);
+  for (Side& side : accepted) side.session->close(Status(StatusCode::unavailable, "power is gone"));
+  world.run_for_ns(kSecond);
+  EXPECT_TRUE(first.finished && second.finished);
+  EXPECT_FALSE(first.outcome.ok() || second.outcome.ok());
+}
+
 // The link of rail 1 goes to a node of its own, where nobody listens yet.
 class LateLinkTest : public NearLinkTest {
  protected:

@@ -39,7 +39,7 @@ Slot* SlotPool::get() {
 void SlotPool::put(Slot& slot) {
   // Slots are many; one huge request shall not leave its lists behind in each.
   constexpr size_t kKeptMax = 64;
-  if (slot.pins.capacity() > kKeptMax) slot.pins = {};
+  if (slot.pins.capacity() > kKeptMax) slot.pins = decltype(slot.pins)();
   slot.pins.clear();
   slot.memory.clear();
   slot.entries = {};

@@ -14,7 +14,7 @@ iovec part_of(const std::byte* data, size_t length_bytes) {
 
 void OutFrame::reset() {
   constexpr size_t kBodyKeptBytes = 4 * 1024;  // a larger body's memory is given back
-  if (body.capacity() > kBodyKeptBytes) body = {};
+  if (body.capacity() > kBodyKeptBytes) body = decltype(body)();
   body.clear();
   push = nullptr;
   bytes = {};

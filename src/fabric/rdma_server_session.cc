@@ -21,8 +21,8 @@ RdmaServerSession::~RdmaServerSession() {
 void RdmaServerSession::Remote::reset() {
   constexpr size_t kSegmentsKept = 64;  // of what one huge window needed
   if (segments.capacity() > kSegmentsKept) {
-    segments = {};
-    ends = {};
+    segments = decltype(segments)();
+    ends = decltype(ends)();
   }
   segments.clear();
   ends.clear();

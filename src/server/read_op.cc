@@ -37,6 +37,8 @@ void ReadStep::start(ReadOp& op, StepQueue& queue, StepAccount& account, uint64_
   busy_since_ns = 0;
   op.connection_->open_steps().push_back(*this);
   reading_ = true;
+  // Others have their turn too: a long request's steps may all be holes.
+  if (++op.steps_now_ > ReadOp::kStepsNowMax) return op.state().store.read(store_read);
   if (op.state().store.read_now(store_read)) on_read(store_read.done);
 }
 
@@ -174,6 +176,7 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   next_piece_ = 0;
   piece_done_bytes_ = 0;
   steps_open_ = 0;
+  steps_now_ = 0;
   steps_unsent_ = 0;
   replied_ = false;
   first_error_ = Status();

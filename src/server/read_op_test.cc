@@ -53,6 +53,54 @@ TEST_P(ReadOpTest, what_ends_at_once_is_under_way_before_the_next_message_is_loo
   EXPECT_EQ(state->read_ops.in_use(), 0u);
 }
 
+// Steps that end at once, of both queues by turns, and more of them than one call may take.
+TEST_P(ReadOpTest, pieces_of_nothing_but_holes_small_and_large_are_answered_once) {
+  FakeSession& session = connect();
+  bind(session, 1, capability());
+  std::vector<msg::ReadPiece> pieces;
+  uint64_t at = 0;
+  for (uint32_t chunk = 0; chunk < 200; ++chunk) {
+    const uint32_t length = chunk % 2 == 0 ? 4096 : 2 * kMiB;
+    pieces.emplace_back(at, chunk, 0, length, 0);
+    at += length;
+  }
+  session.deliver(msg::Type::read, 7, read_of(std::move(pieces)));
+  settle();
+  ASSERT_EQ(session.replies.size(), 1u);
+  ASSERT_EQ(answer(session, 7), Status());
+  const auto* holes = session.replies[0].open<msg::ReadReply>()->zeros();
+  ASSERT_NE(holes, nullptr);
+  EXPECT_EQ(holes->Get(0)->length_bytes(), at);
+  EXPECT_EQ(state->read_ops.in_use(), 0u);
+  EXPECT_EQ(state->read_steps.in_use(), 0u);
+}
+
+TEST_P(ReadOpTest, an_error_known_at_once_is_answered_once_also_beside_steps_under_way) {
+  FakeSession& session = connect();
+  bind(session, 1, capability());
+  store.chunks[{kInode, 0}] = pattern(4 * kMiB, 1);
+  store.chunks[{kInode, 1}] = pattern(4 * kMiB, 2);
+  session.auto_push = false;
+  session.deliver(msg::Type::read, 7,
+                  read_of({{0, 0, 0, 4 * kMiB, 0}, {4 * kMiB, 1, 0, 4 * kMiB, 0}}));
+  settle();
+  EXPECT_FALSE(session.pushes.empty());
+  store.fences[kInode].generation = UINT64_MAX;
+  session.deliver(msg::Type::read, 8,
+                  read_of({{0, 0, 0, 4096, 0}, {4096, 1, 0, 4 * kMiB, 0}, {5 * kMiB, 1, 0, 9, 0}}));
+  settle();
+  EXPECT_TRUE(answer(session, 8).is(StatusCode::stale));
+  session.auto_push = true;
+  while (!session.pushes.empty()) {
+    session.land(*session.pushes.front());
+    settle();
+  }
+  EXPECT_EQ(answer(session, 7), Status());
+  EXPECT_EQ(session.replies.size(), 2u);
+  EXPECT_EQ(state->read_ops.in_use(), 0u);
+  EXPECT_EQ(state->read_steps.in_use(), 0u);
+}
+
 TEST_P(ReadOpTest, holes_are_named_and_not_pushed) {
   FakeSession& session = connect();
   bind(session, 1, capability());

@@ -19,8 +19,8 @@ class StepQueue;
 // A request with a step to do.
 class StepTaker : public ListNode<StepTaker> {
  public:
-  // Starts one step of step_bytes; later, never from inside, StepQueue::finish() ends it. May call
-  // want() for the step after it.
+  // Starts one step of step_bytes. StepQueue::finish() ends it, from inside if it has ended at
+  // once. May call want() for the step after it.
   virtual void take_step() = 0;
   uint64_t step_bytes = 0;
 
