@@ -174,6 +174,8 @@ void Peer::on_settled(Exchange& exchange, bool lost) {
   if (!final) exchange.perhaps_executed = true;
   if (!final && exchange.canceled_) exchange.outcome = Status(StatusCode::canceled);
   if (final || exchange.canceled_ || (exchange.elsewhere && code != StatusCode::busy)) {
+    // The loop has called, and nothing of the exchange is looked at any more: its owner hears of it
+    // at once, and may destroy it.
     exchange.state_ = Exchange::State::idle;
     Loop::complete_here(exchange.done, Status());
   } else if (lost) {

@@ -69,6 +69,7 @@ class ReadOp final : public Request, public StepTaker {
 
  private:
   friend class ReadStep;
+  static constexpr uint32_t kStepsNowMax = 64;  // of one request, begun with read_now()
   bool pieces_left() const { return next_piece_ < pieces_.size(); }
   bool failed() const { return !first_error_.ok(); }
   void want_step();
@@ -88,7 +89,6 @@ class ReadOp final : public Request, public StepTaker {
   size_t next_piece_ = 0;
   uint32_t piece_done_bytes_ = 0;
   uint32_t steps_open_ = 0;
-  static constexpr uint32_t kStepsNowMax = 64;
   uint32_t steps_now_ = 0;     // that were begun with read_now()
   uint32_t steps_unsent_ = 0;  // with slices not yet handed to the fabric
   bool replied_ = false;
