@@ -1,9 +1,10 @@
 // Slab: the server's DRAM cache. Arenas of memory, each owned by one cluster, cut into pages.
 //
 // Memory is found in this order: a free run of an arena of the cluster; an arena of nobody; pages
-// evicted by S3-FIFO, and where that leaves no run long enough, a neighbourhood of unheld pages;
-// for a cluster that has no arena, another cluster's arena that nobody holds a page of, destroyed
-// and made anew so that no byte crosses clusters. If all of that fails the caller may wait.
+// evicted by S3-FIFO, and where that leaves no run long enough, a neighbourhood of unheld pages. A
+// cluster that has less than an equal share of the arenas, or none, takes one of the cluster that
+// has most, before it evicts: an arena that nobody holds a page of, destroyed and made anew so that
+// no byte crosses clusters. If all of that fails the caller may wait.
 //
 // Pages of pinned files, up to a share of the slab, are in no queue: they go only when nothing else
 // of their cluster can, so no scan takes them. Pages that are not yet on a drive never go.
@@ -44,6 +45,9 @@ class Slab {
   static constexpr uint64_t kWaitNs = 2 * kSecond;
   static constexpr size_t kPagesMax = 1 << 20;
   static constexpr uint64_t kPinnedShare = 2;  // at most one part in so many is pinned
+  // Between two arenas taken from other clusters, so that what has to be evicted, destroyed and
+  // filled with zeroes for it does not come all at once.
+  static constexpr uint64_t kStealNs = kSecond / 10;
 
   Slab(Loop& loop, std::unique_ptr<ArenaSource> source, uint64_t slab_bytes, uint64_t arena_bytes);
   ~Slab();
@@ -121,7 +125,10 @@ class Slab {
   SlabPage* victim(Pool& pool, bool pinned_too);
   bool clear_neighbourhood(Arena& arena, uint32_t blocks, bool pinned_too);
   bool give_arena(uint16_t cluster);
-  bool steal_arena(uint16_t cluster, bool pinned_too);
+  bool take_fair_share(uint16_t cluster);
+  bool steal_arena(uint16_t cluster, size_t leave, bool pinned_too);
+  // Whether no page of it has to stay.
+  static bool may_go(const Arena& arena, bool pinned_too);
   void share(Arena& arena);
   // Readers in other processes look at this. 0: the memory may be used for something else.
   static void tell_generation(Arena& arena, const SlabPage& page, uint64_t generation);
@@ -154,6 +161,7 @@ class Slab {
   uint64_t pages_ = 0;
   uint64_t next_generation_ = 1;
   uint32_t last_shared_id_ = 0;
+  uint64_t steal_after_ns_ = 0;
 };
 
 }  // namespace gd2fs

@@ -192,6 +192,30 @@ TEST_F(SlabTest, AnotherClusterGetsAFreshArenaAndNeverAPageOfThisOne) {
   slab->unhold(*other);
 }
 
+TEST_F(SlabTest, AClusterThatComesLaterGetsAnEqualShareOfAFullSlabAndNoMore) {
+  auto slab = make(4 * kMiB, 1 * kMiB);
+  const uint64_t later = (uint64_t{1} << 48) + 1;
+  for (uint32_t i = 0; i < 64; ++i) ASSERT_NE(put(*slab, {1, i}, 1), nullptr);
+  const auto resident = [&](uint64_t inode) {
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < 1000; ++i) blocks += slab->resident_blocks({inode, i}, 0, 1);
+    return blocks;
+  };
+  ASSERT_EQ(resident(1), 64u);
+  const auto write = [&](uint64_t inode) {
+    for (uint32_t i = 0; i < 1000; ++i) {
+      ASSERT_NE(put(*slab, {inode, i}, 1), nullptr);
+      if (i % 100 == 99) world.run_for_ns(Slab::kStealNs);
+    }
+  };
+  write(later);
+  EXPECT_EQ(resident(later), 32u);
+  EXPECT_EQ(resident(1), 32u);
+  write(1);  // takes nothing back: it has its share
+  EXPECT_EQ(resident(later), 32u);
+  EXPECT_EQ(resident(1), 32u);
+}
+
 TEST_F(SlabTest, WaitersAreServedInTurnAndGiveUpInTime) {
   auto slab = make(1 * kMiB, 1 * kMiB);
   SlabPage* const all = slab->take({1, 0}, 0, 16);
