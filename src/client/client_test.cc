@@ -194,6 +194,17 @@ TEST_F(ClientTest, a_read_that_goes_on_where_the_last_one_ended_is_a_stream) {
   EXPECT_TRUE(all_are(false, 0, 100));
 }
 
+TEST_F(ClientTest, a_read_of_several_messages_says_in_each_what_follows) {
+  connect();
+  cluster_.make("/a", 20 << 20);
+  EXPECT_TRUE(read("/a", 0, 100)->request.status.ok());
+  EXPECT_EQ(cluster_.follows, std::vector<uint64_t>{0});
+  cluster_.follows.clear();
+  EXPECT_TRUE(read("/a", 0, 20 << 20)->request.status.ok());
+  std::ranges::sort(cluster_.follows);
+  EXPECT_EQ(cluster_.follows, (std::vector<uint64_t>{0, 4 << 20, 12 << 20}));
+}
+
 TEST_F(ClientTest, holes_read_as_zeros) {
   connect();
   cluster_.make("/hole", 3 * kChunk);

@@ -50,7 +50,11 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
   const uint64_t group_epoch = client_.map()->groups[batch.plan.group].epoch;
   // The layout may be a newer one by now, with another size: then what was planned is stale.
   batch.generation = generation_;
-  if (batch.plan.pieces.size() == 1) return fill_form(batch, handle, group_epoch);
+  const Piece& last = batch.plan.pieces.back();
+  const uint64_t follows_bytes = length_ - (last.request_offset + last.length_bytes);
+  if (batch.plan.pieces.size() == 1 && follows_bytes == 0) {
+    return fill_form(batch, handle, group_epoch);
+  }
   msg::ReadPiece* pieces = nullptr;
   const auto vector = builder.CreateUninitializedVectorOfStructs(batch.plan.pieces.size(), &pieces);
   uint64_t window_offset = 0;
@@ -59,9 +63,10 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
         msg::ReadPiece(window_offset, piece.chunk, piece.offset_bytes, piece.length_bytes, 0);
     window_offset += piece.length_bytes;
   }
-  return finish_body(builder, msg::CreateRead(builder, handle, generation_,
-                                              layout_->namespace_epoch, batch.plan.group,
-                                              group_epoch, vector, sequential_, lends_, stream_));
+  return finish_body(
+      builder,
+      msg::CreateRead(builder, handle, generation_, layout_->namespace_epoch, batch.plan.group,
+                      group_epoch, vector, sequential_, lends_, stream_, follows_bytes));
 }
 
 Status ReadOperation::on_batch_ok(Batch& batch) {

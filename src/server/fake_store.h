@@ -20,6 +20,7 @@ class FakeStore final : public Store {
     read.done.start();
     ++reads_seen;
     ahead_bytes_seen = read.ahead_bytes;
+    steps_seen.push_back({read.length_bytes, read.left_bytes, read.fill_bytes_max});
     bytes_reading += read.length_bytes;
     bytes_reading_peak = std::max(bytes_reading_peak, bytes_reading);
     reads.push_back(&read);
@@ -159,6 +160,13 @@ class FakeStore final : public Store {
   bool hit = true;
   size_t reads_seen = 0;
   uint64_t ahead_bytes_seen = 0;  // of the last read
+  struct SeenStep {
+    uint32_t length_bytes;
+    uint64_t left_bytes;
+    uint32_t fill_bytes_max;
+    friend bool operator==(const SeenStep&, const SeenStep&) = default;
+  };
+  std::vector<SeenStep> steps_seen;
   size_t reserves_seen = 0;
   size_t aborts_seen = 0;
   size_t flushes_seen = 0;

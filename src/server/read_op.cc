@@ -12,6 +12,8 @@ namespace {
 // has, the drive goes on.
 constexpr uint64_t kAheadMinBytes = 8 * kMiB;
 constexpr uint64_t kAheadMaxBytes = 16 * kMiB;
+// A client's word is not to make sums overflow.
+constexpr uint64_t kFollowsMaxBytes = uint64_t{1} << 50;
 
 // What a hole is pushed from, when it cannot be named.
 constexpr std::array<std::byte, kBlockBytes> kZeros{};
@@ -173,6 +175,8 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   uint64_t length_bytes = 0;
   for (const msg::ReadPiece& piece : pieces_) length_bytes += piece.length_bytes();
   ahead_bytes_ = read.stream() ? std::clamp(2 * length_bytes, kAheadMinBytes, kAheadMaxBytes) : 0;
+  left_bytes_ = length_bytes + std::min(read.follows_bytes(), kFollowsMaxBytes);
+  tapers_ = left_bytes_ >= kTaperFromBytes && !read.stream();
   next_piece_ = 0;
   piece_done_bytes_ = 0;
   steps_open_ = 0;
@@ -189,9 +193,14 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   want_step();
 }
 
+// A stream does not end with its request.
+uint32_t ReadOp::step_bytes_max() const {
+  return tapers_ && left_bytes_ <= kTaperBytes ? kTaperStepBytes : kReadStepMaxBytes;
+}
+
 void ReadOp::want_step() {
   const uint32_t left = pieces_[next_piece_].length_bytes() - piece_done_bytes_;
-  step_bytes = std::min(left, kReadStepMaxBytes);
+  step_bytes = std::min(left, step_bytes_max());
   const bool small = step_bytes <= kSmallStepBytes;
   ServerState& server = state();
   (small ? server.small_reads : server.big_reads)
@@ -211,6 +220,9 @@ void ReadOp::take_step() {
   read.generation = generation_;
   read.sequential = sequential_;
   read.ahead_bytes = ahead_bytes_;
+  read.fill_bytes_max = step_bytes_max();
+  left_bytes_ -= read.length_bytes;
+  read.left_bytes = tapers_ ? left_bytes_ : UINT64_MAX;
   read.uncut = !connection_->session().wants_crcs();
   const uint64_t window_offset = piece.window_offset() + piece_done_bytes_;
   piece_done_bytes_ += read.length_bytes;

@@ -73,6 +73,7 @@ class ReadOp final : public Request, public StepTaker {
   bool pieces_left() const { return next_piece_ < pieces_.size(); }
   bool failed() const { return !first_error_.ok(); }
   void want_step();
+  uint32_t step_bytes_max() const;
   void fail(const Status& why);
   bool add_hole(uint64_t window_offset, uint64_t length_bytes);
   void end_step(ReadStep& step, bool sent);
@@ -88,6 +89,8 @@ class ReadOp final : public Request, public StepTaker {
   std::vector<msg::ReadPiece> pieces_;
   size_t next_piece_ = 0;
   uint32_t piece_done_bytes_ = 0;
+  uint64_t left_bytes_ = 0;  // not in any step yet, later messages of the client's request included
+  bool tapers_ = false;
   uint32_t steps_open_ = 0;
   uint32_t steps_now_ = 0;     // that were begun with read_now()
   uint32_t steps_unsent_ = 0;  // with slices not yet handed to the fabric

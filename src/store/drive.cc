@@ -13,6 +13,7 @@ struct Drive::Moving : ListNode<> {
   Completion* then = nullptr;  // nullptr: answered before its time
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
+  uint64_t left_bytes = UINT64_MAX;
   uint64_t started_ns = 0;
   bool is_large() const {
     return op.kind != DiskOp::Kind::sync && op.length_bytes() >= kLargeBytes;
@@ -81,6 +82,7 @@ void Drive::set_aside(const Status& why) {
       delete m;
     }
   }
+  queued_large_bytes_ = 0;
   for (Running* r = running_.front(); r != nullptr; r = running_.next(*r)) answer(r->then);
   for (Appending& a : append_queue_) answer(a.then);
   append_queue_.clear();
@@ -105,6 +107,8 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->page = what.page;
   if (moving->page != nullptr) slab_.hold(*moving->page);
   moving->buffer = what.buffer;
+  moving->left_bytes = what.left_bytes;
+  if (moving->is_large()) queued_large_bytes_ += moving->op.length_bytes();
   (moving->is_large() ? queued_large_ : queued_).push_back(*moving);
   submit_next();
 }
@@ -112,9 +116,20 @@ void Drive::transfer(const Transfer& what, Completion& then) {
 Drive::Moving* Drive::next_to_submit() {
   if (Moving* const moving = queued_.pop_front()) return moving;
   if (large_bytes_ >= limits_.window_bytes) return nullptr;
-  Moving* const moving = queued_large_.pop_front();
-  if (moving != nullptr) large_bytes_ += moving->op.length_bytes();
+  Moving* const moving = queued_large_.front();
+  if (moving == nullptr || leaves_for_later(*moving)) return nullptr;
+  queued_large_.pop_front();
+  queued_large_bytes_ -= moving->op.length_bytes();
+  large_bytes_ += moving->op.length_bytes();
   return moving;
+}
+
+bool Drive::leaves_for_later(const Moving& moving) const {
+  if (large_bytes_ == 0 || moving.left_bytes == UINT64_MAX) return false;
+  const uint64_t length_bytes = moving.op.length_bytes();
+  const uint64_t to_come = std::max(length_bytes + moving.left_bytes, queued_large_bytes_);
+  const uint64_t half = large_bytes_ / 2 + to_come / 2;
+  return half < limits_.window_bytes && large_bytes_ + length_bytes > half;
 }
 
 void Drive::submit_next() {

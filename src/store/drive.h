@@ -30,7 +30,9 @@ struct DriveLimits {
   uint64_t deadline_ns = 0;
   // Large transfers are given to the disk while fewer bytes of them than this are there. More would
   // keep the drive no busier and make the first bytes wait for the last ones: those of one large
-  // file would all end at the same time, and nothing would overlap with the network.
+  // file would all end at the same time, and nothing would overlap with the network. For the same
+  // reason it is at most half of what is left, once a request comes to its end: a drive that ends
+  // all that it has at the same time (virtual ones do) leaves little to do behind the last bytes.
   uint64_t window_bytes = UINT64_MAX;
 };
 
@@ -44,6 +46,8 @@ struct Transfer {
   int iov_count = 0;
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
+  // What its request will move behind it; UINT64_MAX: not known, and the drive does not taper off.
+  uint64_t left_bytes = UINT64_MAX;
   void add(void* data, size_t length_bytes) {
     iov[iov_count++] = {.iov_base = data, .iov_len = length_bytes};
   }
@@ -141,6 +145,7 @@ class Drive {
 
   void submit_next();
   Moving* next_to_submit();
+  bool leaves_for_later(const Moving& moving) const;
   void on_moved(Moving& moving);
   void on_ran(Running& running);
   void on_log_appended(Completion& done);
@@ -164,6 +169,7 @@ class Drive {
   List<Moving> moving_;                           // in the order given to the disk
   List<Moving> queued_;
   List<Moving> queued_large_;
+  uint64_t queued_large_bytes_ = 0;
   uint64_t large_bytes_ = 0;  // in the disk's hands
   size_t transfers_in_flight_ = 0;
   List<Running> running_;

@@ -50,6 +50,7 @@ void ExtentRead::submit() {
   data.offset_bytes = slot_at + descriptor_bytes + skip;
   data.page = page_;
   data.buffer = buffer_;
+  data.left_bytes = range_.left_bytes;
   data.add(into_, length_bytes);
   join_.add(2);
   drive_->transfer(read, descriptor_read_);

@@ -24,6 +24,7 @@ class ExtentRead {
     Extent extent;
     uint32_t first_block = 0;
     uint32_t blocks = 0;
+    uint64_t left_bytes = UINT64_MAX;  // Transfer's
   };
   // `into` has room for the blocks and is 4 KiB aligned; `page` or `buffer` owns it.
   void start(Loop& loop, Drive& drive, const Range& range, std::byte* into, SlabPage* page,

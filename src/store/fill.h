@@ -21,7 +21,7 @@ struct FillWait : ListNode<> {
 
 class Fill final : private OwnedOperation {
  public:
-  static constexpr uint32_t kFillBlocksMax = 64;  // 4 MiB
+  static constexpr uint32_t kFillBlocksMax = kFillMaxBytes / kBlockBytes;
 
   // `page` is private and held; the fill takes the hold over.
   static Fill& start(StoreCore& core, const ExtentRead::Range& range, SlabPage& page);

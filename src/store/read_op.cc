@@ -73,12 +73,13 @@ void StoreReadState::plan() {
 
 // Where no long run can be had (a slab full of pinned or held pages leaves gaps), shorter ones do.
 bool StoreReadState::start_fills_somehow() {
-  if (start_fills(Fill::kFillBlocksMax)) return true;
+  const uint32_t most = std::max<uint32_t>(read_->fill_bytes_max / kBlockBytes, 1);
+  if (start_fills(most)) return true;
   if (read_->sequential && !exact_only_) {
     exact_only_ = true;  // no room to read ahead
-    if (start_fills(Fill::kFillBlocksMax)) return true;
+    if (start_fills(most)) return true;
   }
-  for (uint32_t blocks = Fill::kFillBlocksMax / 4; blocks >= 1; blocks /= 4) {
+  for (uint32_t blocks = most / 4; blocks >= 1; blocks /= 4) {
     if (start_fills(blocks)) return true;
   }
   return false;
@@ -154,11 +155,19 @@ std::vector<ExtentRead::Range> StoreReadState::wanted_fills(uint32_t fill_blocks
       wanted.push_back({.key = read_->key,
                         .extent = *piece.extent,
                         .first_block = block,
-                        .blocks = stop - block});
+                        .blocks = stop - block,
+                        .left_bytes = left_behind(stop)});
       block = stop;
     }
   }
   return wanted;
+}
+
+// Of the request, behind this block. A wide fill may be behind the read's own end.
+uint64_t StoreReadState::left_behind(uint32_t block) const {
+  if (read_->left_bytes == UINT64_MAX) return UINT64_MAX;
+  const uint64_t all = uint64_t{end_block_} * kBlockBytes + read_->left_bytes;
+  return all - std::min(all, uint64_t{block} * kBlockBytes);
 }
 
 // All the memory or none: who waits for memory holds none.

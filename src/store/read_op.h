@@ -33,6 +33,7 @@ struct StoreReadState {
   bool start_fills(uint32_t fill_blocks_max);
   bool start_fills_somehow();
   std::vector<ExtentRead::Range> wanted_fills(uint32_t fill_blocks_max) const;
+  uint64_t left_behind(uint32_t block) const;
   void read_ahead();
   void join_fills();
   void drop_pieces();

@@ -57,6 +57,9 @@ struct StoreSlice {
 class SlabPage;
 class Store;
 
+// Of one drive read into the slab.
+inline constexpr uint32_t kFillMaxBytes = 4 << 20;
+
 // One read of a range within one chunk; caller-owned. After `done` is ok the slices stay valid
 // until release(), also if the chunk is overwritten or dropped meanwhile.
 struct StoreRead {
@@ -71,6 +74,12 @@ struct StoreRead {
   uint64_t ahead_bytes = 0;
   // Brings the bytes into the slab and answers none; does not wait for room.
   bool fill_only = false;
+  // Hints for the end of a long request, where little should be left to be checked and sent when
+  // its last bytes come from the drive. What is to be read behind this for the same request
+  // (UINT64_MAX: perhaps more), and of what size a drive read is at most (a multiple of
+  // kBlockBytes, > 0).
+  uint64_t left_bytes = UINT64_MAX;
+  uint32_t fill_bytes_max = kFillMaxBytes;
   // For who moves the bytes without cutting and checking them: slices reach to the ends of their
   // pages and have no crc.
   bool uncut = false;

@@ -6,13 +6,6 @@
 namespace gd2fs {
 namespace {
 
-std::string pattern(size_t length_bytes, uint64_t seed) {
-  std::string text(length_bytes, '\0');
-  Random random(seed);
-  random.fill(as_writable_bytes(text.data(), text.size()));
-  return text;
-}
-
 TEST(Store, ReadsBackWhatWasWrittenAndZerosElsewhere) {
   TestStore t(1);
   ASSERT_TRUE(t.open().ok());
@@ -51,51 +44,6 @@ TEST(Store, KeepsEverythingOverCleanCloseCrashKillAndRebuild) {
   EXPECT_EQ(t.read({1, 2}, 54'321, expected.size()), expected);
   EXPECT_TRUE(t.scrub().finished);
   EXPECT_TRUE(t.close().ok());
-}
-
-TEST(Store, LargeTransfersAreGivenToTheDriveAWindowAtATimeAndSmallOnesPassBy) {
-  constexpr uint64_t kReadNs = 1 * kMs;
-  constexpr uint32_t kChunks = 6;
-  SimDriveOptions steady;
-  steady.read = {.min_ns = kReadNs, .max_ns = kReadNs};
-  steady.slow_one_in = 0;
-  TestStore t(4, 1, steady);
-  t.options.slab_bytes = t.options.arena_bytes = 16 * kMiB;
-  t.options.drive_window_bytes = 2 * kMiB;
-  ASSERT_TRUE(t.open().ok());
-  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
-    ASSERT_TRUE(t.write({1, chunk}, 0, pattern(1 * kMiB, chunk)).ok());
-  }
-  ASSERT_TRUE(t.write({2, 0}, 0, "small").ok());
-  t.store->evict(UINT64_MAX);
-  struct Timed : StoreRead {
-    TestStore* t = nullptr;
-    uint64_t done_ns = 0;
-    void start(TestStore& store, ChunkKey chunk, uint32_t bytes) {
-      t = &store;
-      key = chunk;
-      length_bytes = bytes;
-      done.bind(this, [](void* self, Completion&) {
-        auto& timed = *static_cast<Timed*>(self);
-        timed.done_ns = timed.t->world.clock().now_ns();
-      });
-      t->store->read(*this);
-    }
-  };
-  const uint64_t from_ns = t.world.clock().now_ns();
-  std::vector<Timed> large(kChunks);
-  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) large[chunk].start(t, {1, chunk}, 1 * kMiB);
-  Timed small;
-  small.start(t, {2, 0}, 5);
-  ASSERT_TRUE(t.world.run_until([&] { return large.back().done_ns != 0 && small.done_ns != 0; }));
-  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
-    EXPECT_TRUE(large[chunk].done.status.ok());
-    EXPECT_EQ(TestStore::bytes_of(large[chunk]), pattern(1 * kMiB, chunk));
-    // Two at a time.
-    EXPECT_GE(large[chunk].done_ns - from_ns, (chunk / 2 + 1) * kReadNs) << chunk;
-    EXPECT_LT(large[chunk].done_ns - from_ns, (chunk / 2 + 2) * kReadNs) << chunk;
-  }
-  EXPECT_LT(small.done_ns - from_ns, 2 * kReadNs);
 }
 
 TEST(Store, SlicesCarryTheChecksumOfTheirBytes) {

@@ -14,6 +14,12 @@
 
 namespace gd2fs {
 
+inline std::string pattern(size_t length_bytes, uint64_t seed) {
+  std::string text(length_bytes, '\0');
+  Random(seed).fill(as_writable_bytes(text.data(), text.size()));
+  return text;
+}
+
 class TestStore {
  public:
   explicit TestStore(uint64_t seed, size_t drives = 1, SimDriveOptions drive_options = {})

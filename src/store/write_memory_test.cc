@@ -6,12 +6,6 @@
 namespace gd2fs {
 namespace {
 
-std::string pattern(size_t length_bytes, uint64_t seed) {
-  std::string text(length_bytes, '\0');
-  Random(seed).fill(as_writable_bytes(text.data(), text.size()));
-  return text;
-}
-
 struct WriteMemory : testing::Test {
   WriteMemory() : t(21) {}
   Status write(ChunkKey key, const std::string& data, MutationTag tag = {}) {
