@@ -15,6 +15,7 @@ CommitGroups::CommitGroups(Loop& loop, Drive& drive, uint64_t delay_ns)
   drops_synced_.bind<&CommitGroups::on_drops_synced>(this);
   drops_timer_.bind<&CommitGroups::on_drops_timer>(this);
   ride_timer_.bind<&CommitGroups::on_timer>(this);
+  gather_timer_.bind<&CommitGroups::on_gather_timer>(this);
   delay_timer_.bind<&CommitGroups::on_delay_timer>(this);
 }
 
@@ -31,7 +32,9 @@ void CommitGroups::add(Commit& commit) {
     loop_.complete(commit.done, failed_);
     return;
   }
+  if (written_.empty()) gather_until_ns_ = loop_.now_ns() + kGatherNs;
   written_.push_back(commit);
+  if (!commit.patient) ++impatient_;
   if (delay_ns_ != 0 && !delay_timer_.running() && delay_over_) {
     delay_over_ = false;
     loop_.start(delay_timer_, delay_ns_);
@@ -90,13 +93,23 @@ void CommitGroups::flush(Completion& done) {
 
 void CommitGroups::kick() {
   if (!failed_.ok() || !started_) return;
-  if (!sync_running_ && !written_.empty() && delay_over_) start_sync();
+  if (!sync_running_ && !written_.empty() && delay_over_ && !gathers()) start_sync();
   const bool ride = ride_due_ && !(ride_.empty() && drops_.empty() && tags_.empty());
   if (!transaction_running_ && (!synced_.empty() || ride)) start_transaction();
 }
 
+bool CommitGroups::gathers() {
+  if (impatient_ != 0 || drive_.large_writes() == 0 || loop_.now_ns() >= gather_until_ns_) {
+    return false;
+  }
+  if (!gather_timer_.running()) loop_.start_at(gather_timer_, gather_until_ns_);
+  return true;
+}
+
 void CommitGroups::start_sync() {
   sync_running_ = true;
+  loop_.cancel(gather_timer_);
+  impatient_ = 0;
   std::vector<uint16_t> files;
   CommitList later;
   while (Commit* commit = written_.pop_front()) {
@@ -110,7 +123,10 @@ void CommitGroups::start_sync() {
     }
     syncing_.push_back(*commit);
   }
-  while (Commit* commit = later.pop_front()) written_.push_back(*commit);
+  while (Commit* commit = later.pop_front()) {
+    written_.push_back(*commit);
+    if (!commit->patient) ++impatient_;
+  }
   synced_done_.start();
   syncs_.reset(synced_done_);
   syncs_.add(static_cast<uint32_t>(files.size()));
@@ -287,6 +303,7 @@ void CommitGroups::fail_all(const Status& status) {
   answer_flushes(status, UINT64_MAX);
   loop_.cancel(ride_timer_);
   loop_.cancel(drops_timer_);
+  loop_.cancel(gather_timer_);
 }
 
 }  // namespace gd2fs

@@ -4,6 +4,10 @@
 // data files are synced, and further writes are on their way to the drive. One sync covers every
 // write that completed before it began; one transaction carries all that was synced.
 //
+// A sync between large writes costs the drive's time, and a large write is seldom alone: while only
+// patient commits wait and the drive has more large writes in hand, no sync begins, for kGatherNs
+// at most.
+//
 // Beside the commits travel changes that nobody waits for (dropped extents, forgotten tags and
 // fences): they ride on the next transaction, or on one of their own after kRideNs. A start after
 // a lost power makes the end of the index again from the descriptors, so a dropped extent's slot is
@@ -28,6 +32,7 @@ struct Commit : ListNode<> {
   IndexRow row;
   TagRecord tag;  // incarnation 0: none
   uint64_t client_low = 0;
+  bool patient = false;  // a part of something large: may wait for more of it
   Completion done;
 };
 
@@ -36,6 +41,7 @@ class CommitGroups {
   static constexpr size_t kGroupFilesMax = 64;  // synced together
   static constexpr uint64_t kRideNs = 20 * kMs;
   static constexpr uint64_t kRetryNs = 100 * kMs;
+  static constexpr uint64_t kGatherNs = 8 * kMs;
 
   CommitGroups(Loop& loop, Drive& drive, uint64_t delay_ns);
 
@@ -74,6 +80,7 @@ class CommitGroups {
   };
 
   void kick();
+  bool gathers();
   void start_sync();
   void on_file_synced(Completion& done);
   void on_synced(Completion& done);
@@ -96,6 +103,10 @@ class CommitGroups {
   bool started_ = false;
 
   CommitList written_;
+  size_t impatient_ = 0;  // of them
+  uint64_t gather_until_ns_ = 0;
+  Timer gather_timer_;
+  void on_gather_timer(Completion&) { kick(); }
   CommitList syncing_;
   CommitList synced_;
   CommitList committing_;

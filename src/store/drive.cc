@@ -18,6 +18,7 @@ struct Drive::Moving : ListNode<> {
   bool is_large() const {
     return op.kind != DiskOp::Kind::sync && op.length_bytes() >= kLargeBytes;
   }
+  bool is_large_write() const { return op.kind == DiskOp::Kind::write && is_large(); }
   void on_done(Completion&) { drive->on_moved(*this); }
 };
 
@@ -79,6 +80,7 @@ void Drive::set_aside(const Status& why) {
     while (Moving* m = list->pop_front()) {
       answer(m->then);
       if (m->page != nullptr) slab_.unhold(*m->page);
+      if (m->is_large_write()) --large_writes_;
       delete m;
     }
   }
@@ -109,6 +111,7 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->buffer = what.buffer;
   moving->left_bytes = what.left_bytes;
   if (moving->is_large()) queued_large_bytes_ += moving->op.length_bytes();
+  if (moving->is_large_write()) ++large_writes_;
   (moving->is_large() ? queued_large_ : queued_).push_back(*moving);
   submit_next();
 }
@@ -157,6 +160,7 @@ void Drive::on_moved(Moving& moving) {
   }
   moving.unlink();
   if (moving.is_large()) large_bytes_ -= length_bytes;
+  if (moving.is_large_write()) --large_writes_;
   --transfers_in_flight_;
   if (moving.then != nullptr) loop_.complete(*moving.then, status, op.done.value);
   if (moving.page != nullptr) slab_.unhold(*moving.page);

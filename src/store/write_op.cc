@@ -6,6 +6,10 @@
 #include "base/crc32c.h"
 
 namespace gd2fs {
+namespace {
+// From so many blocks on (1 MiB), a write is a part of something large and its commit may wait.
+constexpr uint32_t kPatientBlocks = 16;
+}  // namespace
 
 bool CommittingTags::wait(StoreWriteState& op, const MutationTag& tag, const ChunkKey& key) {
   const auto found = waiting_.find(Name{tag.incarnation, tag.sequence, key});
@@ -443,6 +447,7 @@ void StoreWriteState::write_slot() {
                  .epoch = d.epoch};
   commit_.tag = {.tag = w.tag, .key = w.key, .version = version_};
   commit_.client_low = w.tag.low;
+  commit_.patient = update_.blocks >= kPatientBlocks;
   if (w.ack_from_memory) acknowledge();
 
   Transfer transfer;
