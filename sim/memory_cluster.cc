@@ -226,7 +226,7 @@ void MemoryCluster::data(End& end, Session& session, const Message& message) {
     case msg::Type::read: {
       const auto* request = open_body<msg::Read>(message.body);
       streams.push_back(request->stream());
-      follows.push_back(request->follows_bytes());
+      if (request->follows_bytes()) follows.push_back(*request->follows_bytes());
       File* file = file_of(end, request->handle(), request->generation());
       if (file == nullptr) {
         return reply_error(session, message.request_id, Status(StatusCode::stale));

@@ -62,7 +62,7 @@ class MemoryCluster {
   std::map<msg::Type, int> asked;     // requests that arrived, by type
   std::vector<msg::Tag> write_tags;   // of every write piece executed
   std::vector<bool> streams;          // of every read message: its flag
-  std::vector<uint64_t> follows;      // the same: bytes of the request in later ones
+  std::vector<uint64_t> follows;      // of those that say it: what lies behind them
   std::vector<uint64_t> sizes_asked;  // end_bytes of every set_size
   File& make(const std::string& path, uint64_t size_bytes);
   void replace(const std::string& path);  // unlink and create anew

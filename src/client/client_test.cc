@@ -194,15 +194,18 @@ TEST_F(ClientTest, a_read_that_goes_on_where_the_last_one_ended_is_a_stream) {
   EXPECT_TRUE(all_are(false, 0, 100));
 }
 
-TEST_F(ClientTest, a_read_of_several_messages_says_in_each_what_follows) {
+TEST_F(ClientTest, a_long_read_that_is_no_stream_says_in_each_message_what_follows) {
   connect();
-  cluster_.make("/a", 20 << 20);
+  cluster_.make("/a", 80 << 20);
   EXPECT_TRUE(read("/a", 0, 100)->request.status.ok());
-  EXPECT_EQ(cluster_.follows, std::vector<uint64_t>{0});
-  cluster_.follows.clear();
   EXPECT_TRUE(read("/a", 0, 20 << 20)->request.status.ok());
+  EXPECT_TRUE(cluster_.follows.empty());
+  EXPECT_TRUE(read("/a", 0, 36 << 20)->request.status.ok());
   std::ranges::sort(cluster_.follows);
-  EXPECT_EQ(cluster_.follows, (std::vector<uint64_t>{0, 4 << 20, 12 << 20}));
+  EXPECT_EQ(cluster_.follows, (std::vector<uint64_t>{0, 4 << 20, 12 << 20, 20 << 20, 28 << 20}));
+  cluster_.follows.clear();
+  EXPECT_TRUE(read("/a", 36 << 20, 36 << 20)->request.status.ok());  // goes on where that ended
+  EXPECT_TRUE(cluster_.follows.empty());
 }
 
 TEST_F(ClientTest, holes_read_as_zeros) {

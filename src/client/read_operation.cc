@@ -9,6 +9,8 @@ namespace {
 
 // Reads this big want their neighbourhood too.
 constexpr uint64_t kSequentialBytes = 1 << 20;
+// So much that what is gained at its end is more than what a drive loses that has less to do there.
+constexpr uint64_t kTaperFromBytes = 32 << 20;
 
 }  // namespace
 
@@ -50,9 +52,11 @@ Result<ConstBytes> ReadOperation::compose(Batch& batch, Link& link,
   const uint64_t group_epoch = client_.map()->groups[batch.plan.group].epoch;
   // The layout may be a newer one by now, with another size: then what was planned is stale.
   batch.generation = generation_;
-  const Piece& last = batch.plan.pieces.back();
-  const uint64_t follows_bytes = length_ - (last.request_offset + last.length_bytes);
-  if (batch.plan.pieces.size() == 1 && follows_bytes == 0) {
+  flatbuffers::Optional<uint64_t> follows_bytes;
+  if (length_ >= kTaperFromBytes && !stream_) {  // a stream does not end with its request
+    const Piece& last = batch.plan.pieces.back();
+    follows_bytes = length_ - (last.request_offset + last.length_bytes);
+  } else if (batch.plan.pieces.size() == 1) {
     return fill_form(batch, handle, group_epoch);
   }
   msg::ReadPiece* pieces = nullptr;

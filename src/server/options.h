@@ -18,10 +18,9 @@ inline constexpr uint32_t kSmallStepBytes = 64 * 1024;
 // A read piece is cut into steps of so many bytes, so that a big chunk's disk reads and pushes
 // overlap.
 inline constexpr uint32_t kReadStepMaxBytes = 4 << 20;
-// The last ones of a long request are smaller: only one of them is left to be checked and sent
-// when the drive has read all.
-inline constexpr uint64_t kTaperFromBytes = 8 << 20;  // requests of so many bytes
-inline constexpr uint32_t kTaperBytes = 4 << 20;      // so much at their end
+// The last ones of a long request, of which clients say what follows, are smaller: only one of them
+// is left to be checked and sent when the drive has read all.
+inline constexpr uint32_t kTaperBytes = 4 << 20;  // so much at its end
 inline constexpr uint32_t kTaperStepBytes = 2 << 20;
 
 struct ServerOptions {

@@ -175,8 +175,8 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   uint64_t length_bytes = 0;
   for (const msg::ReadPiece& piece : pieces_) length_bytes += piece.length_bytes();
   ahead_bytes_ = read.stream() ? std::clamp(2 * length_bytes, kAheadMinBytes, kAheadMaxBytes) : 0;
-  left_bytes_ = length_bytes + std::min(read.follows_bytes(), kFollowsMaxBytes);
-  tapers_ = left_bytes_ >= kTaperFromBytes && !read.stream();
+  tapers_ = read.follows_bytes().has_value();
+  left_bytes_ = length_bytes + std::min(read.follows_bytes().value_or(0), kFollowsMaxBytes);
   next_piece_ = 0;
   piece_done_bytes_ = 0;
   steps_open_ = 0;
@@ -193,7 +193,6 @@ void ReadOp::start(Connection& connection, uint64_t request_id, const Handle& ha
   want_step();
 }
 
-// A stream does not end with its request.
 uint32_t ReadOp::step_bytes_max() const {
   return tapers_ && left_bytes_ <= kTaperBytes ? kTaperStepBytes : kReadStepMaxBytes;
 }

@@ -89,7 +89,7 @@ class ReadOp final : public Request, public StepTaker {
   std::vector<msg::ReadPiece> pieces_;
   size_t next_piece_ = 0;
   uint32_t piece_done_bytes_ = 0;
-  uint64_t left_bytes_ = 0;  // not in any step yet, later messages of the client's request included
+  uint64_t left_bytes_ = 0;  // of the client's request, behind the steps that were begun
   bool tapers_ = false;
   uint32_t steps_open_ = 0;
   uint32_t steps_now_ = 0;     // that were begun with read_now()

@@ -148,10 +148,9 @@ TEST_P(ReadOpTest, a_long_request_ends_with_small_steps_and_says_what_is_left) {
     store.chunks[{kInode, chunk}] = pattern(4 * kMiB, chunk);
   }
   uint64_t request_id = 0;
-  const auto steps_of = [&](uint64_t follows_bytes, bool stream) {
+  const auto steps_of = [&](flatbuffers::Optional<uint64_t> follows_bytes) {
     msg::ReadT read = read_of({{0, 0, 0, 4 * kMiB, 0}, {4 * kMiB, 1, 0, 4 * kMiB, 0}});
     read.follows_bytes = follows_bytes;
-    read.stream = stream;
     store.steps_seen.clear();
     session.deliver(msg::Type::read, ++request_id, read);
     settle();
@@ -161,10 +160,10 @@ TEST_P(ReadOpTest, a_long_request_ends_with_small_steps_and_says_what_is_left) {
   using Steps = std::vector<FakeStore::SeenStep>;
   constexpr uint32_t k4 = 4 << 20;
   constexpr uint32_t k2 = 2 << 20;
-  EXPECT_EQ(steps_of(0, false), Steps({{k4, k4, k4}, {k2, k2, k2}, {k2, 0, k2}}));
-  EXPECT_EQ(steps_of(16 * kMiB, false), Steps({{k4, 20 * kMiB, k4}, {k4, 16 * kMiB, k4}}));
-  EXPECT_EQ(steps_of(0, true), Steps({{k4, UINT64_MAX, k4}, {k4, UINT64_MAX, k4}}));
-  steps_of(UINT64_MAX, false);  // any word of a client will do
+  EXPECT_EQ(steps_of(0), Steps({{k4, k4, k4}, {k2, k2, k2}, {k2, 0, k2}}));
+  EXPECT_EQ(steps_of(16 * kMiB), Steps({{k4, 20 * kMiB, k4}, {k4, 16 * kMiB, k4}}));
+  EXPECT_EQ(steps_of({}), Steps({{k4, UINT64_MAX, k4}, {k4, UINT64_MAX, k4}}));
+  steps_of(UINT64_MAX);  // any word of a client will do
 }
 
 TEST_P(ReadOpTest, more_holes_than_a_reply_can_name_are_sent_as_zeros) {

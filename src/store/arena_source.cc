@@ -168,10 +168,12 @@ class MemfdArenaSource final : public ArenaSource {
       Result<Arena> huge = make_memfd(length_bytes, MFD_HUGETLB | MFD_HUGE_2MB);
       if (huge) {
         say("reserved huge pages");
+        has_reserved_ = true;
         ++count_;
         return huge;
       }
-      no_huge_pages_ = true;
+      // Once there were some: those of an arena that is gone come back when no client maps it.
+      no_huge_pages_ = !has_reserved_;
     }
     Result<Arena> arena = make_memfd(length_bytes, 0);
     if (!arena) return arena;
@@ -266,6 +268,7 @@ class MemfdArenaSource final : public ArenaSource {
   bool populating_handed_out_ = false;
   size_t populated_bytes_ = 0;
   bool no_huge_pages_ = false;
+  bool has_reserved_ = false;
   bool no_collapse_ = false;  // the populating thread's
   bool said_ = false;
 };

@@ -78,6 +78,29 @@ TEST_F(CommitGather, a_small_write_waits_for_no_large_one) {
   EXPECT_LT(took_ns(small), 3 * kWriteNs);
 }
 
+TEST_F(CommitGather, a_write_waits_for_none_of_another_file) {
+  std::vector<Timed> writes(6);
+  for (uint32_t i = 0; i < 6; ++i) writes[i].start(t, {1 + i / 2, i}, 1 * kMiB);
+  // Two of each file; those of the first two files go while the next ones are written.
+  for (uint32_t i = 0; i < 6; ++i) {
+    EXPECT_GE(took_ns(writes[i]), (i / 2 + 1) * 2 * kWriteNs);
+    EXPECT_LT(took_ns(writes[i]), ((i / 2 + 1) * 2 + 1) * kWriteNs);
+  }
+  EXPECT_EQ(commits(), 3u);
+}
+
+TEST_F(CommitGather, a_drive_that_fails_meanwhile_answers_who_waits) {
+  std::vector<Timed> writes(6);
+  for (uint32_t i = 0; i < 6; ++i) writes[i].start(t, {1, i}, 1 * kMiB);
+  t.world.run_for_ns(3 * kWriteNs);
+  t.drives[0]->hang();
+  const auto answered = [&] {
+    return std::ranges::all_of(writes, [](const Timed& write) { return write.done_ns != 0; });
+  };
+  EXPECT_TRUE(t.world.run_until(answered));
+  for (const Timed& write : writes) EXPECT_FALSE(write.done.status.ok());
+}
+
 TEST_F(CommitGather, in_a_flow_without_end_nobody_waits_for_long) {
   std::vector<Timed> writes(30);
   for (uint32_t i = 0; i < 30; ++i) writes[i].start(t, {1, i}, 1 * kMiB);

@@ -28,13 +28,14 @@ void CommitGroups::start(uint64_t index_transactions) {
 
 void CommitGroups::add(Commit& commit) {
   commit.done.start();
+  give_up(commit);
   if (!failed_.ok()) {
     loop_.complete(commit.done, failed_);
     return;
   }
   if (written_.empty()) gather_until_ns_ = loop_.now_ns() + kGatherNs;
   written_.push_back(commit);
-  if (!commit.patient) ++impatient_;
+  all_patient_ = all_patient_ && commit.patient && coming_.contains(commit.row.key.inode);
   if (delay_ns_ != 0 && !delay_timer_.running() && delay_over_) {
     delay_over_ = false;
     loop_.start(delay_timer_, delay_ns_);
@@ -98,10 +99,21 @@ void CommitGroups::kick() {
   if (!transaction_running_ && (!synced_.empty() || ride)) start_transaction();
 }
 
+void CommitGroups::expect(Commit& commit) {
+  if (!commit.patient) return;
+  commit.expected = true;
+  ++coming_[commit.row.key.inode];
+}
+
+void CommitGroups::give_up(Commit& commit) {
+  if (!std::exchange(commit.expected, false)) return;
+  const auto coming = coming_.find(commit.row.key.inode);
+  CHECK(coming != coming_.end());
+  if (--coming->second == 0) coming_.erase(coming);
+}
+
 bool CommitGroups::gathers() {
-  if (impatient_ != 0 || drive_.large_writes() == 0 || loop_.now_ns() >= gather_until_ns_) {
-    return false;
-  }
+  if (!all_patient_ || loop_.now_ns() >= gather_until_ns_) return false;
   if (!gather_timer_.running()) loop_.start_at(gather_timer_, gather_until_ns_);
   return true;
 }
@@ -109,7 +121,7 @@ bool CommitGroups::gathers() {
 void CommitGroups::start_sync() {
   sync_running_ = true;
   loop_.cancel(gather_timer_);
-  impatient_ = 0;
+  all_patient_ = true;
   std::vector<uint16_t> files;
   CommitList later;
   while (Commit* commit = written_.pop_front()) {
@@ -125,7 +137,7 @@ void CommitGroups::start_sync() {
   }
   while (Commit* commit = later.pop_front()) {
     written_.push_back(*commit);
-    if (!commit->patient) ++impatient_;
+    all_patient_ = false;  // they have waited
   }
   synced_done_.start();
   syncs_.reset(synced_done_);

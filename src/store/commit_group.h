@@ -4,9 +4,9 @@
 // data files are synced, and further writes are on their way to the drive. One sync covers every
 // write that completed before it began; one transaction carries all that was synced.
 //
-// A sync between large writes costs the drive's time, and a large write is seldom alone: while only
-// patient commits wait and the drive has more large writes in hand, no sync begins, for kGatherNs
-// at most.
+// A sync between large writes costs the drive's time, and a large write is seldom alone: while each
+// commit that waits is patient and has others of its file on their way to the drive, no sync
+// begins, for kGatherNs at most.
 //
 // Beside the commits travel changes that nobody waits for (dropped extents, forgotten tags and
 // fences): they ride on the next transaction, or on one of their own after kRideNs. A start after
@@ -19,6 +19,7 @@
 #pragma once
 
 #include <functional>
+#include <unordered_map>
 #include <vector>
 
 #include "store/drive.h"
@@ -32,7 +33,8 @@ struct Commit : ListNode<> {
   IndexRow row;
   TagRecord tag;  // incarnation 0: none
   uint64_t client_low = 0;
-  bool patient = false;  // a part of something large: may wait for more of it
+  bool patient = false;   // a part of something large: may wait for more of it
+  bool expected = false;  // the groups' own
   Completion done;
 };
 
@@ -48,6 +50,9 @@ class CommitGroups {
   // Nothing is committed before: start-up works on the index itself.
   void start(uint64_t index_transactions);
 
+  // Its data write begins now; add() or, if that fails, give_up() follows.
+  void expect(Commit& commit);
+  void give_up(Commit& commit);
   // Its data write has completed.
   void add(Commit& commit);
 
@@ -81,6 +86,7 @@ class CommitGroups {
 
   void kick();
   bool gathers();
+  void on_gather_timer(Completion&) { kick(); }
   void start_sync();
   void on_file_synced(Completion& done);
   void on_synced(Completion& done);
@@ -103,10 +109,10 @@ class CommitGroups {
   bool started_ = false;
 
   CommitList written_;
-  size_t impatient_ = 0;  // of them
+  bool all_patient_ = true;                        // each of them
+  std::unordered_map<uint64_t, uint32_t> coming_;  // by inode: patient ones on their way
   uint64_t gather_until_ns_ = 0;
   Timer gather_timer_;
-  void on_gather_timer(Completion&) { kick(); }
   CommitList syncing_;
   CommitList synced_;
   CommitList committing_;

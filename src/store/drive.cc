@@ -18,7 +18,7 @@ struct Drive::Moving : ListNode<> {
   bool is_large() const {
     return op.kind != DiskOp::Kind::sync && op.length_bytes() >= kLargeBytes;
   }
-  bool is_large_write() const { return op.kind == DiskOp::Kind::write && is_large(); }
+  bool tapers() const { return left_bytes != UINT64_MAX; }
   void on_done(Completion&) { drive->on_moved(*this); }
 };
 
@@ -80,7 +80,6 @@ void Drive::set_aside(const Status& why) {
     while (Moving* m = list->pop_front()) {
       answer(m->then);
       if (m->page != nullptr) slab_.unhold(*m->page);
-      if (m->is_large_write()) --large_writes_;
       delete m;
     }
   }
@@ -111,7 +110,6 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->buffer = what.buffer;
   moving->left_bytes = what.left_bytes;
   if (moving->is_large()) queued_large_bytes_ += moving->op.length_bytes();
-  if (moving->is_large_write()) ++large_writes_;
   (moving->is_large() ? queued_large_ : queued_).push_back(*moving);
   submit_next();
 }
@@ -124,15 +122,16 @@ Drive::Moving* Drive::next_to_submit() {
   queued_large_.pop_front();
   queued_large_bytes_ -= moving->op.length_bytes();
   large_bytes_ += moving->op.length_bytes();
+  if (moving->tapers()) tapering_bytes_ += moving->op.length_bytes();
   return moving;
 }
 
 bool Drive::leaves_for_later(const Moving& moving) const {
-  if (large_bytes_ == 0 || moving.left_bytes == UINT64_MAX) return false;
+  if (tapering_bytes_ == 0 || !moving.tapers()) return false;
   const uint64_t length_bytes = moving.op.length_bytes();
   const uint64_t to_come = std::max(length_bytes + moving.left_bytes, queued_large_bytes_);
-  const uint64_t half = large_bytes_ / 2 + to_come / 2;
-  return half < limits_.window_bytes && large_bytes_ + length_bytes > half;
+  const uint64_t half = tapering_bytes_ / 2 + to_come / 2;
+  return half < limits_.window_bytes && tapering_bytes_ + length_bytes > half;
 }
 
 void Drive::submit_next() {
@@ -160,7 +159,7 @@ void Drive::on_moved(Moving& moving) {
   }
   moving.unlink();
   if (moving.is_large()) large_bytes_ -= length_bytes;
-  if (moving.is_large_write()) --large_writes_;
+  if (moving.is_large() && moving.tapers()) tapering_bytes_ -= length_bytes;
   --transfers_in_flight_;
   if (moving.then != nullptr) loop_.complete(*moving.then, status, op.done.value);
   if (moving.page != nullptr) slab_.unhold(*moving.page);

@@ -87,8 +87,6 @@ class Drive {
   // Replaces the log by `content`, asked for at a moment when nothing else is on its way to the
   // log; busy if that is not now.
   void rewrite_log(const std::function<std::vector<LogRecord>()>& content, Completion& then);
-  // Large writes that it has been given and that have not ended.
-  size_t large_writes() const { return large_writes_; }
   bool idle() const { return transfers_in_flight_ == 0 && jobs_in_flight_ == 0; }
 
   // Makes a data file of this class; completes no_space if there is no room. Callers of the same
@@ -172,8 +170,8 @@ class Drive {
   List<Moving> queued_;
   List<Moving> queued_large_;
   uint64_t queued_large_bytes_ = 0;
-  size_t large_writes_ = 0;
-  uint64_t large_bytes_ = 0;  // in the disk's hands
+  uint64_t large_bytes_ = 0;     // in the disk's hands
+  uint64_t tapering_bytes_ = 0;  // of them, of transfers that know what is left
   size_t transfers_in_flight_ = 0;
   List<Running> running_;
   size_t jobs_in_flight_ = 0;

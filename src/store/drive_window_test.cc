@@ -97,5 +97,33 @@ TEST_F(DriveWindow, a_read_is_cut_to_the_size_that_it_wants) {
   EXPECT_EQ(rounds(read), 2u);
 }
 
+// Gaps of one block between pinned ones are all the room that there is.
+TEST_F(DriveWindow, where_only_single_blocks_are_free_a_cut_read_takes_them) {
+  constexpr ChunkKey kPinned{3, 0};
+  constexpr ChunkKey kOther{4, 0};
+  const auto nth = [](const ChunkKey& first, uint32_t block) {
+    return ChunkKey{first.inode, block / 16};
+  };
+  for (uint32_t block = 0; block < 128; block += 16) {
+    ASSERT_TRUE(t.write(nth(kPinned, block), 0, pattern(1 * kMiB, 1)).ok());
+    ASSERT_TRUE(t.write(nth(kOther, block), 0, pattern(1 * kMiB, 2)).ok());
+  }
+  t.store->evict(UINT64_MAX);
+  ASSERT_TRUE(t.store->pin({.inode = kPinned.inode, .pinned = true}).ok());
+  for (uint32_t block = 0; block < 128; ++block) {
+    for (const ChunkKey& first : {kPinned, kOther}) {
+      const uint64_t offset_bytes = block % 16 * kBlockBytes;
+      EXPECT_EQ(t.read(nth(first, block), offset_bytes, kBlockBytes).size(), kBlockBytes);
+    }
+  }
+  ASSERT_EQ(t.store->stats().slab_used_bytes, 16 * kMiB);
+  from_ns = t.world.clock().now_ns();
+  Timed read;
+  read.fill_bytes_max = 512 * 1024;
+  read.start(t, {1, 5}, 1 * kMiB);
+  EXPECT_LT(rounds(read), 100u);
+  EXPECT_EQ(t.store->stats().slab_pinned_bytes, 8 * kMiB);
+}
+
 }  // namespace
 }  // namespace gd2fs

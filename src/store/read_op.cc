@@ -79,7 +79,8 @@ bool StoreReadState::start_fills_somehow() {
     exact_only_ = true;  // no room to read ahead
     if (start_fills(most)) return true;
   }
-  for (uint32_t blocks = most / 4; blocks >= 1; blocks /= 4) {
+  for (uint32_t blocks = most; blocks > 1;) {
+    blocks = std::max<uint32_t>(blocks / 4, 1);
     if (start_fills(blocks)) return true;
   }
   return false;

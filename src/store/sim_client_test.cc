@@ -91,6 +91,9 @@ void SimRun::Client::start_read() {
   life_->read.sequential = run_.random_.chance(1, 2);
   life_->read.ahead_bytes =
       life_->read.sequential && life_->read.length_bytes < 9000 ? 8 * kMiB : 0;
+  life_->read.left_bytes = run_.random_.chance(1, 2) ? run_.random_.below(kMiB) : UINT64_MAX;
+  life_->read.fill_bytes_max =
+      run_.random_.chance(1, 2) ? kBlockBytes << run_.random_.below(3) : kFillMaxBytes;
   life_->read.generation = pick_generation(file);
   ModelChunk& model = file.chunks[life_->read.key.chunk];
   read_before_ = model.acked().substr(life_->read.offset_bytes, life_->read.length_bytes);

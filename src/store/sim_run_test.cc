@@ -49,6 +49,7 @@ void SimRun::draw_profile() {
   t_->options.arena_bytes = kMiB / 2 * (1 + random_.below(2));
   t_->options.slab_bytes = t_->options.arena_bytes * (2 + random_.below(4));
   if (random_.chance(1, 4)) t_->options.commit_delay_ns = random_.below(300 * kUs);
+  t_->options.patient_bytes = kBlockBytes << random_.below(4);
   lives_ = 2 + random_.below(4);
   ops_per_life_ = 10 + random_.below(60);
   const size_t clients = 1 + random_.below(4);

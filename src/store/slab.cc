@@ -70,6 +70,8 @@ SlabPage* Slab::make_page(Arena& arena, uint32_t index, uint32_t first_unit, uin
   arena.free_blocks -= blocks;
   arena.cursor = first_unit + blocks;
   used_blocks_ += blocks;
+  taken_blocks_ += blocks;
+  pools_[arena.cluster].used_at = taken_blocks_;
   ++pages_;
   hold(*page);
   return page;
@@ -146,49 +148,6 @@ void Slab::share(Arena& arena) {
 void Slab::tell_generation(Arena& arena, const SlabPage& page, uint64_t generation) {
   if (arena.memory.generations == nullptr) return;
   set_generation(arena.memory.generations, page.first_unit_, page.blocks_, generation);
-}
-
-bool Slab::may_go(const Arena& arena, bool pinned_too) {
-  return std::none_of(arena.owner.begin(), arena.owner.end(), [pinned_too](const SlabPage* page) {
-    return page != nullptr && (page->held() || (page->pinned() && !pinned_too));
-  });
-}
-
-// From the cluster that has most arenas, and more than `leave`: the one with least in it.
-bool Slab::steal_arena(uint16_t cluster, size_t leave, bool pinned_too) {
-  uint32_t found = UINT32_MAX;
-  const auto rank = [this](uint32_t index) {
-    const Arena& arena = arenas_[index];
-    return std::pair(pools_[arena.cluster].arenas.size(), arena.free_blocks);
-  };
-  for (uint32_t index = 0; index < arenas_.size(); ++index) {
-    const Arena& arena = arenas_[index];
-    if (!arena.owned || arena.cluster == cluster) continue;
-    if (pools_[arena.cluster].arenas.size() <= leave || !may_go(arena, pinned_too)) continue;
-    if (found == UINT32_MAX || rank(index) > rank(found)) found = index;
-  }
-  if (found == UINT32_MAX) return false;
-  Arena& arena = arenas_[found];
-  for (uint32_t unit = 0; unit < arena.owner.size(); ++unit) {
-    if (arena.owner[unit] != nullptr) evict_page(*arena.owner[unit]);
-  }
-  std::erase(pools_[arena.cluster].arenas, found);
-  arena.shared.reset();
-  source_->destroy(arena.memory);
-  arena.owned = false;
-  return give_arena(cluster);
-}
-
-// Who came first has it all; whoever comes later is not to live on a single arena for that.
-bool Slab::take_fair_share(uint16_t cluster) {
-  const auto clusters = static_cast<size_t>(std::count_if(
-      pools_.begin(), pools_.end(), [](const auto& pool) { return !pool.second.arenas.empty(); }));
-  const Pool& pool = pools_[cluster];
-  const size_t share = arenas_max_ / std::max<size_t>(clusters, 1);
-  if (pool.arenas.empty() || pool.arenas.size() >= share) return false;
-  if (loop_.now_ns() < steal_after_ns_) return false;
-  steal_after_ns_ = loop_.now_ns() + kStealNs;
-  return steal_arena(cluster, share, false);
 }
 
 void Slab::enqueue(SlabPage& page) {
@@ -313,7 +272,7 @@ SlabPage* Slab::find_memory(uint16_t cluster, uint32_t blocks, For use) {
   if (page == nullptr) page = evict_and_place(pool, blocks, use);
   for (const bool pinned_too : {false, true}) {
     if (page != nullptr || !pool.arenas.empty()) break;
-    if (steal_arena(cluster, 0, pinned_too)) page = place(pool, blocks);
+    if (steal_arena(cluster, pinned_too)) page = place(pool, blocks);
   }
   return page;
 }
@@ -418,7 +377,9 @@ uint32_t Slab::resident_blocks(const ChunkKey& key, uint32_t first_block, uint32
 }
 
 void Slab::used(SlabPage& page) {
-  pool_of(page).queue.used(page);
+  Pool& pool = pool_of(page);
+  pool.used_at = taken_blocks_;
+  pool.queue.used(page);
 }
 
 void Slab::evict(uint64_t inode) {

@@ -1,10 +1,14 @@
 // Slab: the server's DRAM cache. Arenas of memory, each owned by one cluster, cut into pages.
 //
 // Memory is found in this order: a free run of an arena of the cluster; an arena of nobody; pages
-// evicted by S3-FIFO, and where that leaves no run long enough, a neighbourhood of unheld pages. A
-// cluster that has less than an equal share of the arenas, or none, takes one of the cluster that
-// has most, before it evicts: an arena that nobody holds a page of, destroyed and made anew so that
-// no byte crosses clusters. If all of that fails the caller may wait.
+// evicted by S3-FIFO, and where that leaves no run long enough, a neighbourhood of unheld pages;
+// for a cluster that has no arena, another cluster's. If all of that fails the caller may wait.
+//
+// A cluster that has less than an equal share of the arenas takes one of a cluster that has more,
+// before it evicts, once in kStealNs. A cluster that has used nothing while as many bytes as the
+// slab has were brought into it does not count as one and may lose all arenas but one. Arenas of
+// which a page is held or pinned stay, and with pinned ones as much room as is needed beside them.
+// An arena that changes its cluster is destroyed and made anew, so that no byte crosses over.
 //
 // Pages of pinned files, up to a share of the slab, are in no queue: they go only when nothing else
 // of their cluster can, so no scan takes them. Pages that are not yet on a drive never go.
@@ -45,9 +49,9 @@ class Slab {
   static constexpr uint64_t kWaitNs = 2 * kSecond;
   static constexpr size_t kPagesMax = 1 << 20;
   static constexpr uint64_t kPinnedShare = 2;  // at most one part in so many is pinned
-  // Between two arenas taken from other clusters, so that what has to be evicted, destroyed and
-  // filled with zeroes for it does not come all at once.
-  static constexpr uint64_t kStealNs = kSecond / 10;
+  // From one arena taken from another cluster to the next: what has to be evicted, destroyed and
+  // cleared for it does not come all at once, and clients have let go of the one before.
+  static constexpr uint64_t kStealNs = 2 * kSecond;
 
   Slab(Loop& loop, std::unique_ptr<ArenaSource> source, uint64_t slab_bytes, uint64_t arena_bytes);
   ~Slab();
@@ -113,6 +117,7 @@ class Slab {
     std::vector<uint32_t> arenas;
     S3Fifo queue;
     List<SlabPage> pinned;  // oldest first
+    uint64_t used_at = 0;   // of taken_blocks_, when it last used or took a page
   };
 
   SlabPage* place(Pool& pool, uint32_t blocks);
@@ -125,10 +130,16 @@ class Slab {
   SlabPage* victim(Pool& pool, bool pinned_too);
   bool clear_neighbourhood(Arena& arena, uint32_t blocks, bool pinned_too);
   bool give_arena(uint16_t cluster);
+  struct Contents {
+    bool held = false;  // a page of it; then `pinned` may not tell
+    bool pinned = false;
+  };
+  static Contents contents_of(const Arena& arena);
+  bool is_idle(const Pool& pool) const;
   bool take_fair_share(uint16_t cluster);
-  bool steal_arena(uint16_t cluster, size_t leave, bool pinned_too);
-  // Whether no page of it has to stay.
-  static bool may_go(const Arena& arena, bool pinned_too);
+  bool steal_arena(uint16_t cluster, bool pinned_too);
+  uint32_t arena_to_spare(const Pool& pool) const;
+  void empty_and_destroy(uint32_t index);
   void share(Arena& arena);
   // Readers in other processes look at this. 0: the memory may be used for something else.
   static void tell_generation(Arena& arena, const SlabPage& page, uint64_t generation);
@@ -153,6 +164,7 @@ class Slab {
   bool waking_ = false;
   Timer wait_timer_;
   uint64_t used_blocks_ = 0;
+  uint64_t taken_blocks_ = 0;  // ever
   uint64_t held_pages_ = 0;
   uint64_t pinned_blocks_ = 0;
   uint64_t dirty_blocks_ = 0;

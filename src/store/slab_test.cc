@@ -202,18 +202,46 @@ TEST_F(SlabTest, AClusterThatComesLaterGetsAnEqualShareOfAFullSlabAndNoMore) {
     return blocks;
   };
   ASSERT_EQ(resident(1), 64u);
-  const auto write = [&](uint64_t inode) {
+  const auto use = [&](uint64_t inode) {
+    for (uint32_t i = 0; i < 1000; ++i) {
+      SlabPage* const page = slab->map().page_of({inode, i}, 0);
+      if (page != nullptr) return slab->used(*page);
+    }
+  };
+  const auto write = [&](uint64_t inode, uint64_t used_meanwhile) {
     for (uint32_t i = 0; i < 1000; ++i) {
       ASSERT_NE(put(*slab, {inode, i}, 1), nullptr);
+      use(used_meanwhile);
       if (i % 100 == 99) world.run_for_ns(Slab::kStealNs);
     }
   };
-  write(later);
+  write(later, 1);
   EXPECT_EQ(resident(later), 32u);
   EXPECT_EQ(resident(1), 32u);
-  write(1);  // takes nothing back: it has its share
+  write(1, later);  // takes nothing back: it has its share
   EXPECT_EQ(resident(later), 32u);
   EXPECT_EQ(resident(1), 32u);
+  write(1, 1);  // until the other has used nothing for as long as the slab takes to be filled
+  EXPECT_EQ(resident(later), 16u);
+  EXPECT_EQ(resident(1), 48u);
+}
+
+TEST_F(SlabTest, PinnedPagesKeepTheirArenasAndRoomBesideThem) {
+  auto slab = make(4 * kMiB, 1 * kMiB);
+  const uint64_t later = (uint64_t{1} << 48) + 1;
+  slab->set_pinned(1, true);
+  for (uint32_t i = 0; i < 32; ++i) ASSERT_NE(put(*slab, {1, i}, 1), nullptr);
+  for (uint32_t i = 0; i < 32; ++i) ASSERT_NE(put(*slab, {2, i}, 1), nullptr);
+  ASSERT_EQ(slab->pinned_bytes(), 2 * kMiB);
+  for (uint32_t i = 0; i < 100; ++i) {
+    ASSERT_NE(put(*slab, {later, i}, 1), nullptr);
+    ASSERT_NE(put(*slab, {2, i}, 1), nullptr);
+    world.run_for_ns(Slab::kStealNs);
+  }
+  EXPECT_EQ(slab->pinned_bytes(), 2 * kMiB);
+  uint32_t theirs = 0;
+  for (uint32_t i = 0; i < 100; ++i) theirs += slab->resident_blocks({later, i}, 0, 1);
+  EXPECT_EQ(theirs, 16u);
 }
 
 TEST_F(SlabTest, WaitersAreServedInTurnAndGiveUpInTime) {

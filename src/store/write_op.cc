@@ -6,10 +6,6 @@
 #include "base/crc32c.h"
 
 namespace gd2fs {
-namespace {
-// From so many blocks on (1 MiB), a write is a part of something large and its commit may wait.
-constexpr uint32_t kPatientBlocks = 16;
-}  // namespace
 
 bool CommittingTags::wait(StoreWriteState& op, const MutationTag& tag, const ChunkKey& key) {
   const auto found = waiting_.find(Name{tag.incarnation, tag.sequence, key});
@@ -447,7 +443,7 @@ void StoreWriteState::write_slot() {
                  .epoch = d.epoch};
   commit_.tag = {.tag = w.tag, .key = w.key, .version = version_};
   commit_.client_low = w.tag.low;
-  commit_.patient = update_.blocks >= kPatientBlocks;
+  commit_.patient = uint64_t{update_.blocks} * kBlockBytes >= core_->options.patient_bytes;
   if (w.ack_from_memory) acknowledge();
 
   Transfer transfer;
@@ -458,6 +454,7 @@ void StoreWriteState::write_slot() {
   transfer.buffer = buffer;
   transfer.add(buffer->data(), buffer->size());
   transfer.add(page_->data(), uint64_t{update_.blocks} * kBlockBytes);
+  unit_->groups.expect(commit_);
   unit_->drive.transfer(transfer, written_);
 }
 
@@ -465,6 +462,7 @@ void StoreWriteState::on_written(Completion& done) {
   if (done.status.ok()) {
     unit_->groups.add(commit_);
   } else {
+    unit_->groups.give_up(commit_);
     // Part of it may have reached the drive, which is set aside.
     outcome_unknown();
     finish(Status(StatusCode::unavailable, "the drive failed during the write"));
