@@ -46,6 +46,7 @@ class List {
 
   bool empty() const { return head_.next_ == &head_; }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
+  T* back() { return empty() ? nullptr : static_cast<T*>(head_.prev_); }
   // An object that is on this list (or another with the same Tag) moves.
   void push_back(T& object) {
     static_cast<Node&>(object).unlink();

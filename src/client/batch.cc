@@ -92,7 +92,14 @@ void Batch::send() {
   const bool straight = gpu_->straight_source || memory.direction == Window::Direction::sink;
   memory.straight = straight ? &gpu_->staging : nullptr;
   if (memory.direction == Window::Direction::sink) operation.await_answer();
+  GpuStraight& copies = operation.rings().straight();
+  const bool copies_follow = straight && plan.length_bytes >= GpuStraight::kJoinedMinBytes &&
+                             on_one_gpu() && sequences_of->shares_memory();
+  const GpuTarget target = copies_follow ? gpu_->targets.front().target : kHostTarget;
+  const auto direction =
+      gpu_->straight_source ? GpuCopy::Direction::from_gpu : GpuCopy::Direction::to_gpu;
   sequences_of->start(*this);
+  if (copies_follow) copies.expect(target, direction);  // while the server looks for the bytes
 }
 
 void Batch::land() {

@@ -16,14 +16,32 @@ GpuStraight::~GpuStraight() {
 }
 
 bool GpuStraight::may_go(StraightBatch& batch) {
-  return batch.whole() || !busy(batch.target(), batch.direction());
+  const Lane& lane = lanes_[{batch.target(), batch.direction()}];
+  return batch.whole() || lane.under_way_bytes < kAheadBytes;
 }
 
-void GpuStraight::add(StraightBatch& batch, const StraightPart& part) {
+void GpuStraight::add(StraightBatch& batch, StraightPart& part) {
+  const Way way{part.target, batch.direction()};
+  Lane& lane = lanes_[way];
+  const bool at_once = lane.under_way_bytes == 0 && part.bytes.size() >= kToGpu.alone_bytes;
+  if (batch.joins()) {
+    lane.parts.push_back(part);
+    if (at_once) return join(way, lane);
+    if (lane.may_go(kToGpu)) look_soon();
+    return;
+  }
+  batch.wait(part);
   if (!batch.linked()) waiting_.push_back(batch);
-  const bool link_idles = under_way_[{part.target, batch.direction()}] == 0;
-  if (link_idles && part.bytes.size() >= kAloneBytes) return go(batch);
+  if (at_once) return go(batch);
   if (may_go(batch)) look_soon();
+}
+
+void GpuStraight::expect(GpuTarget target, GpuCopy::Direction direction) {
+  Lane& lane = lanes_[{target, direction}];
+  const uint64_t now_ns = loop_.now_ns();
+  if (lane.copies > 0 || now_ns < lane.awake_ns + kPauseNs) return;
+  lane.awake_ns = now_ns;
+  gpu_.expect(target);
 }
 
 void GpuStraight::go(StraightBatch& batch) {
@@ -31,9 +49,23 @@ void GpuStraight::go(StraightBatch& batch) {
   batch.issue();
 }
 
-void GpuStraight::ended(const GpuCopy& copy, uint64_t length_bytes) {
-  under_way_[way(copy)] -= length_bytes;
-  if (!waiting_.empty() && !busy(copy.target, copy.direction)) look_soon();
+void GpuStraight::go(const Way& way, Lane& lane) {
+  while (!lane.parts.empty() && lane.may_go(kToGpu)) join(way, lane);
+}
+
+// What waits becomes one copy, as far as the rules allow.
+void GpuStraight::join(const Way& way, Lane& lane) {
+  Group& group = begin(way.first, way.second);
+  const void* const newest = lane.parts.back()->batch;
+  const bool leaves_newest = kToGpu.leaves_newest && lane.parts.front()->batch != newest;
+  while (StraightPart* part = lane.parts.front()) {
+    if (leaves_newest && part->batch == newest) break;
+    const uint64_t joined_bytes = group.length_bytes + part->bytes.size();
+    if (!group.parts.empty() && joined_bytes > kToGpu.joined_max_bytes) break;
+    part->unlink();
+    static_cast<StraightBatch*>(part->batch)->put(*part, group);
+  }
+  issue(group);
 }
 
 // Not at once: what else has arrived in this turn goes along.
@@ -42,10 +74,53 @@ void GpuStraight::look_soon() {
 }
 
 void GpuStraight::on_look(Completion&) {
+  for (auto& [way, lane] : lanes_) go(way, lane);
   for (StraightBatch *batch = waiting_.front(), *next; batch != nullptr; batch = next) {
     next = waiting_.next(*batch);
     if (may_go(*batch)) go(*batch);
   }
+}
+
+GpuStraight::Group& GpuStraight::unused_group() {
+  for (const auto& group : groups_) {
+    if (!group->in_use) return *group;
+  }
+  Group& made = *groups_.emplace_back(std::make_unique<Group>());
+  made.all = this;
+  made.done.bind<&Group::on_done>(&made);
+  return made;
+}
+
+GpuStraight::Group& GpuStraight::begin(GpuTarget target, GpuCopy::Direction direction) {
+  Group& group = unused_group();
+  group.in_use = true;
+  group.direction = direction;
+  group.target = target;
+  group.pieces.clear();
+  group.length_bytes = 0;
+  return group;
+}
+
+void GpuStraight::issue(Group& group) {
+  Lane& lane = lanes_[{group.target, group.direction}];
+  lane.under_way_bytes += group.length_bytes;
+  ++lane.copies;
+  gpu_.copy(group);
+}
+
+// The link comes first: whoever waits for the parts has time until their last one has ended.
+void GpuStraight::on_copied(Group& group) {
+  const Way way{group.target, group.direction};
+  Lane& lane = lanes_[way];
+  lane.under_way_bytes -= group.length_bytes;
+  --lane.copies;
+  lane.awake_ns = loop_.now_ns();
+  go(way, lane);
+  if (!waiting_.empty() && lane.under_way_bytes < kAheadBytes) look_soon();
+  while (StraightPart* part = group.parts.pop_front()) {
+    static_cast<StraightBatch*>(part->batch)->copied(*part, group.done.status);
+  }
+  group.in_use = false;
 }
 
 void GpuStraight::on_pins(Completion&) {
@@ -59,8 +134,7 @@ void GpuStraight::on_pins(Completion&) {
 // --- one batch ---
 
 StraightBatch::~StraightBatch() {
-  CHECK(parts_.empty());
-  for (const auto& group : groups_) CHECK(!group->in_use);
+  CHECK(parts_.empty() && under_way_ == 0);
 }
 
 void StraightBatch::begin(const std::vector<MemorySegment>& segments,
@@ -75,6 +149,13 @@ void StraightBatch::begin(const std::vector<MemorySegment>& segments,
     ends_.push_back(end += segment.length_bytes);
     if (segment.target != kHostTarget) gpu_bytes_ += segment.length_bytes;
   }
+  joins_ = may_join();
+}
+
+// Many short ones make good copies by themselves, and take long to be told of one by one.
+bool StraightBatch::may_join() const {
+  return direction_ == GpuCopy::Direction::to_gpu && gpu_bytes_ >= GpuStraight::kJoinedMinBytes &&
+         gpu_bytes_ >= segments_->size() * GpuStraight::kToGpu.alone_bytes;
 }
 
 // Calls visit(segment, bytes into it, length) for the parts of a range of the window.
@@ -133,7 +214,6 @@ void StraightBatch::refuse(const Status& why) {
 }
 
 void StraightBatch::add(StraightPart& part) {
-  parts_.push_back(part);
   taken_bytes_ += part.bytes.size();
   all_.add(*this, part);
 }
@@ -155,57 +235,41 @@ bool StraightBatch::take_back(StraightPart& part) {
   return true;
 }
 
-StraightBatch::Group& StraightBatch::free_group() {
-  for (const auto& group : groups_) {
-    if (!group->in_use) return *group;
+// One copy for each GPU among them.
+void StraightBatch::issue() {
+  while (!parts_.empty()) {
+    GpuStraight::Group& group = all_.begin(target(), direction_);
+    for (StraightPart *part = parts_.front(), *next; part != nullptr; part = next) {
+      next = parts_.next(*part);
+      if (part->target != group.target) continue;
+      part->unlink();
+      put(*part, group);
+    }
+    all_.issue(group);
   }
-  Group& made = *groups_.emplace_back(std::make_unique<Group>());
-  made.batch = this;
-  made.done.bind<&Group::on_done>(&made);
-  return made;
 }
 
-void StraightBatch::add_pieces(const StraightPart& part, std::vector<GpuPiece>* pieces) const {
+void StraightBatch::put(StraightPart& part, GpuStraight::Group& group) {
+  part.begun = true;
+  ++under_way_;
+  group.parts.push_back(part);
+  group.length_bytes += part.bytes.size();
   std::byte* host = part.bytes.data();
   for_range(part.offset, part.bytes.size(),
             [&](const MemorySegment& segment, uint64_t within, uint64_t length) {
-              pieces->push_back(
+              group.pieces.push_back(
                   {host, segment.data + within, length, part.mapping_number, segment.region});
               host += length;
             });
 }
 
-// One copy for each GPU among them.
-void StraightBatch::issue() {
-  while (!parts_.empty()) {
-    Group& group = free_group();
-    group.in_use = true;
-    group.direction = direction_;
-    group.target = target();
-    group.pieces.clear();
-    group.length_bytes = 0;
-    for (StraightPart *part = parts_.front(), *next; part != nullptr; part = next) {
-      next = parts_.next(*part);
-      if (part->target != group.target) continue;
-      part->begun = true;
-      group.parts.push_back(*part);
-      group.length_bytes += part->bytes.size();
-      add_pieces(*part, &group.pieces);
-    }
-    all_.begun(group, group.length_bytes);
-    all_.gpu().copy(group);
-  }
-}
-
-void StraightBatch::on_copied(Group& group, const Status& status) {
-  GpuStraight& all = all_;
-  group.in_use = false;
+void StraightBatch::copied(StraightPart& part, const Status& status) {
+  --under_way_;
   if (direction_ == GpuCopy::Direction::from_gpu) {
-    if (status.ok()) all.moved().gpu_straight_write_bytes += group.length_bytes;
+    if (status.ok()) all_.moved().gpu_straight_write_bytes += part.bytes.size();
     if (!status.ok() && trouble_.ok()) trouble_ = status;
   }
-  while (StraightPart* part = group.parts.pop_front()) all.loop().complete(part->done, status);
-  all.ended(group, group.length_bytes);
+  all_.loop().complete(part.done, status);
 }
 
 }  // namespace gd2fs::client

@@ -1,8 +1,9 @@
 // Copies between GPU memory and memory that a server shares with us, without the ring.
 //
-// Parts come one at a time (a server grants 512 KiB at once), and a copy of 512 KiB reaches 43 GB/s
-// where one of 8 MiB reaches 54; scattered pieces want to fill 16 blocks of the kernel. So while
-// the link has enough to do, the parts of a batch wait for each other and become one copy.
+// Parts come one at a time (a server grants a page of at most 4 MiB), and each copy costs the link
+// 2 us beside its bytes; scattered pieces want to fill 16 blocks of the kernel. So while the link
+// has enough to do, parts wait for each other and become one copy: those of long pieces whatever
+// batch they are of, those of short ones within their batch.
 //
 // StraightBatch is one batch's parts; GpuStraight decides when they go. Both belong to the client's
 // loop.
@@ -26,9 +27,23 @@ class GpuStraight {
   // What is under way keeps the link busy for 38 us: longer than it takes to notice its end and to
   // issue more.
   static constexpr uint64_t kAheadBytes = 2 * kMiB;
-  // A part so large is worth a copy of its own when the link idles: what else arrives in this turn
-  // would hold it up for longer than a copy costs.
-  static constexpr uint64_t kAloneBytes = kMiB;
+  // A batch of less does not wait for long copies: it goes beside them.
+  static constexpr uint64_t kJoinedMinBytes = 2 * kMiB;
+  struct Rules {
+    // One that runs and the others behind it: the link does not idle until the end of the first is
+    // noticed. What comes meanwhile is joined.
+    uint32_t copies_max;
+    uint64_t ahead_bytes;  // but more of them if they are as short as that together
+    uint64_t joined_max_bytes;
+    // A part so large is worth a copy of its own when the link idles: what else arrives in this
+    // turn would hold it up for longer than a copy costs.
+    uint64_t alone_bytes;
+    // The newest batch stays behind if there are older ones: the ends of those are dealt with while
+    // the link still has the newest to copy.
+    bool leaves_newest;
+  };
+  // 32 MiB: what came first waits at most 0.6 ms for what came last.
+  static constexpr Rules kToGpu{2, 4 * kMiB, 32 * kMiB, kMiB, true};
 
   // `required`: parts wait until their memory is pinned, and fail if it cannot be.
   GpuStraight(Loop& loop, Gpu& gpu, MovedBytes& moved, bool required);
@@ -37,35 +52,56 @@ class GpuStraight {
   GpuStraight& operator=(const GpuStraight&) = delete;
 
   Loop& loop() { return loop_; }
-  Gpu& gpu() { return gpu_; }
   GpuPins& pins() { return pins_; }
   MovedBytes& moved() { return moved_; }
   bool required() const { return required_; }
-  void add(StraightBatch& batch, const StraightPart& part);  // its new part
-  void begun(const GpuCopy& copy, uint64_t length_bytes) { under_way_[way(copy)] += length_bytes; }
-  void ended(const GpuCopy& copy, uint64_t length_bytes);
-  bool busy(GpuTarget target, GpuCopy::Direction direction) {
-    return under_way_[{target, direction}] >= kAheadBytes;
-  }
+  // Copies this way will follow: after a pause the driver is woken meanwhile.
+  static constexpr uint64_t kPauseNs = 100 * kUs;
+  void expect(GpuTarget target, GpuCopy::Direction direction);
+  // --- for StraightBatch ---
+  void add(StraightBatch& batch, StraightPart& part);
   // Until its memory is pinned: then it goes to its batch.
   void park(StraightPart& part) { parked_.push_back(part); }
+  // One copy that parts are put into, and off it goes.
+  struct Group : GpuCopy {
+    GpuStraight* all = nullptr;
+    List<StraightPart> parts;
+    uint64_t length_bytes = 0;
+    bool in_use = false;
+    void on_done(Completion&) { all->on_copied(*this); }
+  };
+  Group& begin(GpuTarget target, GpuCopy::Direction direction);
+  void issue(Group& group);
 
  private:
   using Way = std::pair<GpuTarget, GpuCopy::Direction>;  // a link carries both at once
-  static Way way(const GpuCopy& copy) { return {copy.target, copy.direction}; }
+  struct Lane {
+    uint64_t under_way_bytes = 0;
+    uint32_t copies = 0;       // under way
+    uint64_t awake_ns = 0;     // when the driver was last called
+    List<StraightPart> parts;  // that wait and may be joined
+    bool may_go(const Rules& rules) const {
+      return copies < rules.copies_max || under_way_bytes < rules.ahead_bytes;
+    }
+  };
+  Group& unused_group();
   bool may_go(StraightBatch& batch);
   void go(StraightBatch& batch);
+  void go(const Way& way, Lane& lane);
+  void join(const Way& way, Lane& lane);
   void look_soon();
   void on_look(Completion&);
+  void on_copied(Group& group);
   void on_pins(Completion&);
 
   Loop& loop_;
   Gpu& gpu_;
   MovedBytes& moved_;
   const bool required_;
-  List<StraightBatch> waiting_;
+  List<StraightBatch> waiting_;  // of short pieces
   List<StraightPart> parked_;
-  std::map<Way, uint64_t> under_way_;
+  std::map<Way, Lane> lanes_;
+  std::vector<std::unique_ptr<Group>> groups_;
   Completion look_;
   GpuPins pins_;  // last: it calls on_pins() until it is gone
 };
@@ -91,28 +127,23 @@ class StraightBatch : public ListNode<> {
 
   // --- for GpuStraight ---
   GpuCopy::Direction direction() const { return direction_; }
+  bool joins() const { return joins_; }  // its parts become one copy with those of others
   void take_parked(StraightPart& part);
+  void wait(StraightPart& part) { parts_.push_back(part); }  // for others of this batch
   GpuTarget target() { return parts_.front()->target; }      // of the first that waits
   bool whole() const { return taken_bytes_ == gpu_bytes_; }  // no more will come
   void issue();                                              // all that waits
+  void put(StraightPart& part, GpuStraight::Group& group);
+  void copied(StraightPart& part, const Status& status);
 
  private:
-  struct Group : GpuCopy {
-    StraightBatch* batch = nullptr;
-    List<StraightPart> parts;
-    uint64_t length_bytes = 0;
-    bool in_use = false;
-    void on_done(Completion& copied) { batch->on_copied(*this, copied.status); }
-  };
   template <class Visit>
   void for_range(uint64_t offset, uint64_t length_bytes, Visit visit) const;
   GpuTarget only_gpu_of(uint64_t offset, uint64_t length_bytes) const;
   Gpu::Access access() const;
   void add(StraightPart& part);
   void refuse(const Status& why);
-  Group& free_group();
-  void add_pieces(const StraightPart& part, std::vector<GpuPiece>* pieces) const;
-  void on_copied(Group& group, const Status& status);
+  bool may_join() const;
 
   GpuStraight& all_;
   const std::vector<MemorySegment>* segments_ = nullptr;
@@ -120,8 +151,9 @@ class StraightBatch : public ListNode<> {
   GpuCopy::Direction direction_ = GpuCopy::Direction::to_gpu;
   uint64_t gpu_bytes_ = 0;    // of the window
   uint64_t taken_bytes_ = 0;  // since it was sent
-  List<StraightPart> parts_;  // that wait
-  std::vector<std::unique_ptr<Group>> groups_;
+  bool joins_ = false;
+  List<StraightPart> parts_;  // that wait, if they are not to be joined with those of others
+  uint32_t under_way_ = 0;    // parts
   Status trouble_;
 };
 

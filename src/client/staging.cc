@@ -170,9 +170,13 @@ void Staging::lay_out() {
 }
 
 void Staging::copy_all(GpuCopy::Direction direction, Completion& done) {
+  const auto left =
+      std::ranges::count_if(copies_, [](const auto& one) { return !one.second.pieces.empty(); });
+  if (left == 0) return rings_.loop().complete(done, Status());
   join_.reset(done);
-  join_.add(static_cast<uint32_t>(copies_.size()));
+  join_.add(static_cast<uint32_t>(left));
   for (auto& [target, copy] : copies_) {
+    if (copy.pieces.empty()) continue;
     copy.direction = direction;
     copy.target = target;
     copy.done.bind<&Staging::on_copied>(this);

@@ -1,102 +1,14 @@
 // A batch's way to GPU memory: through slots of the ring, and past them out of memory that is
 // shared with the server.
-#include "client/staging.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 
-#include "gpu/gpu_fixture.h"
+#include "client/staging_fixture.h"
 
 namespace gd2fs::client {
 namespace {
-
-constexpr uint64_t kLength = 5 << 20;
-
-struct TestPart : StraightPart {
-  bool ended = false;
-  Status status;
-  TestPart() { done.bind<&TestPart::on_done>(this); }
-  void on_done(Completion& completion) {
-    ended = true;
-    status = completion.status;
-  }
-};
-
-class StagingTest : public GpuFixture {
- protected:
-  void SetUp() override {
-    GD2FS_NEEDS_CUDA();
-    context_ = std::make_unique<cuda::TestContext>();
-    gpu_memory_ = std::make_unique<cuda::TestMemory>(context_->get(), kLength);
-    target_ = gpu_.find(gpu_memory_->data(), kLength)->target;
-    shared_ = std::make_shared<HostMemory>(8 << 20);
-    random_.fill({shared_->data(), shared_->size()});
-  }
-  // [0, 1000) host, then two stretches of GPU memory in reverse order.
-  std::vector<MemorySegment> segments() {
-    return {{host_.data(), 1000},
-            {gpu_memory_->data() + kLength / 2, kLength / 2, target_, 1},
-            {gpu_memory_->data(), kLength / 2, target_, 1}};
-  }
-  void begin(Staging& staging, Window::Direction direction) {
-    Waited ready;
-    staging.begin(segments(), direction, ready.done);
-    ASSERT_TRUE(run_until([&] { return ready.ended; }));
-    ASSERT_TRUE(ready.status.ok()) << ready.status.to_string();
-  }
-  void land(Staging& staging) {
-    Waited landed;
-    staging.land(landed.done);
-    ASSERT_TRUE(run_until([&] { return landed.ended; }));
-    EXPECT_TRUE(landed.status.ok());
-  }
-  // What a session receives.
-  static void fill_window(const Staging& staging, ConstBytes bytes) {
-    for (const MemorySegment& segment : staging.window()) {
-      std::memcpy(segment.data, bytes.data(), segment.length_bytes);
-      bytes = bytes.subspan(segment.length_bytes);
-    }
-  }
-  Bytes shared() { return {shared_->data(), shared_->size()}; }
-  void describe(uint64_t offset, ConstBytes from, TestPart* part) {
-    part->offset = offset;
-    part->bytes = {const_cast<std::byte*>(from.data()), from.size()};
-    part->mapping = shared();
-    part->keeps = shared_;
-  }
-  // The first attempts only begin to pin.
-  bool take(Staging& staging, TestPart& part) {
-    bool taken = false;
-    return run_until([&] { return taken = taken || staging.take(part); });
-  }
-  // Copies out of the shared memory and waits for it.
-  void copy_straight(Staging& staging, uint64_t offset, ConstBytes from) {
-    TestPart part;
-    describe(offset, from, &part);
-    ASSERT_TRUE(take(staging, part));
-    ASSERT_TRUE(run_until([&] { return part.ended; }));
-    ASSERT_TRUE(part.status.ok()) << part.status.to_string();
-  }
-  std::vector<std::byte> in_window_order() {
-    std::vector<std::byte> bytes(host_.begin(), host_.begin() + 1000);
-    const auto on_gpu = gpu_memory_->get();
-    bytes.insert(bytes.end(), on_gpu.begin() + kLength / 2, on_gpu.end());
-    bytes.insert(bytes.end(), on_gpu.begin(), on_gpu.begin() + kLength / 2);
-    return bytes;
-  }
-
-  Random random_{23};
-  std::vector<std::byte> host_ = std::vector<std::byte>(1000);
-  std::unique_ptr<cuda::TestContext> context_;
-  std::unique_ptr<cuda::TestMemory> gpu_memory_;
-  std::shared_ptr<HostMemory> shared_;
-  GpuTarget target_ = 0;
-  MovedBytes moved_;
-};
-
-constexpr uint64_t kWindow = kLength + 1000;
 
 TEST_F(StagingTest, what_arrives_in_the_window_lands_in_the_gpu_and_comes_back) {
   GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
@@ -178,8 +90,9 @@ TEST_F(StagingTest, a_large_part_goes_at_once_when_the_link_idles) {
   TestPart large;
   TestPart another;
   describe(2000, {shared_->data(), 1000}, &small);
-  describe(3000, {shared_->data(), GpuStraight::kAloneBytes}, &large);
-  describe(3000 + GpuStraight::kAloneBytes, {shared_->data(), GpuStraight::kAloneBytes}, &another);
+  describe(3000, {shared_->data(), GpuStraight::kToGpu.alone_bytes}, &large);
+  describe(3000 + GpuStraight::kToGpu.alone_bytes,
+           {shared_->data(), GpuStraight::kToGpu.alone_bytes}, &another);
   ASSERT_TRUE(staging.take(small));
   EXPECT_FALSE(small.begun);  // others may come
   ASSERT_TRUE(staging.take(large));
@@ -232,7 +145,9 @@ TEST_F(StagingTest, parts_that_come_while_the_link_is_busy_become_one_copy) {
     ASSERT_TRUE(staging.take(*part));
     run_for(kMs);
   };
-  while (!rings.straight().busy(target_, GpuCopy::Direction::to_gpu)) offer();
+  do {
+    offer();
+  } while (parts.back()->begun);
   const uint64_t copies = cuda().counts().copies;
   for (int i = 0; i < 4; ++i) offer();
   EXPECT_EQ(cuda().counts().copies, copies);
@@ -268,9 +183,9 @@ TEST_F(StagingTest, shared_memory_that_only_we_hold_is_let_go) {
 
 TEST_F(StagingTest, a_source_goes_straight_into_shared_memory_once_that_is_pinned) {
   GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
-  const auto bytes = cuda::random_bytes(random_, kLength);
+  const auto bytes = cuda::random_bytes(random_, kGpuBytes);
   gpu_memory_->set(bytes);
-  const std::vector<MemorySegment> all{{gpu_memory_->data(), kLength, target_, 1}};
+  const std::vector<MemorySegment> all{{gpu_memory_->data(), kGpuBytes, target_, 1}};
   const SharedStaging into{shared(), shared_};
   Staging staging(rings);
   EXPECT_FALSE(staging.may_go_straight(all, {}));
@@ -279,7 +194,7 @@ TEST_F(StagingTest, a_source_goes_straight_into_shared_memory_once_that_is_pinne
   staging.begin_straight(all);
   staging.begin_sending();
   std::vector<std::unique_ptr<TestPart>> parts;
-  for (uint64_t at = 0; at < kLength; at += 512 << 10) {
+  for (uint64_t at = 0; at < kGpuBytes; at += 512 << 10) {
     auto& part = parts.emplace_back(std::make_unique<TestPart>());
     describe(at, {shared_->data() + at, 512 << 10}, part.get());
     ASSERT_TRUE(staging.take(*part));
@@ -288,14 +203,14 @@ TEST_F(StagingTest, a_source_goes_straight_into_shared_memory_once_that_is_pinne
   ASSERT_TRUE(run_until([&] { return std::ranges::all_of(parts, ended); }));
   EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), shared_->data()));
   EXPECT_TRUE(staging.trouble().ok());
-  EXPECT_EQ(moved_.gpu_straight_write_bytes, kLength);
+  EXPECT_EQ(moved_.gpu_straight_write_bytes, kGpuBytes);
   EXPECT_EQ(moved_.gpu_ring_write_bytes, 0);
 }
 
 TEST_F(StagingTest, a_copy_out_of_the_gpu_that_fails_is_the_source_s_trouble) {
   GD2FS_NEEDS_FAKE_CUDA();
   GpuRings rings(loop_, gpu_, moved_, GpuRing::kRingLeastBytes);
-  const std::vector<MemorySegment> all{{gpu_memory_->data(), kLength, target_, 1}};
+  const std::vector<MemorySegment> all{{gpu_memory_->data(), kGpuBytes, target_, 1}};
   const SharedStaging into{shared(), shared_};
   Staging staging(rings);
   ASSERT_TRUE(run_until([&] { return staging.may_go_straight(all, into); }));

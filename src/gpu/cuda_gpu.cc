@@ -298,6 +298,10 @@ void CudaGpu::copy(GpuCopy& copy) {
   arm();
 }
 
+void CudaGpu::expect(GpuTarget number) {
+  target(number).expect();
+}
+
 Result<std::unique_ptr<GpuFence>> CudaGpu::fence_after(uint64_t number, GpuTarget target_number) {
   GD2FS_ASSIGN(const Driver* loaded, Driver::get());
   const Driver& driver = *loaded;

@@ -38,6 +38,7 @@ class CudaGpu final : public Gpu {
   Result<std::unique_ptr<HostMapping>> map_host(GpuTarget target, void* address,
                                                 uint64_t length_bytes, Access access) override;
   void copy(GpuCopy& copy) override;
+  void expect(GpuTarget target) override;
   Result<std::unique_ptr<GpuFence>> fence_after(uint64_t stream, GpuTarget target) override;
   void wait(GpuFence& fence, Completion& done) override;
   void cancel(GpuFence& fence) override;

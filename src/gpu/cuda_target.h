@@ -58,6 +58,8 @@ class CudaTarget {
   Status see_nic_writes();
 
   void copy(Loop& loop, GpuCopy& copy);
+  // As Gpu's.
+  void expect();
   // Ends what has ended; true if anything has.
   bool look(Loop& loop);
   // Waits for everything that was issued. Any thread.

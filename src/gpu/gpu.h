@@ -8,11 +8,11 @@
 // driver, so that a copy neither blocks nor goes through the driver's own staging.
 //
 // Thread rule: find(), map_host(), fence_after(), export_range(), see_nic_writes() and folder()
-// from any thread; copy() and wait() from the loop. A Gpu outlives its HostMappings and fences, and
-// every copy in flight. Errors: a copy that fails completes with io and errno EIO. When the context
-// is gone (the application destroyed it, the device was reset, a kernel of anybody's ended it with
-// an error) all copies of its target end that way, now and later; memory found after that gets a
-// new target.
+// from any thread; copy(), expect() and wait() from the loop. A Gpu outlives its HostMappings and
+// fences, and every copy in flight. Errors: a copy that fails completes with io and errno EIO. When
+// the context is gone (the application destroyed it, the device was reset, a kernel of anybody's
+// ended it with an error) all copies of its target end that way, now and later; memory found after
+// that gets a new target.
 #pragma once
 
 #include <cstddef>
@@ -108,6 +108,9 @@ class Gpu {
                                                         uint64_t length_bytes, Access access) = 0;
 
   virtual void copy(GpuCopy& copy) = 0;
+  // A copy of this target will follow within a few microseconds: what makes the first one after a
+  // pause slow is done now. On the loop.
+  virtual void expect(GpuTarget /*target*/) {}
 
   // Marks the end of what is queued on a CUstream (1: the legacy default stream, 2: the per-thread
   // one, of the target's context or, for kHostTarget, of the calling thread's) now. nullptr:
