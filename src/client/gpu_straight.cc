@@ -56,6 +56,7 @@ void GpuStraight::go(const Way& way, Lane& lane) {
 // What waits becomes one copy, as far as the rules allow.
 void GpuStraight::join(const Way& way, Lane& lane) {
   Group& group = begin(way.first, way.second);
+  group.bulk = true;
   const void* const newest = lane.parts.back()->batch;
   const bool leaves_newest = kToGpu.leaves_newest && lane.parts.front()->batch != newest;
   while (StraightPart* part = lane.parts.front()) {
@@ -96,6 +97,7 @@ GpuStraight::Group& GpuStraight::begin(GpuTarget target, GpuCopy::Direction dire
   group.in_use = true;
   group.direction = direction;
   group.target = target;
+  group.bulk = false;
   group.pieces.clear();
   group.length_bytes = 0;
   return group;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include <sys/mman.h>
 
@@ -18,6 +19,15 @@ constexpr size_t kListsBytes =
 // PCIe 5 x16, and 8 us until an empty copy has ended, of which 3 are spent on issuing it.
 constexpr uint64_t kLinkBytesPerUs = 55'000;
 constexpr uint64_t kCopyLeastNs = 4 * kUs;
+
+// 38 us of the link.
+constexpr uint64_t kBriefMaxBytes = 2 << 20;
+
+uint64_t bytes_of(std::span<const GpuPiece> pieces) {
+  uint64_t bytes = 0;
+  for (const GpuPiece& piece : pieces) bytes += piece.length_bytes;
+  return bytes;
+}
 
 Pointer pointer_of(const std::byte* gpu) {
   return reinterpret_cast<Pointer>(gpu);
@@ -38,12 +48,16 @@ Result<std::unique_ptr<CudaTarget>> CudaTarget::open(const Driver& driver, Devic
 Status CudaTarget::prepare() {
   const Current current(driver_, context_);
   if (current.error() != kSuccess) return driver_.failure(current.error(), "cuCtxPushCurrent");
-  for (OurStream& stream : streams_) {
-    const Error made = driver_.stream_create(&stream.stream, kStreamNonBlocking);
-    if (made != kSuccess) return driver_.failure(made, "cuStreamCreate");
-  }
+  GD2FS_TRY(make_stream(streams_.front()));
   load_kernel();
   return has_kernel() ? prepare_lists() : Status();
+}
+
+Status CudaTarget::make_stream(OurStream& stream) {
+  const Error made = driver_.stream_create(&stream.stream, kStreamNonBlocking);
+  if (made == kSuccess) return {};
+  stream.stream = nullptr;
+  return driver_.failure(made, "cuStreamCreate");
 }
 
 // Without the kernel everything still works, by the copy engine.
@@ -132,7 +146,9 @@ void CudaTarget::drain() {
   const Current current(driver_, context_);
   if (current.error() != kSuccess) return;
   // An error means that the context is gone, and its copies with it.
-  for (const OurStream& stream : streams_) (void)driver_.stream_synchronize(stream.stream);
+  for (const OurStream& stream : streams_) {
+    if (stream.stream != nullptr) (void)driver_.stream_synchronize(stream.stream);
+  }
 }
 
 // --- issuing ---
@@ -142,6 +158,7 @@ void CudaTarget::copy(Loop& loop, GpuCopy& copy) {
   copy.outcome = Status();
   copy.tiles_sent = 0;
   copy.flights = 0;
+  copy.brief = !copy.bulk && bytes_of(copy.pieces) < kBriefMaxBytes;
   CopyPlan plan = plan_copy(copy.pieces, has_kernel());
   copy.tiles = std::move(plan.tiles);
   if (!failed() && !alive()) fail(loop, {StatusCode::io, "the GPU's context was reset", EIO});
@@ -182,28 +199,51 @@ void CudaTarget::expect() {
   if (current.error() != kSuccess) return;  // the copy will say so
   const Result<Event> event = take_event();
   if (!event.has_value()) return;
-  (void)driver_.event_record(*event, streams_[kToGpu].stream);
+  (void)driver_.event_record(*event, streams_.front().stream);
   events_.push_back(*event);  // recorded anew, it means what comes then
+}
+
+CudaTarget::Use CudaTarget::use_of(const GpuCopy& copy) {
+  if (copy.brief) return Use::brief;
+  return copy.direction == GpuCopy::Direction::to_gpu ? Use::to_gpu : Use::from_gpu;
+}
+
+// The one that has this use now, or one that has nothing to do, or a new one.
+CudaTarget::OurStream& CudaTarget::stream_for(const GpuCopy& copy) {
+  const Use use = use_of(copy);
+  OurStream* idle = nullptr;
+  OurStream* unmade = nullptr;
+  for (OurStream& stream : streams_) {
+    if (stream.stream == nullptr) {
+      if (unmade == nullptr) unmade = &stream;
+    } else if (stream.flights.empty()) {
+      if (idle == nullptr) idle = &stream;
+    } else if (stream.use == use) {
+      return stream;
+    }
+  }
+  // A driver that makes no more streams makes this copy wait for those before it.
+  if (idle == nullptr && unmade != nullptr && make_stream(*unmade).ok()) idle = unmade;
+  OurStream& taken = idle != nullptr ? *idle : streams_.front();
+  if (idle != nullptr) taken.use = use;
+  return taken;
 }
 
 Status CudaTarget::issue_engine(Loop& loop, GpuCopy& copy, const std::vector<GpuPiece>& pieces) {
   if (pieces.empty()) return {};
   const bool to_gpu = copy.direction == GpuCopy::Direction::to_gpu;
-  uint64_t bytes = 0;
-  for (const GpuPiece& piece : pieces) bytes += piece.length_bytes;
-  const bool is_short = bytes < kEngineMinBytes;
-  const StreamUse use = is_short ? kShort : to_gpu ? kToGpu : kFromGpu;
-  const Stream stream = streams_[use].stream;
+  const uint64_t bytes = bytes_of(pieces);
+  OurStream& stream = stream_for(copy);
   Error error = kSuccess;
   for (const GpuPiece& piece : pieces) {
-    error =
-        to_gpu
-            ? driver_.copy_to_device(pointer_of(piece.gpu), piece.host, piece.length_bytes, stream)
-            : driver_.copy_to_host(piece.host, pointer_of(piece.gpu), piece.length_bytes, stream);
+    error = to_gpu ? driver_.copy_to_device(pointer_of(piece.gpu), piece.host, piece.length_bytes,
+                                            stream.stream)
+                   : driver_.copy_to_host(piece.host, pointer_of(piece.gpu), piece.length_bytes,
+                                          stream.stream);
     if (error != kSuccess) break;
   }
   // Also after an error: what was issued before it must have ended before the copy does.
-  const Status flown = fly(loop, copy, use, -1, bytes);
+  const Status flown = fly(loop, copy, stream, -1, bytes);
   return error == kSuccess ? flown : driver_.failure(error, "cuMemcpyAsync");
 }
 
@@ -211,18 +251,19 @@ Status CudaTarget::issue_tiles(Loop& loop, GpuCopy& copy) {
   while (copy.tiles_sent < copy.tiles.size() && !free_lists_.empty()) {
     const size_t count = std::min(copy.tiles.size() - copy.tiles_sent, kListTiles);
     const int list = free_lists_.back();
-    GD2FS_TRY(launch(copy, copy.tiles_sent, count, list));
+    OurStream& stream = stream_for(copy);
+    GD2FS_TRY(launch(copy, copy.tiles_sent, count, list, stream.stream));
     free_lists_.pop_back();
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < count; ++i) bytes += copy.tiles[copy.tiles_sent + i].length_bytes;
+    const uint64_t bytes = bytes_of({&copy.tiles[copy.tiles_sent], count});
     copy.tiles_sent += count;
-    GD2FS_TRY(fly(loop, copy, kShort, list, bytes));
+    GD2FS_TRY(fly(loop, copy, stream, list, bytes));
   }
   if (copy.tiles_sent < copy.tiles.size() && !copy.linked()) waiting_.push_back(copy);
   return {};
 }
 
-Status CudaTarget::launch(const GpuCopy& copy, size_t first, size_t count, int list) {
+Status CudaTarget::launch(const GpuCopy& copy, size_t first, size_t count, int list,
+                          Stream stream) {
   const bool to_gpu = copy.direction == GpuCopy::Direction::to_gpu;
   Tile* tiles = lists_ + static_cast<size_t>(list) * kListTiles;
   for (size_t i = 0; i < count; ++i) {
@@ -237,8 +278,8 @@ Status CudaTarget::launch(const GpuCopy& copy, size_t first, size_t count, int l
   constexpr size_t kWarpsPerBlock = kThreads / 32;
   const auto blocks = static_cast<unsigned>(
       std::min<size_t>(kBlocks, (count + kWarpsPerBlock - 1) / kWarpsPerBlock));
-  const Error error = driver_.launch_kernel(kernel_, blocks, 1, 1, kThreads, 1, 1, 0,
-                                            streams_[kShort].stream, parameters, nullptr);
+  const Error error =
+      driver_.launch_kernel(kernel_, blocks, 1, 1, kThreads, 1, 1, 0, stream, parameters, nullptr);
   return error == kSuccess ? Status() : driver_.failure(error, "cuLaunchKernel");
 }
 
@@ -255,8 +296,8 @@ Result<Event> CudaTarget::take_event() {
 }
 
 // Marks the end of what the copy has put on a stream.
-Status CudaTarget::fly(Loop& loop, GpuCopy& copy, StreamUse use, int list, uint64_t length_bytes) {
-  OurStream& stream = streams_[use];
+Status CudaTarget::fly(Loop& loop, GpuCopy& copy, OurStream& stream, int list,
+                       uint64_t length_bytes) {
   Result<Event> event = take_event();
   const Error error = event.has_value() ? driver_.event_record(*event, stream.stream) : kSuccess;
   if (!event.has_value() || error != kSuccess) {
@@ -348,7 +389,7 @@ void CudaTarget::pump_waiting(Loop& loop) {
 
 void CudaTarget::judge(Loop& loop, const Status& why) {
   if (failed()) return;
-  const Error error = driver_.stream_query(streams_[kShort].stream);
+  const Error error = driver_.stream_query(streams_.front().stream);
   if (error != kSuccess && error != kNotReady) fail(loop, why);
 }
 

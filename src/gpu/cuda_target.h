@@ -1,10 +1,12 @@
 // CudaTarget: one context of one device, with our own streams in it: issues copies, looks for their
 // end by events, and knows when the context is gone.
 //
-// Streams are non-blocking, so they neither wait for nor hold up the application's default stream:
-// one for long copies each way (the link works both ways at once) and one for all that is short, so
-// that a 4 KiB read does not queue behind 64 MiB. Each copy leaves one event on each stream that it
-// used; looking is cuEventQuery, when a copy's end is due (see CudaGpu).
+// Streams are non-blocking, so they neither wait for nor hold up the application's default stream.
+// One has one use as long as it has something to do: long transfers one way (the link works both
+// ways at once), or all that is brief, so that a 4 KiB read does not queue behind 64 MiB. There is
+// one from the start; others are made when two uses meet for the first time, because the second
+// stream of a process takes 2 MiB of the GPU's memory. Each copy leaves one event on each stream
+// that it used; looking is cuEventQuery, when a copy's end is due (see CudaGpu).
 //
 // Thread rule: open() and failed() from any thread, the rest from the loop.
 #pragma once
@@ -68,7 +70,9 @@ class CudaTarget {
   uint64_t due_ns() const;
 
  private:
-  enum StreamUse : uint8_t { kToGpu, kFromGpu, kShort, kStreams };
+  enum class Use : uint8_t { to_gpu, from_gpu, brief };
+  static Use use_of(const GpuCopy& copy);
+  static constexpr size_t kStreamsMax = 3;  // one for each use
   // What one copy left on one stream.
   struct Flight {
     GpuCopy* copy = nullptr;
@@ -77,13 +81,15 @@ class CudaTarget {
     uint64_t due_ns = 0;
   };
   struct OurStream {
-    Stream stream = nullptr;
+    Stream stream = nullptr;  // null: not made yet
+    Use use = Use::brief;     // of its flights
     std::deque<Flight> flights;
     uint64_t free_ns = 0;  // when it is through with what it has
   };
 
   CudaTarget(const Driver& driver, Device device, Context context, bool primary);
   Status prepare();
+  Status make_stream(OurStream& stream);
   Status prepare_lists();
   void load_kernel();
 
@@ -91,8 +97,9 @@ class CudaTarget {
   Status issue_engine(Loop& loop, GpuCopy& copy, const std::vector<GpuPiece>& pieces);
   // As many tiles as lists are free for; the rest later.
   Status issue_tiles(Loop& loop, GpuCopy& copy);
-  Status launch(const GpuCopy& copy, size_t first, size_t count, int list);
-  Status fly(Loop& loop, GpuCopy& copy, StreamUse use, int list, uint64_t length_bytes);
+  OurStream& stream_for(const GpuCopy& copy);
+  Status launch(const GpuCopy& copy, size_t first, size_t count, int list, Stream stream);
+  Status fly(Loop& loop, GpuCopy& copy, OurStream& stream, int list, uint64_t length_bytes);
   bool look(Loop& loop, OurStream& stream);
   void land(Loop& loop, const Flight& flight);
   void end_if_done(Loop& loop, GpuCopy& copy);
@@ -113,8 +120,8 @@ class CudaTarget {
   std::atomic<NicWrites> nic_writes_{NicWrites::unknown};
   Status failure_;
 
-  std::array<OurStream, kStreams> streams_;
-  std::vector<Event> events_;  // free ones
+  std::array<OurStream, kStreamsMax> streams_;  // made one after another
+  std::vector<Event> events_;                   // free ones
   Module module_ = nullptr;
   Function kernel_ = nullptr;
   Tile* lists_ = nullptr;  // kListsMax lists of kListTiles, mapped for the GPU

@@ -57,10 +57,13 @@ struct GpuCopy : ListNode<> {
   enum class Direction : uint8_t { to_gpu, from_gpu };
   Direction direction = Direction::to_gpu;
   GpuTarget target = kHostTarget;
+  bool bulk =
+      false;  // part of a long transfer: it goes behind the other parts, however short it is
   std::vector<GpuPiece> pieces;
   Completion done;  // what was copied is visible to work that is launched after this
 
   // The implementation's own, from copy() to done.
+  bool brief = false;
   std::vector<GpuPiece> tiles;  // what goes by the kernel
   size_t tiles_sent = 0;
   uint32_t flights = 0;

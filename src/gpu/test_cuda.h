@@ -64,6 +64,7 @@ class TestCuda {
   void (*set_delay_ns)(uint64_t delay_ns) = nullptr;
   void (*hold)(int held) = nullptr;
   void (*refuse_copies)(int count, int error) = nullptr;
+  void (*refuse_streams)(int error) = nullptr;
   void (*refuse_registrations)(uint64_t at_least_bytes, int error) = nullptr;
   void (*break_next)(int error) = nullptr;
   uint64_t (*queued)() = nullptr;
@@ -102,6 +103,7 @@ class TestCuda {
     find("fake_cuda_set_delay_ns", &set_delay_ns);
     find("fake_cuda_hold", &hold);
     find("fake_cuda_refuse_copies", &refuse_copies);
+    find("fake_cuda_refuse_streams", &refuse_streams);
     find("fake_cuda_refuse_registrations", &refuse_registrations);
     find("fake_cuda_break_next", &break_next);
     find("fake_cuda_queued", &queued);

@@ -23,6 +23,8 @@ void fake_cuda_set_delay_ns(uint64_t delay_ns);
 void fake_cuda_hold(int held);
 // The next `count` copies or launches are refused by the call itself with this error.
 void fake_cuda_refuse_copies(int count, int error);
+// While it is not 0, no stream is created: the call answers this error.
+void fake_cuda_refuse_streams(int error);
 // Registrations of host memory so long are refused with this error, until it is 0.
 void fake_cuda_refuse_registrations(uint64_t at_least_bytes, int error);
 // The next copy or launch that is carried out ends its context with this error (it moves nothing).

@@ -199,6 +199,7 @@ FAKE_API cuStreamCreate(Stream** stream, unsigned) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   if (const int error = world.check_context(); error != kSuccess) return error;
+  if (world.refuse_streams_error != kSuccess) return world.refuse_streams_error;
   *stream = world.streams.emplace_back(std::make_unique<Stream>()).get();
   (*stream)->context = world.current();
   return kSuccess;

@@ -126,6 +126,7 @@ class World {
   bool held = false;
   int refuse_count = 0;
   int refuse_error = kSuccess;
+  int refuse_streams_error = kSuccess;
   uint64_t refuse_registration_bytes = 0;
   int refuse_registration_error = kSuccess;
   int break_error = kSuccess;
