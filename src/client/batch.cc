@@ -91,7 +91,7 @@ void Batch::send() {
   memory.segments.assign(gpu_->staging.window().data(), gpu_->staging.window().size());
   const bool straight = gpu_->straight_source || memory.direction == Window::Direction::sink;
   memory.straight = straight ? &gpu_->staging : nullptr;
-  if (memory.direction == Window::Direction::sink) operation.await_answer();
+  if (straight) operation.await_answer();
   GpuStraight& copies = operation.rings().straight();
   const bool copies_follow = straight && plan.length_bytes >= GpuStraight::kJoinedMinBytes &&
                              on_one_gpu() && sequences_of->shares_memory();

@@ -23,11 +23,12 @@ bool GpuStraight::may_go(StraightBatch& batch) {
 void GpuStraight::add(StraightBatch& batch, StraightPart& part) {
   const Way way{part.target, batch.direction()};
   Lane& lane = lanes_[way];
-  const bool at_once = lane.under_way_bytes == 0 && part.bytes.size() >= kToGpu.alone_bytes;
+  const Rules& rules = rules_of(way);
+  const bool at_once = lane.under_way_bytes == 0 && part.bytes.size() >= rules.alone_bytes;
   if (batch.joins()) {
     lane.parts.push_back(part);
     if (at_once) return join(way, lane);
-    if (lane.may_go(kToGpu)) look_soon();
+    if (lane.may_go(rules)) look_soon();
     return;
   }
   batch.wait(part);
@@ -50,19 +51,20 @@ void GpuStraight::go(StraightBatch& batch) {
 }
 
 void GpuStraight::go(const Way& way, Lane& lane) {
-  while (!lane.parts.empty() && lane.may_go(kToGpu)) join(way, lane);
+  while (!lane.parts.empty() && lane.may_go(rules_of(way))) join(way, lane);
 }
 
 // What waits becomes one copy, as far as the rules allow.
 void GpuStraight::join(const Way& way, Lane& lane) {
+  const Rules& rules = rules_of(way);
   Group& group = begin(way.first, way.second);
   group.bulk = true;
   const void* const newest = lane.parts.back()->batch;
-  const bool leaves_newest = kToGpu.leaves_newest && lane.parts.front()->batch != newest;
+  const bool leaves_newest = rules.leaves_newest && lane.parts.front()->batch != newest;
   while (StraightPart* part = lane.parts.front()) {
     if (leaves_newest && part->batch == newest) break;
     const uint64_t joined_bytes = group.length_bytes + part->bytes.size();
-    if (!group.parts.empty() && joined_bytes > kToGpu.joined_max_bytes) break;
+    if (!group.parts.empty() && joined_bytes > rules.joined_max_bytes) break;
     part->unlink();
     static_cast<StraightBatch*>(part->batch)->put(*part, group);
   }
@@ -118,6 +120,9 @@ void GpuStraight::on_copied(Group& group) {
   --lane.copies;
   lane.awake_ns = loop_.now_ns();
   go(way, lane);
+  if (group.direction == GpuCopy::Direction::from_gpu) {
+    loop_.stay_awake_until(lane.awake_ns + kAskedNs);
+  }
   if (!waiting_.empty() && lane.under_way_bytes < kAheadBytes) look_soon();
   while (StraightPart* part = group.parts.pop_front()) {
     static_cast<StraightBatch*>(part->batch)->copied(*part, group.done.status);
@@ -154,9 +159,11 @@ void StraightBatch::begin(const std::vector<MemorySegment>& segments,
   joins_ = may_join();
 }
 
-// Many short ones make good copies by themselves, and take long to be told of one by one.
+// Many short pieces on their way in make good copies by themselves, and take long to be told of one
+// by one. On their way out it is the server's slots that are told of, whatever pieces are in them.
 bool StraightBatch::may_join() const {
-  return direction_ == GpuCopy::Direction::to_gpu && gpu_bytes_ >= GpuStraight::kJoinedMinBytes &&
+  if (gpu_bytes_ < GpuStraight::kJoinedMinBytes) return false;
+  return direction_ == GpuCopy::Direction::from_gpu ||
          gpu_bytes_ >= segments_->size() * GpuStraight::kToGpu.alone_bytes;
 }
 

@@ -44,6 +44,11 @@ class GpuStraight {
   };
   // 32 MiB: what came first waits at most 0.6 ms for what came last.
   static constexpr Rules kToGpu{2, 4 * kMiB, 32 * kMiB, kMiB, true};
+  // The server waits for the bytes to copy them on, on several threads: it gets them in pieces that
+  // keep these busy, and soon.
+  static constexpr Rules kFromGpu{3, kAheadBytes, 2 * kMiB, 512 * kKiB, false};
+  // So long after it gave bytes to the server this side looks for what is asked next.
+  static constexpr uint64_t kAskedNs = 200 * kUs;
 
   // `required`: parts wait until their memory is pinned, and fail if it cannot be.
   GpuStraight(Loop& loop, Gpu& gpu, MovedBytes& moved, bool required);
@@ -84,6 +89,9 @@ class GpuStraight {
       return copies < rules.copies_max || under_way_bytes < rules.ahead_bytes;
     }
   };
+  static const Rules& rules_of(const Way& way) {
+    return way.second == GpuCopy::Direction::to_gpu ? kToGpu : kFromGpu;
+  }
   Group& unused_group();
   bool may_go(StraightBatch& batch);
   void go(StraightBatch& batch);

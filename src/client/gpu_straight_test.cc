@@ -147,5 +147,37 @@ TEST_F(JoinedTest, a_joined_copy_that_fails_is_told_to_each_of_its_parts) {
   EXPECT_TRUE(std::all_of(parts_.end() - 2, parts_.end(), good));
 }
 
+TEST_F(JoinedTest, what_leaves_the_gpu_goes_in_pieces_with_which_the_server_can_begin) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  constexpr uint64_t kSlot = GpuStraight::kFromGpu.alone_bytes;
+  constexpr uint64_t kLength = 10 * kSlot;
+  large_->set(cuda::random_bytes(random_, large_->size()));
+  shared_ = std::make_shared<HostMemory>(kLength);
+  const std::vector<MemorySegment> all{{large_->data(), kLength, target_, 1}};
+  Staging source(rings_);
+  ASSERT_TRUE(run_until([&] { return source.may_go_straight(all, {shared(), shared_}); }));
+  source.begin_straight(all);
+  source.begin_sending();
+  const uint64_t before = cuda().counts().copies;
+  cuda().hold(1);
+  for (uint64_t at = 0; at < kLength; at += kSlot) {
+    TestPart& part = *parts_.emplace_back(std::make_unique<TestPart>());
+    describe(at, {shared_->data() + at, kSlot}, &part);
+    ASSERT_TRUE(source.take(part));
+    EXPECT_EQ(part.begun, at == 0);
+    run_for(kMs);
+  }
+  // Until as much is under way as the link needs.
+  constexpr uint64_t kFirst = GpuStraight::kFromGpu.ahead_bytes / kSlot;
+  EXPECT_EQ(cuda().counts().copies - before, kFirst);
+  cuda().hold(0);
+  ASSERT_TRUE(run_until(
+      [&] { return std::ranges::all_of(parts_, [](const auto& part) { return part->ended; }); }));
+  constexpr uint64_t kJoined = GpuStraight::kFromGpu.joined_max_bytes / kSlot;
+  EXPECT_EQ(cuda().counts().copies - before, kFirst + (10 - kFirst + kJoined - 1) / kJoined);
+  EXPECT_EQ(std::memcmp(large_->get().data(), shared_->data(), kLength), 0);
+  EXPECT_EQ(moved_.gpu_straight_write_bytes, kLength);
+}
+
 }  // namespace
 }  // namespace gd2fs::client

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "base/bytes.h"
 #include "base/leave_core.h"
 
 #if defined(__x86_64__)
@@ -61,9 +62,11 @@ void CopyJob::copy(uint64_t begin, uint64_t end) const {
   }
 }
 
-CopyPool::CopyPool(Loop& loop, uint32_t helpers_max) : loop_(loop), helpers_max_(helpers_max) {
+CopyPool::CopyPool(Loop& loop, uint32_t helpers_max, uint64_t look_ns)
+    : loop_(loop), helpers_max_(helpers_max), look_ns_(look_ns) {
   turn_.bind<&CopyPool::on_turn>(this);
   copied_mail_.bind<&CopyPool::on_copied>(this);
+  expected_.bind<&CopyPool::on_expected>(this);
 }
 
 CopyPool::~CopyPool() {
@@ -85,9 +88,22 @@ void CopyPool::submit(CopyJob& job) {
     (job.alone ? alone_ : queue_).push_back(job);
     if (!job.alone) queued_bytes_ += job.length_bytes;
     ++jobs_;
-    if (!job.alone && queued_bytes_ >= kHelpFromBytes) wake_helper();
+    // Those who look for work take a slice each without being woken.
+    if (!job.alone && queued_bytes_ >= kHelpFromBytes + looking_ * kSliceBytes) wake_helper();
   }
   loop_.post(turn_);
+}
+
+void CopyPool::expect() {
+  if (look_ns_ > 0) loop_.post(expected_);
+}
+
+// From the next turn: the wake-ups take 10 us, and what makes others begin goes out first.
+void CopyPool::on_expected() {
+  std::lock_guard lock(mutex_);
+  if (asleep_ == 0) return;
+  waker_core_ = sched_getcpu();
+  wanted_.notify_all();
 }
 
 void CopyPool::wake_helper() {
@@ -105,12 +121,24 @@ void CopyPool::wake_helper() {
   }
 }
 
+// Somebody who is awake looks at the queue before he sleeps, so nothing is left behind.
+bool CopyPool::is_left_to_helpers() const {
+  if (look_ns_ == 0) return false;
+  const bool taken_at_once = looking_ > 0 && queued_bytes_ <= looking_ * kSliceBytes;
+  return taken_at_once || helpers_.size() - asleep_ >= kEnoughHelpers;
+}
+
+uint64_t CopyPool::slice_bytes() const {
+  const uint64_t share = align_up(queued_bytes_ / (looking_ + 1), kSliceMinBytes);
+  return looking_ == 0 ? kSliceBytes : std::clamp(share, kSliceMinBytes, kSliceBytes);
+}
+
 // The next slice of the first job.
 CopyPool::Slice CopyPool::begin(List<CopyJob>& from) {
   CopyJob* const job = from.front();
   if (job == nullptr) return {};
   const Slice slice{job, job->begun_bytes_,
-                    std::min(job->length_bytes, job->begun_bytes_ + kSliceBytes)};
+                    std::min(job->length_bytes, job->begun_bytes_ + slice_bytes())};
   if (!job->alone) queued_bytes_ -= slice.end - slice.begin;
   job->begun_bytes_ = slice.end;
   ++job->slices_running_;
@@ -138,6 +166,7 @@ void CopyPool::on_turn() {
   bool more = false;
   {
     std::lock_guard lock(mutex_);
+    if (alone_.empty() && is_left_to_helpers()) return;
     slice = begin(alone_.empty() ? queue_ : alone_);
     more = !queue_.empty() || !alone_.empty();
   }
@@ -187,11 +216,27 @@ void CopyPool::wait(CopyJob& job) {
   --jobs_;
 }
 
+// Until something is queued, or it was long enough.
+void CopyPool::look(std::unique_lock<std::mutex>& lock) {
+  constexpr int kPausesPerLook = 16;
+  ++looking_;
+  lock.unlock();
+  const uint64_t end_ns = loop_.now_ns() + look_ns_;
+  while (queued_bytes_.load(std::memory_order_relaxed) == 0 &&
+         !stopping_.load(std::memory_order_relaxed) && loop_.now_ns() < end_ns) {
+    for (int i = 0; i < kPausesPerLook; ++i) spin_pause();
+  }
+  lock.lock();
+  --looking_;
+}
+
 void CopyPool::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
+    if (look_ns_ > 0 && queue_.empty()) look(lock);
     const Slice slice = begin(queue_);
     if (slice.job == nullptr) {
+      if (stopping_) return;
       ++asleep_;
       wanted_.wait(lock);
       --asleep_;

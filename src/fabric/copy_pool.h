@@ -3,12 +3,15 @@
 // Jobs wait in one queue, and are made in slices of at most kSliceBytes. The loop makes one in each
 // turn, so that it goes on to serve its sessions between them; helpers make others at the same
 // time, and are woken only when so much waits that a wake-up (58 us here) costs less than it gains.
+// Where cores are to spare, helpers look for more before they sleep, and the loop leaves to them
+// what they can take at once; with many of them at work it copies nothing and serves its sessions.
 // A job of which no slice is being made can be taken back; whoever needs a job's memory back waits
 // until finished() was called, or with wait().
 //
 // Thread rule: everything from the one loop; the helpers touch only what a job names.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -60,14 +63,21 @@ class CopyPool {
   // So much must wait before a helper is woken for it.
   static constexpr uint64_t kHelpFromBytes = 2 << 20;
   static constexpr uint64_t kSliceBytes = 512 * 1024;
+  // What little there is when helpers have nothing to do is shared out in slices of no less.
+  static constexpr uint64_t kSliceMinBytes = 128 * 1024;
+  // With so many at work the loop is no help.
+  static constexpr size_t kEnoughHelpers = 4;
 
-  CopyPool(Loop& loop, uint32_t helpers_max);
+  // `look_ns`: so long a helper with nothing to do looks for work before it sleeps.
+  CopyPool(Loop& loop, uint32_t helpers_max, uint64_t look_ns = 0);
   ~CopyPool();  // no job is in it
   CopyPool(const CopyPool&) = delete;
   CopyPool& operator=(const CopyPool&) = delete;
 
   // finished(job) follows from the loop, never inside the call.
   void submit(CopyJob& job);
+  // Much will be submitted within look_ns: helpers that sleep are woken meanwhile.
+  void expect();
   bool idle() const { return jobs_ == 0; }
   // True: it is out of the pool and nobody touches its memory, of which a part may have been
   // copied. False: nobody begins another slice of it, and finished() will still be called.
@@ -84,15 +94,21 @@ class CopyPool {
   void run();
   void on_turn();
   void on_copied();
+  void on_expected();
+  bool is_left_to_helpers() const;
+  uint64_t slice_bytes() const;
   Slice begin(List<CopyJob>& from);
   static bool end(const Slice& slice);
   void begin_no_more(CopyJob& job);
   void wake_helper();
+  void look(std::unique_lock<std::mutex>& lock);
 
   Loop& loop_;
   const uint32_t helpers_max_;
+  const uint64_t look_ns_;
   Mail turn_;
   Mail copied_mail_;
+  Mail expected_;
   size_t jobs_ = 0;  // submitted and not finished
 
   std::mutex mutex_;  // of the rest
@@ -100,11 +116,13 @@ class CopyPool {
   std::condition_variable changed_;
   List<CopyJob> queue_;
   List<CopyJob> alone_;
-  List<CopyJob> copied_;       // by helpers
-  uint64_t queued_bytes_ = 0;  // in queue_
+  List<CopyJob> copied_;  // by helpers
+  // In queue_. Changed under the mutex; who looks for work looks without it.
+  std::atomic<uint64_t> queued_bytes_{0};
   uint32_t asleep_ = 0;
-  int waker_core_ = -1;  // of the last wake_helper()
-  bool stopping_ = false;
+  uint32_t looking_ = 0;
+  int waker_core_ = -1;                // of the last wake_helper()
+  std::atomic<bool> stopping_{false};  // as queued_bytes_
   std::vector<std::thread> helpers_;
 };
 

@@ -1,7 +1,9 @@
 #include "fabric/copy_pool.h"
 
 #include <algorithm>
+#include <atomic>
 #include <list>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -101,6 +103,110 @@ TEST_F(Copies, who_waits_for_a_job_has_its_memory_back) {
     for (Job& job : jobs) EXPECT_EQ(std::ranges::count(job.to, std::byte{9}), 1'000'000);
     jobs.clear();
     loop.turn(0);
+  }
+}
+
+// Knows who copies it. Helpers are held by it while `held`.
+struct WatchedJob : CopyJob {
+  explicit WatchedJob(uint64_t length) {
+    length_bytes = length;
+    bind<&WatchedJob::on_finished>(this);
+  }
+  void copy(uint64_t, uint64_t) const override {
+    if (std::this_thread::get_id() == loop_thread) {
+      by_loop = true;
+      return;
+    }
+    by_helper = true;
+    ++begun;
+    held.wait(true);
+  }
+  void on_finished(CopyJob&) { ++finished; }
+  static inline std::thread::id loop_thread;
+  static inline std::atomic<bool> held;
+  static inline std::atomic<int> begun;
+  mutable bool by_loop = false;
+  mutable std::atomic<bool> by_helper{false};
+  int finished = 0;
+};
+
+// A pool whose helpers look for work; the loop is turned only where a test says so.
+class LookingCopies : public Copies {
+ protected:
+  static constexpr uint64_t kSmall = 64 << 10;  // too little to wake anybody
+  void SetUp() override {
+    WatchedJob::loop_thread = std::this_thread::get_id();
+    WatchedJob::held = false;
+    WatchedJob::begun = 0;
+  }
+  void finish(CopyPool& pool) {
+    while (!pool.idle()) loop.turn(kMs);
+  }
+  // Makes the helpers.
+  void fill(CopyPool& pool) {
+    std::list<WatchedJob> jobs;
+    for (int i = 0; i < 16; ++i) pool.submit(jobs.emplace_back(CopyPool::kSliceBytes));
+    finish(pool);
+  }
+  // Whether a helper copies something small, the loop standing still.
+  bool helper_copies(CopyPool& pool, uint64_t limit_ns) {
+    WatchedJob job(kSmall);
+    pool.submit(job);
+    const uint64_t end_ns = loop.now_ns() + limit_ns;
+    while (!job.by_helper && loop.now_ns() < end_ns) spin_pause();
+    const bool copied = job.by_helper;
+    finish(pool);
+    EXPECT_EQ(job.finished, 1);
+    return copied;
+  }
+};
+
+TEST_F(LookingCopies, a_helper_that_looks_takes_what_is_too_little_to_wake_one) {
+  CopyPool looking(loop, 2, 20 * kSecond);
+  fill(looking);
+  EXPECT_TRUE(helper_copies(looking, 20 * kSecond));
+  for (int i = 0; i < 3; ++i) {
+    Job more(3 * CopyPool::kSliceBytes + 17);
+    looking.submit(more);
+    finish(looking);
+    EXPECT_EQ(more.finished, 1);
+    EXPECT_TRUE(more.to == more.from);
+  }
+}
+
+TEST_F(LookingCopies, who_expects_much_wakes_the_helpers) {
+  CopyPool looking(loop, 2, kMs);
+  fill(looking);
+  const uint64_t end_ns = loop.now_ns() + 20 * kSecond;
+  while (helper_copies(looking, 20 * kMs) && loop.now_ns() < end_ns) {  // until they sleep
+    const uint64_t pause_ns = loop.now_ns() + 5 * kMs;
+    while (loop.now_ns() < pause_ns) loop.turn(kMs);
+  }
+  bool copied = false;
+  while (!copied && loop.now_ns() < end_ns) {
+    looking.expect();
+    loop.turn(0);
+    copied = helper_copies(looking, 20 * kMs);
+  }
+  EXPECT_TRUE(copied);
+}
+
+TEST_F(LookingCopies, with_enough_helpers_at_work_the_loop_copies_nothing) {
+  WatchedJob::held = true;
+  CopyPool looking(loop, CopyPool::kEnoughHelpers, kMs);
+  std::list<WatchedJob> jobs;
+  for (int i = 0; i < 12; ++i) looking.submit(jobs.emplace_back(CopyPool::kSliceBytes));
+  constexpr int kHelpers = CopyPool::kEnoughHelpers;
+  const uint64_t end_ns = loop.now_ns() + 20 * kSecond;
+  while (WatchedJob::begun < kHelpers && loop.now_ns() < end_ns) spin_pause();
+  for (int i = 0; i < 20; ++i) loop.turn(0);
+  EXPECT_EQ(WatchedJob::begun, kHelpers);
+  WatchedJob::held = false;
+  WatchedJob::held.notify_all();
+  finish(looking);
+  for (const WatchedJob& job : jobs) {
+    EXPECT_EQ(job.finished, 1);
+    EXPECT_FALSE(job.by_loop);
   }
 }
 

@@ -32,6 +32,11 @@ uint32_t staged_helpers() {
   return std::min(ShmFabric::kStagedHelpersMax, cores / 2);
 }
 
+uint64_t staged_look_ns() {
+  return std::thread::hardware_concurrency() >= ShmFabric::kManyCores ? ShmFabric::kStagedLookNs
+                                                                      : 0;
+}
+
 }  // namespace
 
 ShmFabric::ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options, uint32_t copy_threads)
@@ -40,7 +45,7 @@ ShmFabric::ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options, uint
       options_(options),
       tcp_(loop, worker, options),
       copies_(loop, helpers(copy_threads)),
-      staged_(loop, staged_helpers()),
+      staged_(loop, staged_helpers(), staged_look_ns()),
       boot_id_(gd2fs::boot_id()) {}
 
 ShmFabric::~ShmFabric() = default;

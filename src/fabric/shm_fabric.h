@@ -18,7 +18,11 @@ class ShmFabric final : public Fabric {
   // Of a server, for what clients stage. GPUs fill the staging memory at 50 GB/s, of which one
   // thread takes 5 to 8. With two cores it helps only where nobody waits for a drive: the other
   // core is the client's.
-  static constexpr uint32_t kStagedHelpersMax = 6;
+  static constexpr uint32_t kStagedHelpersMax = 8;
+  // With many cores these look for work for so long before they sleep: between two of the pieces
+  // that a GPU fills, and from the server's question to the first of them.
+  static constexpr uint64_t kStagedLookNs = 200 * kUs;
+  static constexpr uint32_t kManyCores = 16;
 
   ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options = {}, uint32_t copy_threads = 0);
   ~ShmFabric() override;

@@ -154,6 +154,8 @@ void ShmServerSession::take_granted(const FrameHeader& header) {
 // --- staging ---
 
 void ShmServerSession::ask(Pull& pull) {
+  const bool is_first = pull.asked_bytes == 0;
+  if (is_first && pull.into.size() >= CopyPool::kHelpFromBytes) copies_.expect();
   while (!free_slots_.empty()) {
     const PullRange range = ask_next(pull);
     if (range.length_bytes == 0) return;
@@ -203,13 +205,18 @@ void ShmServerSession::free_slot(uint16_t slot) {
 // From memory that the client may change meanwhile: every byte is read once,
 // and the crc is of what was read.
 void ShmServerSession::Slot::copy(uint64_t begin, uint64_t end) const {
-  static_assert(kStagingSlotBytes <= CopyPool::kSliceBytes);
-  CHECK(begin == 0 && end == from.size());
+  static_assert(CopyPool::kSliceBytes % kPullBlockBytes == 0);
+  static_assert(CopyPool::kSliceMinBytes % kPullBlockBytes == 0);
+  CHECK(begin % kPullBlockBytes == 0 && begin < end && end <= from.size());
+  const ConstBytes source = from.subspan(begin, end - begin);
+  const Bytes target = place.subspan(begin, end - begin);
   if (block_crcs.empty()) {
-    std::memcpy(place.data(), from.data(), from.size());
+    std::memcpy(target.data(), source.data(), source.size());
     return;
   }
-  crc32c_copy_blocks(from, place, kPullBlockBytes, block_crcs);
+  const size_t blocks = (source.size() + kPullBlockBytes - 1) / kPullBlockBytes;
+  crc32c_copy_blocks(source, target, kPullBlockBytes,
+                     block_crcs.subspan(begin / kPullBlockBytes, blocks));
 }
 
 Status ShmServerSession::take_staged(const FrameHeader& header) {
