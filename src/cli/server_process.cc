@@ -209,6 +209,7 @@ Task<std::vector<std::pair<std::string, double>>> ServerProcess::ask_metrics() {
   values.emplace_back("gd2fs_rdma_written_bytes_total", static_cast<double>(rdma.written_bytes));
   values.emplace_back("gd2fs_rdma_read_bytes_total", static_cast<double>(rdma.read_bytes));
   values.emplace_back("gd2fs_rdma_copied_bytes_total", static_cast<double>(rdma.copied_bytes));
+  values.emplace_back("gd2fs_rdma_credit_waits_total", static_cast<double>(rdma.credit_waits));
   values.emplace_back("gd2fs_rdma_recalls_total", static_cast<double>(rdma.recalls));
   values.emplace_back("gd2fs_rdma_broken_sessions_total", static_cast<double>(rdma.broken));
   for (const RdmaNicFacts& nic : fabric_->nics()) {

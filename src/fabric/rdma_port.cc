@@ -19,6 +19,7 @@ RdmaCounters& RdmaCounters::operator+=(const RdmaCounters& other) {
   read_bytes += other.read_bytes;
   copied_windows += other.copied_windows;
   copied_bytes += other.copied_bytes;
+  credit_waits += other.credit_waits;
   recalls += other.recalls;
   broken += other.broken;
   return *this;

@@ -28,6 +28,7 @@ struct RdmaCounters {
   uint64_t read_bytes = 0;      // by RDMA READ, to here
   uint64_t copied_windows = 0;  // that went without keys, through the stream
   uint64_t copied_bytes = 0;    // pushed or pulled through the stream, by a server
+  uint64_t credit_waits = 0;    // messages that found every buffer of their peer taken
   uint64_t recalls = 0;
   uint64_t broken = 0;  // sessions that ended by an error of their queue pair
 

@@ -109,7 +109,10 @@ void RdmaQueue::knock() {
 }
 
 size_t RdmaQueue::send(std::span<iovec> parts) {
-  if (!has_room()) return 0;
+  if (!has_room()) {
+    if (ok() && credits_ == 0 && port_ != nullptr) ++port_->counters().credit_waits;
+    return 0;
+  }
   std::byte* const buffer = buffers_ + size_t{kReceiveDepth + next_buffer_} * kBufferBytes;
   size_t length = 0;
   for (const iovec& part : parts) {

@@ -1,193 +1,128 @@
 // RDMA sessions by seeds: one thread, the NICs' work carried out one request at a time in an order
-// that the seed chooses, among lost work, broken queue pairs, ends of sessions and windows that are
-// withdrawn at any moment. What is watched: a reply means that all its bytes are there; no byte
-// lands in a buffer once it was given back; everything ends.
+// that the seed chooses, among refused registrations, exhausted credits, lost work, broken queue
+// pairs, ends of sessions and windows that are withdrawn at any moment, and beside a client that
+// forges keys. What is watched: see rdma_seeds.h and rdma_forger.h; and everything ends.
 //
 //   GD2FS_SIM_SEEDS=10000 build/bin/fabric_test --gtest_filter='RdmaSeeds*'
 //   GD2FS_SIM_FIRST=5000 ...       begins there
 //   GD2FS_SIM_SEED=17 ...          that one alone
+#include "fabric/rdma_seeds.h"
+
+#include <array>
 #include <cstdlib>
 
-#include "fabric/rdma_world.h"
-#include "fabric/reply.h"
+#include "base/log.h"
+#include "fabric/rdma_forger.h"
+#include "fabric/rdma_slow_reader.h"
 
 namespace gd2fs {
 namespace {
 
-constexpr size_t kBufferBytes = 5 << 18;
-constexpr size_t kBuffers = 4;
 constexpr int kSteps = 600;
+// So many seeds meet every kind of trouble.
+constexpr uint64_t kSeedsForAll = 30;
 
 uint64_t number_from(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-// A client's buffer: under way for a request, or given back and watched.
-struct Buffer {
-  std::vector<std::byte> bytes = std::vector<std::byte>(kBufferBytes);
-  std::unique_ptr<Registered> registered;
-  Window window;
-  enum class State { watched, asked, withdrawing } state = State::watched;
-  std::byte canary{0};
-  Flag back;
-};
-
-// What the server does about a request.
-struct Answer {
-  uint64_t id = 0;
-  bool source = false;
-  uint64_t length = 0;
-  std::list<PushFlag> pushes;
-  std::unique_ptr<PullFlag> pull;
-  bool replied = false;
-  bool over() const {
-    for (const PushFlag& push : pushes) {
-      if (!push.finished) return false;
-    }
-    return replied && (pull == nullptr || pull->finished);
-  }
-};
-
-class RdmaSeeds : public RdmaWorld {
+class RdmaSeeds : public RdmaSeedsWorld {
  protected:
-  std::vector<std::byte> slab = random_bytes(random, kBufferBytes);
-  std::vector<std::byte> page = std::vector<std::byte>(kBufferBytes);
-  std::unique_ptr<Registered> slab_registered = std::make_unique<Registered>(fabric, slab, false);
-  std::unique_ptr<Registered> page_registered = std::make_unique<Registered>(fabric, page, false);
-  std::list<Buffer> buffers{kBuffers};
-  std::list<Answer> answers;
-  Random seeded{0};
-  size_t replies = 0;
-  size_t late = 0;     // bytes that landed where they may not
-  size_t wrong = 0;    // replies without their bytes
-  bool hasty = false;  // a mutation: a buffer is used again at once, and not when it has come back
+  // A second client, now and then: one of the two.
+  RdmaForger forger{loop, worker};
+  bool forger_there = false;
+  RdmaSlowReader slow{loop, worker};
+  bool slow_there = false;
+  bool alone = false;  // there is none
+  size_t slow_replies = 0;
+  std::array<size_t, kForgeries> forgeries{};  // that were refused
+  size_t went_on = 0;                          // sessions of the other client that outlived one
+  // What must not be, beside what the world looks for.
+  size_t ended = 0;        // sessions that nothing had befallen
+  size_t stuck = 0;        // small requests without an answer, in a session that lives
+  size_t let_in = 0;       // forgeries that were answered
+  size_t touched = 0;      // bytes that forgers reached
+  bool disturbed = false;  // something has befallen this session
 
+  RdmaSeeds() { set_log_level(LogLevel::error); }
   ~RdmaSeeds() override {
+    set_log_level(LogLevel::info);
     fake.reset();
     client.session.reset();
     for (Side& side : accepted) side.session.reset();
+  }
+  Side& seconds() { return accepted.back(); }
+  uint64_t refused_keys() {
+    return fake.counts(0).refused_keys + fake.counts(1).refused_keys + fake.counts(2).refused_keys;
+  }
+
+  uint64_t messages_without_buffer() {
+    return fake.counts(kClient).no_buffer + fake.counts(kServer).no_buffer;
   }
 
   void open() {
     fake.manual(0);  // the handshake is not what is tested here
     fake.lose(0);
     client.closed.reset();
-    answers.clear();
+    client.replies.clear();
+    forget_answers();
+    small_asked.clear();
+    small_taken.clear();
+    forger.end.leave();
+    slow_replies += slow.end.replies();
+    slow.end.leave();
+    forger_there = slow_there = false;
     accepted.clear();
+    disturbed = false;
+    went_on += forgery_in_session && replies_in_session > replies_before;
+    forgery_in_session = false;
+    replies_in_session = 0;
     const Status status = connect(options_to(listener->address()));
     ASSERT_TRUE(status.ok()) << status.to_string();
     ASSERT_TRUE(until([&] { return !accepted.empty(); }));
     server().handler = [this](const Message& message) { take(message); };
     client.reply_handler = [this](const Message& reply) { on_reply(reply); };
+    if (alone) {
+      // Nobody else.
+    } else if (seeded.chance(1, 2)) {
+      ASSERT_NO_FATAL_FAILURE(let_forger_in());
+    } else if (seeded.chance(1, 2)) {
+      ASSERT_NO_FATAL_FAILURE(let_slow_reader_in());
+    }
     fake.manual(1);
   }
-  void take(const Message& message) {
-    Answer& answer = answers.emplace_back();
-    answer.id = message.request_id;
-    answer.source = load_le<uint64_t>(message.body.data()) != 0;
-    answer.length = load_le<uint64_t>(message.body.data() + 8);
+  // By the client's NIC, or by another one.
+  void join(RawRdmaEnd& end) {
+    ConnectOptions options = options_to(listener->address());
+    if (seeded.chance(1, 3)) options.local_address = "tcp://127.0.0.3";
+    end.join(std::move(options));
+    ASSERT_TRUE(until([&] { return end.outcome() && accepted.size() == 2; }));
+    ASSERT_TRUE(end.outcome()->ok()) << end.outcome()->to_string();
   }
-  Buffer* some_buffer(Buffer::State state) {
-    const size_t skip = seeded.below(buffers.size());
-    size_t i = 0;
-    Buffer* found = nullptr;
-    for (Buffer& buffer : buffers) {
-      if (buffer.state == state && (found == nullptr || i <= skip)) found = &buffer;
-      ++i;
-    }
-    return found;
+  void let_slow_reader_in() {
+    slow.begin(seeded);
+    ASSERT_NO_FATAL_FAILURE(join(slow.end));
+    seconds().handler = [this](const Message& message) {
+      RdmaSlowReader::serve(*seconds().session, message, seeded);
+    };
+    slow_there = true;
   }
-  void use(Buffer& buffer) {
-    buffer.canary = static_cast<std::byte>(seeded.next());
-    std::ranges::fill(buffer.bytes, buffer.canary);
-  }
-  void watch(Buffer& buffer) {
-    buffer.state = Buffer::State::watched;
-    use(buffer);
-  }
-  void look_at(const Buffer& buffer) {
-    const auto changed = [&](std::byte byte) { return byte != buffer.canary; };
-    late += static_cast<size_t>(std::ranges::count_if(buffer.bytes, changed));
-  }
-  void look_at_canaries() {
-    for (const Buffer& buffer : buffers) {
-      if (buffer.state == Buffer::State::watched) look_at(buffer);
-    }
-  }
-
-  void ask() {
-    Buffer* buffer = some_buffer(Buffer::State::watched);
-    if (buffer == nullptr || !client.session->open()) return;
-    Window& window = buffer->window;
-    const bool source = seeded.chance(1, 3);
-    const uint64_t length = 1 + seeded.below(seeded.chance(1, 3) ? 5000 : kBufferBytes);
-    window.direction = source ? Window::Direction::source : Window::Direction::sink;
-    window.segments.clear();
-    for (uint64_t at = 0; at < length;) {
-      const uint64_t part = std::min(length - at, 1 + seeded.below(length));
-      window.segments.push_back({buffer->bytes.data() + at, part});
-      at += part;
-    }
-    window.request_id = client.session->next_request_id();
-    client.session->expose(window);
-    buffer->state = Buffer::State::asked;
-    std::byte body[16];
-    store_le(body, uint64_t{source});
-    store_le(body + 8, length);
-    const Status sent = client.session->send(kType, window.request_id, body, &window);
-    if (!sent.ok()) withdraw(*buffer);
-  }
-  void withdraw(Buffer& buffer) {
-    buffer.state = Buffer::State::withdrawing;
-    buffer.back.finished = false;
-    if (hasty) use(buffer);
-    client.session->withdraw(buffer.window, buffer.back.done);
-  }
-  void on_reply(const Message& reply) {
-    for (Buffer& buffer : buffers) {
-      if (buffer.state != Buffer::State::asked || buffer.window.request_id != reply.request_id) {
-        continue;
-      }
-      ++replies;
-      if (reply.type == kType && buffer.window.direction == Window::Direction::sink) {
-        const uint64_t length = buffer.window.length_bytes();
-        const auto begin = buffer.bytes.begin();
-        if (!std::equal(begin, begin + static_cast<ptrdiff_t>(length), slab.begin())) ++wrong;
-      }
-      return withdraw(buffer);
-    }
-  }
-  void serve() {
-    if (answers.empty() || !server().session->open()) return;
-    auto answer = answers.begin();
-    std::advance(answer, seeded.below(answers.size()));
-    Session& session = *server().session;
-    if (answer->replied) return;
-    if (seeded.chance(1, 20)) {
-      session.drop_request(answer->id);
-      answer->replied = true;
-    } else if (answer->source) {
-      if (answer->pull == nullptr) {
-        answer->pull = std::make_unique<PullFlag>(answer->id, 0, Bytes(page).first(answer->length));
-        session.pull(*answer->pull);
-      }
-      if (seeded.chance(1, 2)) return;
-      EXPECT_TRUE(session.reply(kType, answer->id, {}).ok());
-      answer->replied = true;
-    } else {
-      for (uint64_t at = 0; at < answer->length;) {
-        const uint64_t part = std::min(answer->length - at, 1 + seeded.below(2 << 20));
-        session.push(
-            answer->pushes.emplace_back(answer->id, at, ConstBytes(slab).subspan(at, part)));
-        at += part;
-      }
-      EXPECT_TRUE(session.reply(kType, answer->id, {}).ok());
-      answer->replied = true;
-    }
+  void let_forger_in() {
+    ASSERT_NO_FATAL_FAILURE(join(forger.end));
+    forger.begin();
+    forger.victim_key = fake.key_at(kClient, forger.victim.data());
+    forger.slab_key = fake.key_at(kServer, forger.slab.data());
+    forger.page_key = fake.key_at(kServer, forger.page.data());
+    seconds().handler = [this](const Message& message) {
+      forger.serve(*seconds().session, message);
+    };
+    forger_there = true;
   }
   void disturb() {
-    switch (seeded.below(6)) {
+    const uint64_t what = seeded.below(6);
+    disturbed = disturbed || what < 4;
+    switch (what) {
       case 0:
         return fake.lose(1);
       case 1:
@@ -202,6 +137,30 @@ class RdmaSeeds : public RdmaWorld {
         if (Buffer* buffer = some_buffer(Buffer::State::asked)) withdraw(*buffer);
     }
   }
+  void forge() {
+    if (!forger_there || forger.struck() || !forger.end.open()) return;
+    forger.strike(static_cast<Forgery>(seeded.below(kForgeries)), seeded);
+    refused_before = refused_keys();
+  }
+  // The forger's session is over, or it has reached something.
+  void judge() {
+    if (!forger_there) return;
+    Side& side = seconds();
+    const bool answered = forger.struck() && forger.let_in();
+    if (side.session->open() && !answered) return;
+    forger_there = false;
+    touched += forger.touched();
+    let_in += answered;
+    if (answered) return;
+    ASSERT_TRUE(until([&] { return side.closed.has_value(); }));
+    EXPECT_TRUE(side.closed->is(StatusCode::unavailable)) << side.closed->to_string();
+    forger.expect_refused();
+    if (!forger.struck() || refused_keys() == refused_before) return;  // it ended otherwise
+    ++forgeries[static_cast<size_t>(*forger.struck())];
+    forgery_in_session = true;
+    replies_before = replies_in_session;
+    ASSERT_TRUE(until([&] { return !forger.end.open(); }));  // its NIC was told so, too
+  }
   // The end of a session is the end of all its windows, and then of what the server had to do.
   void mend() {
     if (client.session->open() && server().session->open()) return;
@@ -209,6 +168,8 @@ class RdmaSeeds : public RdmaWorld {
       client.session->close(Status(StatusCode::canceled, "the other end"));
     if (server().session->open()) server().session->close(Status(StatusCode::canceled, "so do we"));
     ASSERT_TRUE(until([&] { return client.closed && server().closed; }));
+    // Nothing but a machine that is too slow for the client's patience ends one by itself.
+    ended += !disturbed && !client.closed->is(StatusCode::timed_out);
     // What was withdrawn after the queue pair was gone ends at once, but perhaps behind on_closed.
     const auto back = [](const Buffer& buffer) {
       return buffer.state != Buffer::State::withdrawing || buffer.back.finished;
@@ -221,11 +182,22 @@ class RdmaSeeds : public RdmaWorld {
       for (const PushFlag& push : answer.pushes) EXPECT_TRUE(push.finished);
       EXPECT_TRUE(answer.pull == nullptr || answer.pull->finished);
     }
-    client.session.reset();
-    server().session.reset();
+    end_sessions();
     ASSERT_NO_FATAL_FAILURE(open());
   }
-  void step() {
+  void end_sessions() {
+    client.session.reset();
+    for (Side& side : accepted) {
+      if (side.session == nullptr) continue;
+      side.session->close(Status(StatusCode::canceled, "the end"));
+      EXPECT_TRUE(until([&] { return side.closed.has_value(); }));
+      side.session.reset();
+    }
+  }
+
+  // --- a run ---
+
+  void turn() {
     for (uint64_t n = seeded.below(8); n > 0; --n) fake.step(seeded.next());
     loop.turn(0);
     for (Buffer& buffer : buffers) {
@@ -233,69 +205,155 @@ class RdmaSeeds : public RdmaWorld {
       if (hasty) look_at(buffer);
       watch(buffer);
     }
-    std::erase_if(answers, [](const Answer& answer) { return answer.over(); });
+    end_answers();
+    ASSERT_NO_FATAL_FAILURE(judge());
+  }
+  void step() {
+    ASSERT_NO_FATAL_FAILURE(turn());
     if (seeded.chance(1, 3)) ask();
     if (seeded.chance(1, 2)) serve();
+    if (seeded.chance(1, 20)) serve_small();
+    if (seeded.chance(1, 100)) {
+      ASSERT_NO_FATAL_FAILURE(burst());
+    }
+    if (seeded.chance(1, 60)) {
+      if (Buffer* buffer = some_buffer(Buffer::State::watched)) tell_nics(*buffer);
+    }
+    if (seeded.chance(1, 40)) forge();
+    if (slow_there && slow.end.open()) {
+      if (seeded.chance(1, 10)) slow.ask(seeded);
+      if (seeded.chance(1, 20)) slow.read();
+    }
     if (seeded.chance(1, 60)) disturb();
     ASSERT_NO_FATAL_FAILURE(mend());
+  }
+  // Of a session that nothing has befallen: all small requests get their answers.
+  void finish() {
+    constexpr int kTurnsMax = 10'000;
+    const auto slow_waits = [&] { return slow_there && slow.end.open() && slow.missing() > 0; };
+    for (int i = 0; i < kTurnsMax && (!small_asked.empty() || slow_waits()); ++i) {
+      ASSERT_NO_FATAL_FAILURE(turn());
+      if (!client.session->open() || !server().session->open()) break;
+      if (slow_waits()) slow.read();
+      serve();
+      serve_small();
+    }
+    if (disturbed || !client.session->open()) return;
+    stuck += small_asked.size();
+    if (slow_there) stuck += slow.missing();
   }
   void run(uint64_t seed) {
     seeded = Random(seed);
     if (listener == nullptr) {
       ASSERT_NO_FATAL_FAILURE(listen());
-    }
-    for (Buffer& buffer : buffers) {
-      if (buffer.registered == nullptr) {
-        buffer.registered = std::make_unique<Registered>(fabric, buffer.bytes, true);
-      }
-      watch(buffer);
+      registered.emplace_back(fabric, forger.slab, false);
+      registered.emplace_back(fabric, forger.page, false);
+      registered.emplace_back(fabric, forger.victim, true);
     }
     ASSERT_NO_FATAL_FAILURE(open());
+    tell_nics(slab, seeded.chance(1, 6));
+    for (Page& page : pages) tell_nics(page, seeded.chance(1, 6));
+    for (Buffer& buffer : buffers) {
+      tell_nics(buffer);
+      watch(buffer);
+    }
     for (int i = 0; i < kSteps && !HasFatalFailure(); ++i) {
       step();
       if (i % 50 == 0) look_at_canaries();
     }
     if (HasFatalFailure()) return;
+    ASSERT_NO_FATAL_FAILURE(finish());
+    disturbed = true;
     client.session->close(Status(StatusCode::canceled, "the end"));
     ASSERT_NO_FATAL_FAILURE(mend());
     look_at_canaries();
-    client.session.reset();
-    server().session.reset();
+    end_sessions();
   }
-  // Runs seeds until one shows late bytes; 0: none does.
-  uint64_t first_seed_with_late_bytes(uint64_t seeds_max) {
-    for (uint64_t seed = 1; seed <= seeds_max && !HasFailure(); ++seed) {
+  // Runs seeds until one shows what is counted there; 0: none does.
+  uint64_t first_seed_with(const size_t& count) {
+    constexpr uint64_t kSeedsMax = 20;
+    for (uint64_t seed = 1; seed <= kSeedsMax && !HasFailure(); ++seed) {
       SCOPED_TRACE("GD2FS_SIM_SEED=" + std::to_string(seed));
       run(seed);
-      if (late > 0) return seed;
+      if (count > 0) return seed;
     }
     return 0;
   }
+
+ private:
+  uint64_t refused_before = 0;
+  bool forgery_in_session = false;
+  size_t replies_before = 0;
+  std::list<Registered> registered;
 };
 
-TEST_F(RdmaSeeds, no_byte_lands_in_a_buffer_that_was_given_back) {
+TEST_F(RdmaSeeds, no_byte_lands_in_memory_that_was_given_back_or_is_not_a_clients_to_show) {
   const uint64_t only = number_from("GD2FS_SIM_SEED", 0);
   const uint64_t first = only != 0 ? only : number_from("GD2FS_SIM_FIRST", 1);
-  const uint64_t count = only != 0 ? 1 : number_from("GD2FS_SIM_SEEDS", 30);
+  const uint64_t count = only != 0 ? 1 : number_from("GD2FS_SIM_SEEDS", kSeedsForAll);
+  const uint64_t without_buffer_before = messages_without_buffer();
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("GD2FS_SIM_SEED=" + std::to_string(seed));
     run(seed);
     EXPECT_EQ(late, 0u);
     EXPECT_EQ(wrong, 0u);
+    EXPECT_EQ(untold, 0u);
+    EXPECT_EQ(uncounted, 0u);
+    EXPECT_EQ(ended, 0u);
+    EXPECT_EQ(stuck, 0u);
+    EXPECT_EQ(messages_without_buffer(), without_buffer_before);
+    EXPECT_EQ(touched, 0u);
+    EXPECT_EQ(let_in, 0u);
     if (HasFailure()) return;
   }
-  EXPECT_GT(replies, 0u);  // it is about something
+  std::printf(
+      "%llu seeds: %zu replies, %zu of copied bytes, %zu to small requests, %zu to slow readers, "
+      "%zu bursts "
+      "without credit, %zu sessions beside forgeries:",
+      static_cast<unsigned long long>(count), met.replies, met.copied, met.small_replies,
+      slow_replies, met.without_credit, went_on);
+  for (size_t i = 0; i < kForgeries; ++i) {
+    std::printf(" %s %zu", name_of(static_cast<Forgery>(i)).data(), forgeries[i]);
+  }
+  std::printf("\n");
+  EXPECT_GT(met.replies, 0u);  // it is about something
+  if (count < kSeedsForAll) return;
+  EXPECT_GT(met.copied, 0u);
+  EXPECT_GT(met.small_replies, 0u);
+  EXPECT_GT(met.without_credit, 0u);
+  EXPECT_GT(slow_replies, 0u);
+  EXPECT_GT(went_on, 0u);
+  for (size_t i = 0; i < kForgeries; ++i) {
+    EXPECT_GT(forgeries[i], 0u) << name_of(static_cast<Forgery>(i));
+  }
 }
 
-// The safety taken out, and the canaries sing.
+// A safety taken out, and the canaries sing.
 TEST_F(RdmaSeeds, late_bytes_show_when_nobody_waits_for_a_withdrawal) {
   hasty = true;
-  EXPECT_GT(first_seed_with_late_bytes(20), 0u);
+  EXPECT_GT(first_seed_with(late), 0u);
 }
 
 TEST_F(RdmaSeeds, late_bytes_show_when_nics_go_on_with_what_ended_queue_pairs_had) {
   fake.let_late_bytes_through(1);
-  EXPECT_GT(first_seed_with_late_bytes(20), 0u);
+  alone = true;  // messages of a queue pair that has ended lie in memory that is gone
+  EXPECT_GT(first_seed_with(late), 0u);
+}
+
+TEST_F(RdmaSeeds, bytes_of_others_show_when_nics_do_not_look_at_keys) {
+  fake.open_all_memory(1);
+  EXPECT_GT(first_seed_with(touched), 0u);
+}
+
+TEST_F(RdmaSeeds, a_nic_that_does_not_say_that_it_refuses_memory_shows) {
+  fake.lie_about_refusals(1);
+  EXPECT_GT(first_seed_with(untold), 0u);
+  EXPECT_GT(first_seed_with(ended), 0u);
+}
+
+TEST_F(RdmaSeeds, requests_without_an_answer_show_when_credit_does_not_come_back) {
+  fake.lose_credit(1);
+  EXPECT_GT(first_seed_with(stuck), 0u);
 }
 
 }  // namespace

@@ -43,11 +43,15 @@ class TestVerbs {
   void (*refuse_registrations)(int count, int error) = nullptr;
   void (*set_max_mr_size)(uint64_t length_bytes) = nullptr;
   void (*let_late_bytes_through)(int through) = nullptr;
+  void (*open_all_memory)(int open) = nullptr;
+  void (*lie_about_refusals)(int lie) = nullptr;
+  void (*lose_credit)(int lost) = nullptr;
   void (*manual)(int manual) = nullptr;
   uint64_t (*step)(uint64_t choice) = nullptr;
   void (*reset)() = nullptr;
   void (*get_counts)(int device, fake_verbs_counts* counts) = nullptr;
   uint64_t (*queued)() = nullptr;
+  uint32_t (*key_at)(int device, const void* address) = nullptr;
 
  private:
   TestVerbs() {
@@ -76,11 +80,15 @@ class TestVerbs {
     find("fake_verbs_refuse_registrations", &refuse_registrations);
     find("fake_verbs_set_max_mr_size", &set_max_mr_size);
     find("fake_verbs_let_late_bytes_through", &let_late_bytes_through);
+    find("fake_verbs_open_all_memory", &open_all_memory);
+    find("fake_verbs_lie_about_refusals", &lie_about_refusals);
+    find("fake_verbs_lose_credit", &lose_credit);
     find("fake_verbs_manual", &manual);
     find("fake_verbs_step", &step);
     find("fake_verbs_reset", &reset);
     find("fake_verbs_get_counts", &get_counts);
     find("fake_verbs_queued", &queued);
+    find("fake_verbs_key_at", &key_at);
   }
 };
 

@@ -177,6 +177,7 @@ FAKE_API ibv_mr* ibv_reg_mr_iova2(ibv_pd* domain, void* address, size_t length, 
   }
   if (world.refuse_count > 0) {
     --world.refuse_count;
+    if (world.lie_about_refusals) return world.add_region(domain, iova, 0, nullptr, 0);
     errno = world.refuse_error;
     return nullptr;
   }
@@ -316,6 +317,21 @@ FAKE_API void fake_verbs_set_max_mr_size(uint64_t length_bytes) {
 FAKE_API void fake_verbs_let_late_bytes_through(int through) {
   change([&](World& world) { world.late_bytes = through != 0; });
 }
+FAKE_API void fake_verbs_open_all_memory(int open) {
+  change([&](World& world) { world.all_open = open != 0; });
+}
+FAKE_API void fake_verbs_lie_about_refusals(int lie) {
+  change([&](World& world) { world.lie_about_refusals = lie != 0; });
+}
+FAKE_API void fake_verbs_lose_credit(int lost) {
+  change([&](World& world) { world.lose_credit = lost != 0; });
+}
+FAKE_API void fake_verbs_forge_keys(int count, uint64_t choice) {
+  change([&](World& world) {
+    world.forge = count;
+    world.forge_choice = choice;
+  });
+}
 FAKE_API void fake_verbs_manual(int manual) {
   change([&](World& world) { world.manual = manual != 0; });
 }
@@ -339,6 +355,10 @@ FAKE_API void fake_verbs_reset(void) {
     world.refuse_count = 0;
     world.max_mr_size = std::numeric_limits<uint64_t>::max();
     world.late_bytes = false;
+    world.all_open = false;
+    world.lie_about_refusals = false;
+    world.lose_credit = false;
+    world.forge = 0;
     world.events_on = true;
     for (auto& device : world.devices) {
       device->held = false;
@@ -356,6 +376,19 @@ FAKE_API void fake_verbs_reset(void) {
 }
 FAKE_API void fake_verbs_get_counts(int device, fake_verbs_counts* counts) {
   change([&](World& world) { *counts = world.devices[static_cast<size_t>(device)]->counts; });
+}
+FAKE_API uint32_t fake_verbs_key_at(int device, const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  uint32_t key = 0;
+  change([&](World& world) {
+    for (const auto& [each, region] : world.regions_by_key) {
+      if (region->alive && region->device->index == device && at >= region->begin &&
+          at - region->begin < region->size) {
+        key = std::max(key, each);
+      }
+    }
+  });
+  return key;
 }
 FAKE_API uint64_t fake_verbs_queued(void) {
   uint64_t queued = 0;

@@ -60,6 +60,16 @@ void fake_verbs_set_max_mr_size(uint64_t length_bytes);
 // For tests that must show that they would see it: a queue pair that was stopped or destroyed, or
 // memory that was deregistered, no longer keeps out what was posted to it before.
 void fake_verbs_let_late_bytes_through(int through);
+// ... or every remote key opens all of the process's memory, at whatever address.
+void fake_verbs_open_all_memory(int open);
+// ... or a registration that is to be refused is made, and opens nothing.
+void fake_verbs_lie_about_refusals(int lie);
+// ... or messages arrive without their immediate data, by which peers return credit.
+void fake_verbs_lose_credit(int lost);
+// The next `count` WRITEs and READs that could be carried out name the key, and address, of memory
+// that is not theirs, as if that were what was posted: an unknown key, an address behind the end of
+// what their key is for, or memory registered in another domain, whichever `choice` says.
+void fake_verbs_forge_keys(int count, uint64_t choice);
 // For simulations: nothing is carried out but by step(), which carries out one work request of the
 // queue pair number `choice` of those that have any, whatever its time, and answers how many queue
 // pairs have work left.
@@ -83,6 +93,7 @@ typedef struct fake_verbs_counts {
   uint64_t doorbells;            // calls of post_send
   uint64_t no_buffer;            // messages that found none and were tried again
   uint64_t refused_keys;         // transfers that a key did not open memory for
+  uint64_t forged_keys;          // transfers that forge_keys() has changed
   uint64_t overruns;             // completions lost because a queue was full
   uint64_t queue_pairs;          // alive
   uint64_t regions;              // alive
@@ -90,6 +101,9 @@ typedef struct fake_verbs_counts {
   uint64_t gpu_bytes;            // moved into or out of GPU memory that this device registered
 } fake_verbs_counts;
 void fake_verbs_get_counts(int device, fake_verbs_counts* counts);
+// What somebody knows who has listened: the remote key of the memory at that address, by this
+// device; 0: it is not registered with it.
+uint32_t fake_verbs_key_at(int device, const void* address);
 // Posted and not yet carried out, of all devices.
 uint64_t fake_verbs_queued(void);
 

@@ -221,6 +221,8 @@ std::vector<Pair*> World::ready() const {
   for (Pair* pair : live_pairs) {
     if (!pair->sends.empty() && !pair->device->held) busy.push_back(pair);
   }
+  // Whatever their turns were while the thread carried out.
+  std::ranges::sort(busy, {}, [](const Pair* pair) { return pair->qp_num; });
   return busy;
 }
 
@@ -366,19 +368,49 @@ bool World::send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint
   entry.wc.qp_num = peer.qp_num;
   if (work.opcode == IBV_WR_SEND_WITH_IMM) {
     entry.wc.wc_flags = IBV_WC_WITH_IMM;
-    entry.wc.imm_data = work.immediate;
+    entry.wc.imm_data = lose_credit ? 0 : work.immediate;
   }
   ++peer.device->counts.receive_completions;
   complete(peer.recv_cq, entry);
   return true;
 }
 
-bool World::transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local, bool late) {
+// As if the poster had named something else. Where all is open it is other memory that is there.
+void World::forge_key(Work& work, const Pair& peer) {
+  --forge;
+  ++peer.device->counts.forged_keys;
+  const auto found = regions_by_key.find(work.remote_key);
+  const uint64_t kind = all_open ? 2 : forge_choice % 3;
+  if (kind == 1 && found != regions_by_key.end()) {
+    const Region& region = *found->second;
+    work.remote_address = region.begin + region.size - work.local.length / 2;
+    return;
+  }
+  work.remote_key ^= 0x8000'0000;
+  if (kind != 2) return;
+  std::vector<const Region*> others;
+  for (const auto& [key, region] : regions_by_key) {
+    const bool open = region->alive && (region->access & IBV_ACCESS_REMOTE_WRITE) != 0;
+    if (open && region->pd != peer.pd && region->size >= work.local.length) {
+      others.push_back(region);
+    }
+  }
+  if (others.empty()) return;
+  std::ranges::sort(others, {}, [](const Region* region) { return region->rkey; });
+  const Region& other = *others[forge_choice / 3 % others.size()];
+  work.remote_key = other.rkey;
+  work.remote_address = other.begin;
+}
+
+bool World::transfer(Pair& pair, Pair& peer, Work& work, std::byte* local, bool late) {
   const bool write = work.opcode == IBV_WR_RDMA_WRITE;
   const uint32_t length = work.local.length;
+  if (forge > 0) forge_key(work, peer);
   Region* region =
       find_region(work.remote_key, peer.pd, work.remote_address, length,
                   write ? IBV_ACCESS_REMOTE_WRITE : IBV_ACCESS_REMOTE_READ, late_bytes);
+  Region everything{};  // with the addresses of the process
+  if (region == nullptr && all_open) region = &everything;
   if (region == nullptr) {
     ++peer.device->counts.refused_keys;
     stop(peer);

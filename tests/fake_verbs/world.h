@@ -136,6 +136,11 @@ class World {
   int refuse_error = 0;
   uint64_t max_mr_size = std::numeric_limits<uint64_t>::max();
   bool late_bytes = false;
+  bool all_open = false;
+  bool lie_about_refusals = false;
+  bool lose_credit = false;
+  int forge = 0;
+  uint64_t forge_choice = 0;
   std::atomic<bool> manual = false;
   bool events_on = true;
 
@@ -169,7 +174,8 @@ class World {
   static bool leads_to(const Pair& pair, const Pair& peer);
   Pair* peer_of(const Pair& pair, bool* late);
   bool send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint64_t now);
-  bool transfer(Pair& pair, Pair& peer, const Work& work, std::byte* local, bool late);
+  bool transfer(Pair& pair, Pair& peer, Work& work, std::byte* local, bool late);
+  void forge_key(Work& work, const Pair& peer);
 
   bool stopping_ = false;
   std::thread thread_;
