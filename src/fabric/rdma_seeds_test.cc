@@ -103,9 +103,7 @@ class RdmaSeeds : public RdmaSeedsWorld {
   void let_slow_reader_in() {
     slow.begin(seeded);
     ASSERT_NO_FATAL_FAILURE(join(slow.end));
-    seconds().handler = [this](const Message& message) {
-      RdmaSlowReader::serve(*seconds().session, message, seeded);
-    };
+    seconds().handler = [this](const Message& message) { slow.serve(*seconds().session, message); };
     slow_there = true;
   }
   void let_forger_in() {

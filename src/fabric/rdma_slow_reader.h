@@ -21,6 +21,7 @@ class RdmaSlowReader {
   // Before end.join().
   void begin(Random& random) {
     asked_ = 0;
+    answering_ = random.fork();
     end.buffers = static_cast<uint32_t>(1 + random.below(RdmaQueue::kBuffers));
   }
   void ask(Random& random) {
@@ -30,8 +31,8 @@ class RdmaSlowReader {
     }
   }
   // The server's side: some answers take several messages.
-  static void serve(Session& session, const Message& message, Random& random) {
-    const std::vector<std::byte> body(random.below(2 * RdmaQueue::kBufferBytes));
+  void serve(Session& session, const Message& message) {
+    const std::vector<std::byte> body(answering_.below(2 * RdmaQueue::kBufferBytes));
     EXPECT_TRUE(session.reply(message.type, message.request_id, body).ok());
   }
   void read() {
@@ -43,6 +44,8 @@ class RdmaSlowReader {
 
  private:
   size_t asked_ = 0;
+  // Of its own: how many are answered before a session ends is not the seed's choice.
+  Random answering_{0};
 };
 
 }  // namespace gd2fs

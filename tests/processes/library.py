@@ -78,11 +78,11 @@ class Error(Exception):
 
 
 class Ctx:
-    def __init__(self, address, cluster, token_file, timeout_ms=60000, buffer_bytes=1 << 20):
+    def __init__(self, address, cluster, token_file, timeout_ms=60000, buffer_bytes=1 << 20, log_level="error"):
         os.environ["GD2FS_TOKEN_FILE"] = str(token_file)
         self.library = load()
         options = Options(cp_address=address.encode(), dp_address=DATA_ADDRESS, cluster_id=cluster.encode(),
-                          timeout=timeout_ms, log_level=b"error")
+                          timeout=timeout_ms, log_level=log_level.encode())
         self.ctx = self.library.xfer_gd2fs_connect(ctypes.byref(options))
         if not self.ctx:
             raise ConnectionError(self.library.xfer_gd2fs_last_error().decode())

@@ -37,6 +37,7 @@ for name in "${tests[@]}"; do
     verbs | command) needed=() ;;
     abi) needed=(bin/gd2fs bin/abi_read_write) ;;
     fio) needed=(bin/gd2fs lib/libgd2fs_fio.so) ;;
+    faults) needed=(bin/gd2fs bin/fabric_test lib/libgd2fs.so) ;;
     python) needed=(bin/gd2fs lib/libgd2fs.so python/pygd2fs) ;;
     *) needed=(bin/gd2fs lib/libgd2fs.so) ;;
   esac
