@@ -29,6 +29,8 @@ struct SimNics::Controls {
     find("fake_verbs_lose", &lose);
     find("fake_verbs_break", &break_pairs);
     find("fake_verbs_refuse_registrations", &refuse_registrations);
+    find("fake_verbs_forge_keys", &forge_keys);
+    find("fake_verbs_open_all_memory", &open_all_memory);
     find("fake_verbs_set_events", &set_events);
     find("fake_verbs_manual", &manual);
     find("fake_verbs_step", &step);
@@ -41,6 +43,8 @@ struct SimNics::Controls {
   decltype(&fake_verbs_lose) lose = nullptr;
   decltype(&fake_verbs_break) break_pairs = nullptr;
   decltype(&fake_verbs_refuse_registrations) refuse_registrations = nullptr;
+  decltype(&fake_verbs_forge_keys) forge_keys = nullptr;
+  decltype(&fake_verbs_open_all_memory) open_all_memory = nullptr;
   decltype(&fake_verbs_set_events) set_events = nullptr;
   decltype(&fake_verbs_manual) manual = nullptr;
   decltype(&fake_verbs_step) step = nullptr;
@@ -65,6 +69,7 @@ SimNics::SimNics(SimWorld& world)
   controls_.manual(1);
   controls_.set_events(0);
   moved_before_ = ever_moved();
+  refused_keys_before_ = ever_refused_keys();
 }
 
 SimNics::~SimNics() {
@@ -104,7 +109,16 @@ void SimNics::refuse_registrations(uint32_t count) {
   controls_.refuse_registrations(static_cast<int>(count), ENOMEM);
 }
 
+void SimNics::forge_keys(uint32_t count, uint64_t choice) {
+  controls_.forge_keys(static_cast<int>(count), choice);
+}
+
+void SimNics::open_all_memory() {
+  controls_.open_all_memory(1);
+}
+
 void SimNics::heal_all() {
+  forge_keys(0, 0);
   lose(0);
   refuse_registrations(0);
   hold(-1, false);
@@ -120,6 +134,16 @@ SimNicBytes SimNics::ever_moved() const {
     controls_.get_counts(device, &counts);
     sum.written += counts.write_bytes;
     sum.read += counts.read_bytes;
+  }
+  return sum;
+}
+
+uint64_t SimNics::ever_refused_keys() const {
+  uint64_t sum = 0;
+  for (int device = 0; device < kDevices; ++device) {
+    fake_verbs_counts counts{};
+    controls_.get_counts(device, &counts);
+    sum += counts.refused_keys;
   }
   return sum;
 }

@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "fabric/rdma_port.h"
 #include "sim/sim_world.h"
 
 namespace gd2fs {
@@ -43,12 +44,20 @@ class SimNics final : private Poller {
   void break_pairs(int device);
   // The next so many registrations of memory, of messages too.
   void refuse_registrations(uint32_t count);
+  // The next so many WRITEs and READs name memory that is not theirs: see fake_verbs_forge_keys.
+  void forge_keys(uint32_t count, uint64_t choice);
   void heal_all();
   // A mutation, to prove that checkers see it: clients get their memory back at once, without
   // asking for it.
   bool skip_recalls = false;
+  // Another: every key opens all memory.
+  void open_all_memory();
 
   SimNicBytes moved() const;  // by all devices in this world
+  // Work requests whose keys opened nothing.
+  uint64_t refused_keys() const { return ever_refused_keys() - refused_keys_before_; }
+  // Of the fabrics that there are no more.
+  RdmaCounters& ended_counters() { return ended_counters_; }
 
  private:
   struct Controls;
@@ -57,9 +66,12 @@ class SimNics final : private Poller {
   void disarm() override {}
   void on_step(Completion&);
   SimNicBytes ever_moved() const;
+  uint64_t ever_refused_keys() const;
 
   const Controls& controls_;
   SimNicBytes moved_before_;
+  uint64_t refused_keys_before_ = 0;
+  RdmaCounters ended_counters_;
   Random random_;
   Loop loop_;  // its own: NICs work while processes are stopped
   SimWorld::Member member_;

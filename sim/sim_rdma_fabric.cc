@@ -163,6 +163,7 @@ SimRdmaFabric::~SimRdmaFabric() {
   // What the worker has done waits on the loop, and owns itself until it is told.
   while (loop_.has_completions()) (void)loop_.run_queued();
   CHECK(*closing_ == 0);
+  nics_.ended_counters() += counters();
 }
 
 std::unique_ptr<SimRdmaSession> SimRdmaFabric::keep(std::unique_ptr<RdmaSession> session) {

@@ -32,6 +32,7 @@ class Application {
   void kill();
   // Tells the history of bytes that came late.
   void look_at_memory();
+  uint64_t refused_buffers() const { return buffers_ == nullptr ? 0 : buffers_->refused(); }
   // One request, for which the world runs; false if it has not ended within the limit.
   const Record* run(Record asked, uint64_t limit_ns);
 

@@ -74,6 +74,14 @@ void server_wakes_late(SeedProfile& profile) {
   profile.requests = 300;
 }
 
+void clients_forge_keys(SeedProfile& profile) {
+  profile.nics = true;
+  profile.troubles.kinds = {Trouble::forge_keys};
+  profile.troubles.count = 8;
+  profile.troubles.network = false;
+  profile.workload.data_percent = 90;
+}
+
 template <class Mutant>
 SeedMutation with_store() {
   SeedMutation out;
@@ -275,6 +283,13 @@ SeedMutation skip_recalls() {
   SeedMutation out;
   out.cluster = [](Cluster& cluster) { cluster.nics()->skip_recalls = true; };
   out.profile = server_wakes_late;
+  return out;
+}
+
+SeedMutation open_all_memory() {
+  SeedMutation out;
+  out.cluster = [](Cluster& cluster) { cluster.nics()->open_all_memory(); };
+  out.profile = clients_forge_keys;
   return out;
 }
 

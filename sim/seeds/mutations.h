@@ -31,5 +31,7 @@ SeedMutation stretch_leases();
 SeedMutation write_late_bytes();
 // Clients do not ask for their memory back before they use it again, in a world with NICs.
 SeedMutation skip_recalls();
+// NICs do not look at keys, while clients name those of others.
+SeedMutation open_all_memory();
 
 }  // namespace gd2fs::sim

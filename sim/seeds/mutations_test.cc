@@ -73,6 +73,9 @@ TEST_F(Mutations, some_seed_notices_late_bytes) {
 TEST_F(Mutations, some_seed_notices_that_clients_do_not_take_their_memory_back_from_nics) {
   expect_noticed(skip_recalls());
 }
+TEST_F(Mutations, some_seed_notices_that_nics_do_not_look_at_keys) {
+  expect_noticed(open_all_memory());
+}
 
 }  // namespace
 }  // namespace gd2fs::sim

@@ -55,6 +55,11 @@ void SeedProfile::draw_nics(Random& random) {
     workload.think_max_ns = random.between(10, 60) * kMs;
     troubles.period_ns = random.between(100, 1000) * kMs;
   }
+  // Last, so that the other choices of a seed stay what they were.
+  if (random.chance(1, 4)) {
+    troubles.kinds.push_back(Trouble::forge_keys);
+    troubles.count += 4;
+  }
 }
 
 std::string SeedProfile::to_string() const {
@@ -151,7 +156,21 @@ void SeedRun::begin_application(size_t index) {
   applications_[index]->begin(*workload_, profile_.callers, &requests_left_);
 }
 
+RdmaCounters SeedRun::rdma_counters() const {
+  RdmaCounters sum = cluster_->nics()->ended_counters();
+  for (const auto& app : applications_) sum += app->process().rdma->counters();
+  if (const Process* server = cluster_->server_process()) sum += server->rdma->counters();
+  return sum;
+}
+
+uint64_t SeedRun::refused_buffers() const {
+  uint64_t sum = refused_buffers_before_;
+  for (const auto& app : applications_) sum += app->refused_buffers();
+  return sum;
+}
+
 void SeedRun::kill_and_restart(size_t index) {
+  refused_buffers_before_ += applications_[index]->refused_buffers();
   applications_[index]->kill();
   begin_application(index);
 }

@@ -64,6 +64,11 @@ class SeedRun final : public Troubles::Applications {
   SimNicBytes moved_by_nics() const {
     return cluster_->nics() == nullptr ? SimNicBytes() : cluster_->nics()->moved();
   }
+  // In a world with NICs: what the sessions of all processes have counted, memory that was refused,
+  // and work requests whose keys opened nothing.
+  RdmaCounters rdma_counters() const;
+  uint64_t refused_buffers() const;
+  uint64_t refused_keys() const { return cluster_->nics()->refused_keys(); }
   uint64_t simulated_ns() { return cluster_->world().clock().now_ns(); }
 
  private:
@@ -97,6 +102,7 @@ class SeedRun final : public Troubles::Applications {
   std::string secret_;
   uint32_t next_number_ = 0;
   uint64_t requests_left_ = 0;
+  uint64_t refused_buffers_before_ = 0;  // of applications that were killed
   std::string error_;
 };
 

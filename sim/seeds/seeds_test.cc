@@ -64,12 +64,26 @@ class SeedsRdma : public Seeds {};
 TEST_F(SeedsRdma, nothing_is_lost_and_no_byte_comes_late_under_any_seed) {
   uint64_t runs = 0;
   uint64_t runs_by_nic = 0;  // that is what it is about
+  uint64_t runs_refused = 0;
+  uint64_t runs_without_credit = 0;
+  uint64_t runs_forged = 0;
   run_all(SeedWorld::nics, [&](const SeedRun& run) {
     const SimNicBytes moved = run.moved_by_nics();
     ++runs;
     runs_by_nic += moved.written > 0 && moved.read > 0;
+    runs_refused += run.refused_buffers() > 0;
+    runs_without_credit += run.rdma_counters().credit_waits > 0;
+    runs_forged += run.refused_keys() > 0;
   });
+  std::printf("%llu runs: %llu with refused memory, %llu without credit, %llu with forged keys\n",
+              static_cast<unsigned long long>(runs), static_cast<unsigned long long>(runs_refused),
+              static_cast<unsigned long long>(runs_without_credit),
+              static_cast<unsigned long long>(runs_forged));
   EXPECT_GE(runs_by_nic, runs / 2);
+  if (runs < kSeedsDefault) return;
+  EXPECT_GT(runs_refused, 0u);
+  EXPECT_GT(runs_without_credit, 0u);
+  EXPECT_GT(runs_forged, 0u);
 }
 
 TEST_F(SeedsRdma, a_seed_does_the_same_every_time) {

@@ -13,7 +13,7 @@ std::string_view name_of(Trouble trouble) {
       "sudden_controller", "stop_process",     "partition",   "reset_sessions",
       "kill_application",  "hang_drive",       "evict",       "hold_nic",
       "cut_nics",          "lose_work",        "break_pairs", "refuse_registrations",
-      "stop_server"};
+      "stop_server",       "forge_keys"};
   return kNames[static_cast<size_t>(trouble)];
 }
 
@@ -205,6 +205,9 @@ void Troubles::begin_nics(Trouble trouble, SimNics& nics) {
       return nics.refuse_registrations(static_cast<uint32_t>(random_.between(1, 20)));
     case Trouble::stop_server:
       return stop_process(kServer);
+    case Trouble::forge_keys:
+      note("keys are forged");
+      return nics.forge_keys(static_cast<uint32_t>(random_.between(1, 3)), random_.next());
     default:
       CHECK(false);
   }

@@ -30,6 +30,7 @@ enum class Trouble : uint8_t {
   break_pairs,
   refuse_registrations,
   stop_server,
+  forge_keys,
 };
 
 struct TroubleProfile {

@@ -30,7 +30,7 @@ WatchedBuffers::Buffer& WatchedBuffers::take(uint64_t length_bytes) {
     buffer->known = random_.chance(7, 8);
     if (buffer->known) {
       // A NIC that refuses it has its bytes copied.
-      [[maybe_unused]] const Status added = fabric_.add_memory(buffer->memory());
+      refused_ += !fabric_.add_memory(buffer->memory()).ok();
     }
   }
   buffer->used_bytes = length_bytes;

@@ -34,6 +34,8 @@ class WatchedBuffers {
   void look();
   // The process has ended, what was in use too: no NIC knows any of it any more.
   void end();
+  // Buffers that a NIC has refused.
+  uint64_t refused() const { return refused_; }
   // What was found wrong first; empty: nothing.
   const std::string& finding() const { return finding_; }
 
@@ -43,6 +45,7 @@ class WatchedBuffers {
   Fabric& fabric_;
   Random random_;
   std::list<Buffer> buffers_;
+  uint64_t refused_ = 0;
   std::string finding_;
 };
 
