@@ -147,7 +147,7 @@ TEST_F(RdmaAnyNic, keys_of_others_and_keys_that_have_ended_open_nothing) {
   forger.clean();
   for (size_t i = 0; i < 2 * kForgeries; ++i) {
     const auto kind = static_cast<Forgery>(i % kForgeries);
-    SCOPED_TRACE(std::string(name_of(kind)));
+    SCOPED_TRACE(name_of(kind));
     ASSERT_NO_FATAL_FAILURE(let_forger_in());
     // Of the server's memory nobody is told the keys: they are guessed.
     forger.slab_key = forger.page_key = static_cast<uint32_t>(random.next());

@@ -23,8 +23,8 @@ enum class Forgery : uint8_t {
   writes_server,
 };
 inline constexpr size_t kForgeries = 7;
-inline std::string_view name_of(Forgery kind) {
-  static constexpr std::string_view kNames[kForgeries] = {
+inline const char* name_of(Forgery kind) {
+  static constexpr const char* kNames[kForgeries] = {
       "unknown_key",     "outside",      "of_another",   "stale",
       "stale_under_way", "reads_server", "writes_server"};
   return kNames[static_cast<size_t>(kind)];

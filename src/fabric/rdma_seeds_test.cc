@@ -319,7 +319,7 @@ TEST_F(RdmaSeeds, no_byte_lands_in_memory_that_was_given_back_or_is_not_a_client
       static_cast<unsigned long long>(count), met.replies, met.copied, met.small_replies,
       slow_replies, met.without_credit, went_on);
   for (size_t i = 0; i < kForgeries; ++i) {
-    std::printf(" %s %zu", name_of(static_cast<Forgery>(i)).data(), forgeries[i]);
+    std::printf(" %s %zu", name_of(static_cast<Forgery>(i)), forgeries[i]);
   }
   std::printf("\n");
   EXPECT_GT(met.replies, 0u);  // it is about something
