@@ -17,14 +17,15 @@ GpuStraight::~GpuStraight() {
 
 bool GpuStraight::may_go(StraightBatch& batch) {
   const Lane& lane = lanes_[{batch.target(), batch.direction()}];
-  return batch.whole() || lane.under_way_bytes < kAheadBytes;
+  return batch.whole() || lane.batches.bytes < kAheadBytes;
 }
 
 void GpuStraight::add(StraightBatch& batch, StraightPart& part) {
   const Way way{part.target, batch.direction()};
   Lane& lane = lanes_[way];
   const Rules& rules = rules_of(way);
-  const bool at_once = lane.under_way_bytes == 0 && part.bytes.size() >= rules.alone_bytes;
+  const Account& under_way = batch.joins() ? lane.joined : lane.batches;
+  const bool at_once = under_way.bytes == 0 && part.bytes.size() >= rules.alone_bytes;
   if (batch.joins()) {
     lane.parts.push_back(part);
     if (at_once) return join(way, lane);
@@ -40,7 +41,7 @@ void GpuStraight::add(StraightBatch& batch, StraightPart& part) {
 void GpuStraight::expect(GpuTarget target, GpuCopy::Direction direction) {
   Lane& lane = lanes_[{target, direction}];
   const uint64_t now_ns = loop_.now_ns();
-  if (lane.copies > 0 || now_ns < lane.awake_ns + kPauseNs) return;
+  if (lane.joined.copies + lane.batches.copies > 0 || now_ns < lane.awake_ns + kPauseNs) return;
   lane.awake_ns = now_ns;
   gpu_.expect(target);
 }
@@ -106,9 +107,9 @@ GpuStraight::Group& GpuStraight::begin(GpuTarget target, GpuCopy::Direction dire
 }
 
 void GpuStraight::issue(Group& group) {
-  Lane& lane = lanes_[{group.target, group.direction}];
-  lane.under_way_bytes += group.length_bytes;
-  ++lane.copies;
+  Account& account = lanes_[{group.target, group.direction}].of(group);
+  account.bytes += group.length_bytes;
+  ++account.copies;
   gpu_.copy(group);
 }
 
@@ -116,18 +117,45 @@ void GpuStraight::issue(Group& group) {
 void GpuStraight::on_copied(Group& group) {
   const Way way{group.target, group.direction};
   Lane& lane = lanes_[way];
-  lane.under_way_bytes -= group.length_bytes;
-  --lane.copies;
+  Account& account = lane.of(group);
+  account.bytes -= group.length_bytes;
+  --account.copies;
   lane.awake_ns = loop_.now_ns();
   go(way, lane);
   if (group.direction == GpuCopy::Direction::from_gpu) {
     loop_.stay_awake_until(lane.awake_ns + kAskedNs);
   }
-  if (!waiting_.empty() && lane.under_way_bytes < kAheadBytes) look_soon();
+  if (!waiting_.empty() && lane.batches.bytes < kAheadBytes) look_soon();
+  if (retry_apart(group)) return;
   while (StraightPart* part = group.parts.pop_front()) {
     static_cast<StraightBatch*>(part->batch)->copied(*part, group.done.status);
   }
   group.in_use = false;
+}
+
+// The memory of one request is not to fail another's: what was joined goes once more, each batch by
+// itself. (A read that fails here takes the ring.)
+bool GpuStraight::retry_apart(Group& group) {
+  if (group.done.status.ok() || group.direction == GpuCopy::Direction::to_gpu) return false;
+  const void* const first = group.parts.front()->batch;
+  StraightPart* other = group.parts.front();
+  while (other != nullptr && other->batch == first) other = group.parts.next(*other);
+  if (other == nullptr) return false;
+  const Way way{group.target, group.direction};
+  while (!group.parts.empty()) {
+    const void* const one = group.parts.front()->batch;
+    Group& apart = begin(way.first, way.second);
+    apart.bulk = true;
+    for (StraightPart *part = group.parts.front(), *next; part != nullptr; part = next) {
+      next = group.parts.next(*part);
+      if (part->batch != one) continue;
+      part->unlink();
+      static_cast<StraightBatch*>(part->batch)->put_again(*part, apart);
+    }
+    issue(apart);
+  }
+  group.in_use = false;
+  return true;
 }
 
 void GpuStraight::on_pins(Completion&) {
@@ -256,6 +284,11 @@ void StraightBatch::issue() {
     }
     all_.issue(group);
   }
+}
+
+void StraightBatch::put_again(StraightPart& part, GpuStraight::Group& group) {
+  --under_way_;
+  put(part, group);
 }
 
 void StraightBatch::put(StraightPart& part, GpuStraight::Group& group) {

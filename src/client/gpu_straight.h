@@ -80,15 +80,22 @@ class GpuStraight {
 
  private:
   using Way = std::pair<GpuTarget, GpuCopy::Direction>;  // a link carries both at once
+  struct Account {                                       // of what is under way
+    uint64_t bytes = 0;
+    uint32_t copies = 0;
+  };
+  // Joined parts and batches of their own each have theirs: neither kind waits for the other.
   struct Lane {
-    uint64_t under_way_bytes = 0;
-    uint32_t copies = 0;       // under way
+    Account joined;
+    Account batches;
     uint64_t awake_ns = 0;     // when the driver was last called
     List<StraightPart> parts;  // that wait and may be joined
     bool may_go(const Rules& rules) const {
-      return copies < rules.copies_max || under_way_bytes < rules.ahead_bytes;
+      return joined.copies < rules.copies_max || joined.bytes < rules.ahead_bytes;
     }
+    Account& of(const Group& group) { return group.bulk ? joined : batches; }
   };
+  bool retry_apart(Group& group);
   static const Rules& rules_of(const Way& way) {
     return way.second == GpuCopy::Direction::to_gpu ? kToGpu : kFromGpu;
   }
@@ -142,6 +149,7 @@ class StraightBatch : public ListNode<> {
   bool whole() const { return taken_bytes_ == gpu_bytes_; }  // no more will come
   void issue();                                              // all that waits
   void put(StraightPart& part, GpuStraight::Group& group);
+  void put_again(StraightPart& part, GpuStraight::Group& group);  // that was in one which failed
   void copied(StraightPart& part, const Status& status);
 
  private:

@@ -132,6 +132,29 @@ TEST_F(JoinedTest, a_short_batch_does_not_wait_for_long_copies) {
       [&] { return std::ranges::all_of(parts_, [](const auto& part) { return part->ended; }); }));
 }
 
+// One of which the rest comes another way never is whole.
+TEST_F(JoinedTest, a_part_of_a_short_batch_does_not_wait_for_long_copies_either) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  batches_.pop_back();
+  begin_batch(kBatches - 1, 1, 128 << 10);
+  cuda().hold(1);
+  for (size_t i = 0; i + 1 < kBatches; ++i) {
+    for (uint64_t at = 0; at < kBatch; at += kPart) offer(i, at);
+  }
+  EXPECT_TRUE(offer(kBatches - 1, 0, 64 << 10).begun);
+}
+
+TEST_F(JoinedTest, long_copies_do_not_wait_for_short_batches) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  constexpr size_t kShort = kBatches - 2;
+  batches_.clear();
+  for (size_t i = 0; i < kBatches; ++i) begin_batch(i, 1, i < kShort ? kPart / 2 : kBatch);
+  cuda().hold(1);
+  for (size_t i = 0; i < kShort; ++i) EXPECT_TRUE(offer(i, 0, kPart / 2).begun);
+  EXPECT_TRUE(offer(kShort, 0).begun);
+  EXPECT_TRUE(offer(kShort, kPart).begun);
+}
+
 TEST_F(JoinedTest, a_joined_copy_that_fails_is_told_to_each_of_its_parts) {
   GD2FS_NEEDS_FAKE_CUDA();
   cuda().hold(1);
@@ -177,6 +200,38 @@ TEST_F(JoinedTest, what_leaves_the_gpu_goes_in_pieces_with_which_the_server_can_
   EXPECT_EQ(cuda().counts().copies - before, kFirst + (10 - kFirst + kJoined - 1) / kJoined);
   EXPECT_EQ(std::memcmp(large_->get().data(), shared_->data(), kLength), 0);
   EXPECT_EQ(moved_.gpu_straight_write_bytes, kLength);
+}
+
+TEST_F(JoinedTest, a_source_does_not_fail_with_one_that_was_joined_with_it) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  constexpr uint64_t kSlot = GpuStraight::kFromGpu.alone_bytes;
+  large_->set(cuda::random_bytes(random_, large_->size()));
+  shared_ = std::make_shared<HostMemory>(2 * kBatch);
+  std::vector<std::unique_ptr<Staging>> sources;
+  for (uint64_t i = 0; i < 2; ++i) {
+    const std::vector<MemorySegment> all{{large_->data() + i * kBatch, kBatch, target_, 1}};
+    Staging& source = *sources.emplace_back(std::make_unique<Staging>(rings_));
+    ASSERT_TRUE(run_until([&] { return source.may_go_straight(all, {shared(), shared_}); }));
+    source.begin_straight(all);
+    source.begin_sending();
+  }
+  const uint64_t before = cuda().counts().copies;
+  for (uint64_t at = 0; at < 2 * kSlot; at += kSlot) {
+    for (uint64_t i = 0; i < 2; ++i) {
+      TestPart& part = *parts_.emplace_back(std::make_unique<TestPart>());
+      describe(at, {shared_->data() + i * kBatch + at, kSlot}, &part);
+      ASSERT_TRUE(sources[i]->take(part));
+    }
+  }
+  EXPECT_EQ(cuda().counts().copies - before, 1u);
+  cuda().refuse_copies(1, 2);
+  ASSERT_TRUE(run_until(
+      [&] { return std::ranges::all_of(parts_, [](const auto& part) { return part->ended; }); }));
+  for (const auto& part : parts_) EXPECT_TRUE(part->status.ok()) << part->status.to_string();
+  for (uint64_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(
+        std::memcmp(large_->get().data() + i * kBatch, shared_->data() + i * kBatch, 2 * kSlot), 0);
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <pthread.h>
 #include <sched.h>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/leave_core.h"
@@ -94,16 +95,21 @@ void CopyPool::submit(CopyJob& job) {
   loop_.post(turn_);
 }
 
-void CopyPool::expect() {
-  if (look_ns_ > 0) loop_.post(expected_);
+void CopyPool::expect(uint64_t length_bytes) {
+  if (look_ns_ == 0) return;
+  expected_bytes_ += length_bytes;
+  loop_.post(expected_);
 }
 
 // From the next turn: the wake-ups take 10 us, and what makes others begin goes out first.
 void CopyPool::on_expected() {
+  const uint64_t wanted = std::exchange(expected_bytes_, 0) / kExpectedEach + 1;
   std::lock_guard lock(mutex_);
   if (asleep_ == 0) return;
   waker_core_ = sched_getcpu();
-  wanted_.notify_all();
+  for (uint64_t i = looking_; i < std::min<uint64_t>(wanted, looking_ + asleep_); ++i) {
+    wanted_.notify_one();
+  }
 }
 
 void CopyPool::wake_helper() {

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/list.h"
 #include "loop/loop.h"
 
@@ -76,8 +77,10 @@ class CopyPool {
 
   // finished(job) follows from the loop, never inside the call.
   void submit(CopyJob& job);
-  // Much will be submitted within look_ns: helpers that sleep are woken meanwhile.
-  void expect();
+  // So much will be submitted within look_ns: helpers that sleep are woken meanwhile, one for each
+  // kExpectedEach.
+  static constexpr uint64_t kExpectedEach = 2 * kMiB;
+  void expect(uint64_t length_bytes);
   bool idle() const { return jobs_ == 0; }
   // True: it is out of the pool and nobody touches its memory, of which a part may have been
   // copied. False: nobody begins another slice of it, and finished() will still be called.
@@ -109,7 +112,8 @@ class CopyPool {
   Mail turn_;
   Mail copied_mail_;
   Mail expected_;
-  size_t jobs_ = 0;  // submitted and not finished
+  uint64_t expected_bytes_ = 0;  // the loop's
+  size_t jobs_ = 0;              // submitted and not finished
 
   std::mutex mutex_;  // of the rest
   std::condition_variable wanted_;

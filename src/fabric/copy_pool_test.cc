@@ -184,7 +184,7 @@ TEST_F(LookingCopies, who_expects_much_wakes_the_helpers) {
   }
   bool copied = false;
   while (!copied && loop.now_ns() < end_ns) {
-    looking.expect();
+    looking.expect(64 * kMiB);
     loop.turn(0);
     copied = helper_copies(looking, 20 * kMs);
   }

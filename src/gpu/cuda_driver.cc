@@ -68,6 +68,7 @@ Status Driver::find_functions(void* library) {
   find(library, "cuDeviceGetAttribute", &device_get_attribute);
   find(library, "cuDeviceGetPCIBusId", &device_get_pci_bus_id);
   find(library, "cuFlushGPUDirectRDMAWrites", &flush_nic_writes);
+  find(library, "cuThreadExchangeStreamCaptureMode", &exchange_capture_mode);
   if (missing == nullptr) return {};
   return {StatusCode::unsupported, std::string(library_name()) + " has no " + missing};
 }

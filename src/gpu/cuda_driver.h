@@ -110,6 +110,7 @@ class Driver {
   Error (*device_get_attribute)(int* value, int attribute, Device device) = nullptr;
   Error (*device_get_pci_bus_id)(char* id, int length, Device device) = nullptr;
   Error (*flush_nic_writes)(int target, int scope) = nullptr;  // nullptr before CUDA 11.3
+  Error (*exchange_capture_mode)(int* mode) = nullptr;         // nullptr before CUDA 10.1
 
  private:
   Driver() = default;
@@ -118,12 +119,19 @@ class Driver {
   int version_ = 0;
 };
 
-// Makes a context current on this thread for a scope, whatever was current before.
+inline constexpr int kCaptureModeRelaxed = 2;
+
+// Makes a context current on this thread for a scope, whatever was current before. While the
+// application captures a graph, on whatever thread, calls that might belong into it (a query of an
+// event, pinning) fail and break the capture, if the thread does not say that they do not.
 class Current {
  public:
   Current(const Driver& driver, Context context)
-      : driver_(driver), error_(driver.context_push(context)) {}
+      : driver_(driver), error_(driver.context_push(context)) {
+    exchange_mode();
+  }
   ~Current() {
+    exchange_mode();
     Context popped = nullptr;
     // Nothing can be done about a failure: the context was destroyed meanwhile.
     if (error_ == kSuccess) (void)driver_.context_pop(&popped);
@@ -133,8 +141,13 @@ class Current {
   Error error() const { return error_; }
 
  private:
+  void exchange_mode() {
+    if (error_ != kSuccess || driver_.exchange_capture_mode == nullptr) return;
+    if (driver_.exchange_capture_mode(&mode_) != kSuccess) mode_ = kCaptureModeRelaxed;
+  }
   const Driver& driver_;
   Error error_;
+  int mode_ = kCaptureModeRelaxed;  // then: what the thread had
 };
 
 }  // namespace gd2fs::cuda

@@ -84,10 +84,28 @@ TEST_F(CudaStreamsTest, the_short_parts_of_a_long_transfer_go_behind_its_long_on
   GD2FS_NEEDS_FAKE_CUDA();
   cuda().hold(1);
   start(kFromGpu, 1, kLong);
-  for (const size_t pieces : {size_t{1}, size_t{64}}) {
-    start(kFromGpu, pieces, kBrief, kLong + kBrief, true);
-  }
+  start(kFromGpu, 1, kBrief, kLong + kBrief, true);
   EXPECT_EQ(streams(), 1u);
+}
+
+// Others' kernels may hold all processors: the copy engine does not wait for one.
+TEST_F(CudaStreamsTest, what_the_kernel_copies_does_not_hold_up_the_engine) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  cuda().hold(1);
+  start(kToGpu, 64, kBrief, 0, true);
+  start(kToGpu, 1, kLong / 2, kLong + kBrief);
+  EXPECT_EQ(streams(), 2u);
+}
+
+TEST_F(CudaStreamsTest, a_refused_stream_is_not_asked_for_with_every_copy) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  start(kToGpu, 1, kLong / 2);
+  const uint64_t asked = cuda().counts().streams_asked;
+  cuda().refuse_streams(2);
+  cuda().hold(1);
+  start(kToGpu, 1, kLong / 2);
+  for (int i = 0; i < 10; ++i) start(kFromGpu, 1, kBrief, kLong + kBrief);
+  EXPECT_EQ(cuda().counts().streams_asked, asked + 1);
 }
 
 TEST_F(CudaStreamsTest, what_is_brief_overtakes_what_is_long_and_each_way_has_its_stream) {

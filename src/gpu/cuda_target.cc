@@ -203,14 +203,8 @@ void CudaTarget::expect() {
   events_.push_back(*event);  // recorded anew, it means what comes then
 }
 
-CudaTarget::Use CudaTarget::use_of(const GpuCopy& copy) {
-  if (copy.brief) return Use::brief;
-  return copy.direction == GpuCopy::Direction::to_gpu ? Use::to_gpu : Use::from_gpu;
-}
-
 // The one that has this use now, or one that has nothing to do, or a new one.
-CudaTarget::OurStream& CudaTarget::stream_for(const GpuCopy& copy) {
-  const Use use = use_of(copy);
+CudaTarget::OurStream& CudaTarget::stream_for(Use use, uint64_t now_ns) {
   OurStream* idle = nullptr;
   OurStream* unmade = nullptr;
   for (OurStream& stream : streams_) {
@@ -222,8 +216,14 @@ CudaTarget::OurStream& CudaTarget::stream_for(const GpuCopy& copy) {
       return stream;
     }
   }
+  if (idle == nullptr && unmade != nullptr && now_ns >= refused_until_ns_) {
+    if (make_stream(*unmade).ok()) {
+      idle = unmade;
+    } else {
+      refused_until_ns_ = now_ns + kAskAgainNs;
+    }
+  }
   // A driver that makes no more streams makes this copy wait for those before it.
-  if (idle == nullptr && unmade != nullptr && make_stream(*unmade).ok()) idle = unmade;
   OurStream& taken = idle != nullptr ? *idle : streams_.front();
   if (idle != nullptr) taken.use = use;
   return taken;
@@ -233,7 +233,8 @@ Status CudaTarget::issue_engine(Loop& loop, GpuCopy& copy, const std::vector<Gpu
   if (pieces.empty()) return {};
   const bool to_gpu = copy.direction == GpuCopy::Direction::to_gpu;
   const uint64_t bytes = bytes_of(pieces);
-  OurStream& stream = stream_for(copy);
+  const Use way = to_gpu ? Use::to_gpu : Use::from_gpu;
+  OurStream& stream = stream_for(copy.brief ? Use::brief : way, loop.now_ns());
   Error error = kSuccess;
   for (const GpuPiece& piece : pieces) {
     error = to_gpu ? driver_.copy_to_device(pointer_of(piece.gpu), piece.host, piece.length_bytes,
@@ -251,7 +252,7 @@ Status CudaTarget::issue_tiles(Loop& loop, GpuCopy& copy) {
   while (copy.tiles_sent < copy.tiles.size() && !free_lists_.empty()) {
     const size_t count = std::min(copy.tiles.size() - copy.tiles_sent, kListTiles);
     const int list = free_lists_.back();
-    OurStream& stream = stream_for(copy);
+    OurStream& stream = stream_for(copy.brief ? Use::brief : Use::kernel, loop.now_ns());
     GD2FS_TRY(launch(copy, copy.tiles_sent, count, list, stream.stream));
     free_lists_.pop_back();
     const uint64_t bytes = bytes_of({&copy.tiles[copy.tiles_sent], count});
@@ -395,6 +396,9 @@ void CudaTarget::judge(Loop& loop, const Status& why) {
 
 void CudaTarget::fail(Loop& loop, const Status& why) {
   if (failed()) return;
+  // Whoever is told may do with the memory as he likes. (A context that is lost moves nothing and
+  // answers at once.)
+  drain();
   failure_ = why;
   failed_.store(true, std::memory_order_release);
   GD2FS_LOG_ERROR("gpu {}: its memory cannot be used any more: {}", device_, why.to_string());

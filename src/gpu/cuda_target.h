@@ -70,9 +70,12 @@ class CudaTarget {
   uint64_t due_ns() const;
 
  private:
-  enum class Use : uint8_t { to_gpu, from_gpu, brief };
-  static Use use_of(const GpuCopy& copy);
-  static constexpr size_t kStreamsMax = 3;  // one for each use
+  // The copy engine's two ways, the kernel, which may wait for a processor while others hold all,
+  // and what is brief.
+  enum class Use : uint8_t { to_gpu, from_gpu, kernel, brief };
+  static constexpr size_t kStreamsMax = 4;  // one for each use
+  // A driver that is out of memory takes 0.15 ms to refuse a stream.
+  static constexpr uint64_t kAskAgainNs = kSecond;
   // What one copy left on one stream.
   struct Flight {
     GpuCopy* copy = nullptr;
@@ -97,7 +100,7 @@ class CudaTarget {
   Status issue_engine(Loop& loop, GpuCopy& copy, const std::vector<GpuPiece>& pieces);
   // As many tiles as lists are free for; the rest later.
   Status issue_tiles(Loop& loop, GpuCopy& copy);
-  OurStream& stream_for(const GpuCopy& copy);
+  OurStream& stream_for(Use use, uint64_t now_ns);
   Status launch(const GpuCopy& copy, size_t first, size_t count, int list, Stream stream);
   Status fly(Loop& loop, GpuCopy& copy, OurStream& stream, int list, uint64_t length_bytes);
   bool look(Loop& loop, OurStream& stream);
@@ -121,6 +124,7 @@ class CudaTarget {
   Status failure_;
 
   std::array<OurStream, kStreamsMax> streams_;  // made one after another
+  uint64_t refused_until_ns_ = 0;               // streams
   std::vector<Event> events_;                   // free ones
   Module module_ = nullptr;
   Function kernel_ = nullptr;

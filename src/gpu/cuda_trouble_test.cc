@@ -33,6 +33,7 @@ class CudaTroubleTest : public GpuFixture {
       cuda().set_delay_ns(0);
       cuda().refuse_copies(0, 0);
       cuda().break_next(0);
+      cuda().refuse_events(0);
       // A broken context is of no use to the next test.
       if (memory_ != nullptr && gpu_.find(memory_->data(), 1).has_value() == false) {
         (void)cuda().primary_context_reset(0);
@@ -220,6 +221,49 @@ TEST_F(CudaTroubleTest, the_default_streams_have_names_and_a_captured_stream_is_
   void* graph = nullptr;
   EXPECT_EQ(cuda().stream_end_capture(stream, &graph), kSuccess);  // the capture was not disturbed
   (void)cuda().driver->stream_destroy(stream);
+}
+
+// As PyTorch captures: whatever any thread does that might belong into the graph breaks it.
+TEST_F(CudaTroubleTest, a_graph_that_the_application_captures_is_not_disturbed_nor_are_copies) {
+  GD2FS_NEEDS_CUDA();
+  cuda::Stream stream = nullptr;
+  void* graph = nullptr;
+  {
+    const Current current(*cuda().driver, context_->get());
+    ASSERT_EQ(cuda().driver->stream_create(&stream, cuda::kStreamNonBlocking), kSuccess);
+    ASSERT_EQ(cuda().stream_begin_capture(stream, 0), kSuccess);
+  }
+  TestCopy copy(GpuCopy::Direction::to_gpu, target_);
+  copy.pieces.push_back({host_.data(), memory_->data(), 1 << 20, mapping_->number(), 1});
+  gpu_.copy(copy);
+  EXPECT_TRUE(run_until([&] { return copy.ended; }));
+  EXPECT_TRUE(copy.status().ok()) << copy.status().to_string();
+  HostMemory more(1 << 20);
+  auto mapped = gpu_.map_host(target_, more.data(), more.size(), Gpu::Access::read_write);
+  EXPECT_TRUE(mapped.has_value());
+  if (mapped.has_value()) mapped->reset();
+  {
+    const Current current(*cuda().driver, context_->get());
+    EXPECT_EQ(cuda().stream_end_capture(stream, &graph), kSuccess);
+    (void)cuda().driver->stream_destroy(stream);
+  }
+  EXPECT_TRUE(gpu_.find(memory_->data(), 1).has_value());
+}
+
+// Whoever is told that a copy failed may do with its memory as he likes.
+TEST_F(CudaTroubleTest, what_a_failing_target_has_under_way_ends_before_it_is_told) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  cuda().set_delay_ns(20 * kMs);
+  TestCopy first(GpuCopy::Direction::to_gpu, target_);
+  first.pieces.push_back({host_.data(), memory_->data(), 1 << 20, mapping_->number(), 1});
+  gpu_.copy(first);
+  cuda().refuse_events(2);
+  TestCopy second(GpuCopy::Direction::to_gpu, target_);
+  second.pieces.push_back({host_.data(), memory_->data(), 1 << 20, mapping_->number(), 1});
+  gpu_.copy(second);
+  EXPECT_TRUE(run_until([&] { return first.ended && second.ended; }));
+  EXPECT_FALSE(first.status().ok());
+  EXPECT_EQ(cuda().queued(), 0u);
 }
 
 }  // namespace

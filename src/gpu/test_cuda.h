@@ -65,6 +65,7 @@ class TestCuda {
   void (*hold)(int held) = nullptr;
   void (*refuse_copies)(int count, int error) = nullptr;
   void (*refuse_streams)(int error) = nullptr;
+  void (*refuse_events)(int error) = nullptr;
   void (*refuse_registrations)(uint64_t at_least_bytes, int error) = nullptr;
   void (*break_next)(int error) = nullptr;
   uint64_t (*queued)() = nullptr;
@@ -104,6 +105,7 @@ class TestCuda {
     find("fake_cuda_hold", &hold);
     find("fake_cuda_refuse_copies", &refuse_copies);
     find("fake_cuda_refuse_streams", &refuse_streams);
+    find("fake_cuda_refuse_events", &refuse_events);
     find("fake_cuda_refuse_registrations", &refuse_registrations);
     find("fake_cuda_break_next", &break_next);
     find("fake_cuda_queued", &queued);

@@ -298,6 +298,12 @@ FAKE_CONTROL void fake_cuda_refuse_streams(int error) {
   world.refuse_streams_error = error;
 }
 
+FAKE_CONTROL void fake_cuda_refuse_events(int error) {
+  World& world = World::instance();
+  std::lock_guard lock(world.mutex);
+  world.refuse_events_error = error;
+}
+
 FAKE_CONTROL void fake_cuda_refuse_registrations(uint64_t at_least_bytes, int error) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);

@@ -25,6 +25,8 @@ void fake_cuda_hold(int held);
 void fake_cuda_refuse_copies(int count, int error);
 // While it is not 0, no stream is created: the call answers this error.
 void fake_cuda_refuse_streams(int error);
+// cuEventRecord answers `error`; 0: not any more.
+void fake_cuda_refuse_events(int error);
 // Registrations of host memory so long are refused with this error, until it is 0.
 void fake_cuda_refuse_registrations(uint64_t at_least_bytes, int error);
 // The next copy or launch that is carried out ends its context with this error (it moves nothing).
@@ -54,6 +56,7 @@ typedef struct fake_cuda_counts {
   uint64_t synchronises;     // calls that wait for the device
   uint64_t lookups;          // of pointer attributes
   uint64_t nic_flushes;      // of what NICs have written
+  uint64_t streams_asked;    // calls of cuStreamCreate
 } fake_cuda_counts;
 void fake_cuda_get_counts(fake_cuda_counts* counts);
 

@@ -284,6 +284,7 @@ extern "C" __attribute__((visibility("default"))) void* fake_cuda_dmabuf_bytes(i
 FAKE_API cuMemHostRegister_v2(void* address, size_t length, unsigned flags) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
+  if (const int error = world.check_capture(); error != kSuccess) return error;
   if (const int error = world.check_context(); error != kSuccess) return error;
   if (address == nullptr || length == 0) return kInvalidValue;
   if (world.refuse_registration_error != kSuccess && length >= world.refuse_registration_bytes) {
@@ -301,6 +302,7 @@ FAKE_API cuMemHostRegister_v2(void* address, size_t length, unsigned flags) {
 FAKE_API cuMemHostUnregister(void* address) {
   World& world = World::instance();
   std::unique_lock lock(world.mutex);
+  if (const int error = world.check_capture(); error != kSuccess) return error;
   if (const int error = world.check_context(); error != kSuccess) return error;
   if (!world.registrations.contains(reinterpret_cast<uintptr_t>(address))) return kNotRegistered;
   world.wait_idle(lock, [](const Stream&) { return true; });

@@ -115,7 +115,20 @@ int carry_out_tiles(World& world, std::unique_lock<std::mutex>& lock, Pointer li
   return kSuccess;
 }
 
+thread_local int thread_capture_mode = 0;  // global, as the driver begins
+
 }  // namespace
+
+int World::check_capture() {
+  if (thread_capture_mode == 2) return kSuccess;  // relaxed
+  int error = kSuccess;
+  for (const auto& stream : streams) {
+    if (!stream->alive || !stream->capturing || stream->capture_mode != 0) continue;
+    stream->capture_broken = true;
+    error = kStreamCaptureUnsupported;
+  }
+  return error;
+}
 
 // --- copies ---
 
@@ -199,6 +212,7 @@ FAKE_API cuStreamCreate(Stream** stream, unsigned) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   if (const int error = world.check_context(); error != kSuccess) return error;
+  ++world.counts.streams_asked;
   if (world.refuse_streams_error != kSuccess) return world.refuse_streams_error;
   *stream = world.streams.emplace_back(std::make_unique<Stream>()).get();
   (*stream)->context = world.current();
@@ -214,9 +228,15 @@ FAKE_API cuStreamDestroy_v2(Stream* stream) {
   return kSuccess;
 }
 
+FAKE_API cuThreadExchangeStreamCaptureMode(int* mode) {
+  std::swap(*mode, thread_capture_mode);
+  return kSuccess;
+}
+
 FAKE_API cuStreamQuery(void* handle) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
+  if (const int error = world.check_capture(); error != kSuccess) return error;
   Stream* stream = world.stream_of(handle);
   if (const int error = world.check_stream(stream); error != kSuccess) return error;
   if (stream->capturing) return kStreamCaptureImplicit;
@@ -226,6 +246,7 @@ FAKE_API cuStreamQuery(void* handle) {
 FAKE_API cuStreamSynchronize(void* handle) {
   World& world = World::instance();
   std::unique_lock lock(world.mutex);
+  if (const int error = world.check_capture(); error != kSuccess) return error;
   Stream* stream = world.stream_of(handle);
   if (const int error = world.check_stream(stream); error != kSuccess) return error;
   ++world.counts.synchronises;
@@ -242,10 +263,12 @@ FAKE_API cuStreamIsCapturing(void* handle, int* status) {
   return kSuccess;
 }
 
-FAKE_API cuStreamBeginCapture_v2(Stream* stream, int) {
+FAKE_API cuStreamBeginCapture_v2(Stream* stream, int mode) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   stream->capturing = true;
+  stream->capture_mode = mode;
+  stream->capture_broken = false;
   return kSuccess;
 }
 
@@ -254,7 +277,7 @@ FAKE_API cuStreamEndCapture(Stream* stream, void** graph) {
   std::lock_guard lock(world.mutex);
   stream->capturing = false;
   *graph = nullptr;
-  return kSuccess;
+  return stream->capture_broken ? kStreamCaptureInvalidated : kSuccess;
 }
 
 FAKE_API cuStreamGetCtx(Stream* stream, Context** context) {
@@ -292,6 +315,7 @@ FAKE_API cuEventRecord(Event* event, void* handle) {
   Stream* stream = world.stream_of(handle);
   if (const int error = world.check_stream(stream); error != kSuccess) return error;
   if (!event->alive || event->context != world.current()) return kInvalidHandle;
+  if (world.refuse_events_error != kSuccess) return world.refuse_events_error;
   event->done = false;
   const uint64_t recording = ++event->recorded;
   world.queue(*stream, [=](std::unique_lock<std::mutex>&) {
@@ -306,6 +330,7 @@ FAKE_API cuEventQuery(Event* event) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   if (!world.initialised) return kNotInitialized;
+  if (const int error = world.check_capture(); error != kSuccess) return error;
   if (!event->context->alive) return kContextIsDestroyed;
   if (event->context->error != kSuccess) return event->context->error;
   if (!event->alive) return kInvalidHandle;

@@ -34,6 +34,8 @@ enum : int {
   kAlreadyRegistered = 712,
   kNotRegistered = 713,
   kNotSupported = 801,
+  kStreamCaptureUnsupported = 900,
+  kStreamCaptureInvalidated = 901,
   kStreamCaptureImplicit = 906,
 };
 
@@ -56,6 +58,8 @@ struct Stream {
   Context* context = nullptr;
   bool alive = true;
   bool capturing = false;
+  int capture_mode = 0;  // of cuStreamBeginCapture; 0: global
+  bool capture_broken = false;
   bool busy = false;  // its first operation is being carried out
   struct Operation {
     std::function<int(std::unique_lock<std::mutex>&)> run;  // answers an error of the context
@@ -127,6 +131,7 @@ class World {
   int refuse_count = 0;
   int refuse_error = kSuccess;
   int refuse_streams_error = kSuccess;
+  int refuse_events_error = kSuccess;
   uint64_t refuse_registration_bytes = 0;
   int refuse_registration_error = kSuccess;
   int break_error = kSuccess;
@@ -139,6 +144,9 @@ class World {
   // kSuccess, or why nothing can be done in the current context.
   int check_context() const;
   int check_stream(Stream* stream) const;
+  // For calls that might belong into a graph: if one is captured in global mode anywhere and this
+  // thread has not said that it is not concerned, they fail and break the capture.
+  int check_capture();
   // The stream's, or that of a default stream in the current context.
   Stream* stream_of(void* handle);
 
