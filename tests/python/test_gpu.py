@@ -246,7 +246,7 @@ def test_a_copy_that_fails_is_an_error_of_the_client_and_nothing_else(gd2fs, cli
 class Counts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in (
         "contexts", "streams", "events", "modules", "allocations", "registrations", "registered_bytes", "copies", "launches",
-        "tiles", "pageable_copies", "synchronises", "lookups")]  # fmt: skip
+        "tiles", "pageable_copies", "synchronises", "lookups", "nic_flushes", "streams_asked")]  # fmt: skip
 
 
 def over_shm():
