@@ -315,10 +315,16 @@ def write_until_straight(client, path, array, length):
     pytest.fail(f"never straight: {client.Counters()}")
 
 
-def wait_until_held(cuda):
-    cuda.driver.fake_cuda_queued.restype = ctypes.c_uint64
+def copies_issued(cuda):
+    counts = Counts()
+    cuda.driver.fake_cuda_get_counts(ctypes.byref(counts))
+    return counts.copies + counts.launches
+
+
+def wait_until_held(cuda, issued_before):
+    """An event may be queued before any copy is: only copies count."""
     end = time.monotonic() + 20
-    while cuda.driver.fake_cuda_queued() == 0:
+    while copies_issued(cuda) == issued_before:
         assert time.monotonic() < end, "no copy was issued"
         time.sleep(0.001)
 
@@ -335,10 +341,11 @@ def test_what_ends_early_waits_for_copies_between_the_server_s_memory_and_the_gp
     write_until_straight(client, f"{folder}/file", array, length)
     read_until_straight(client, f"{folder}/file", array, length)
     iomem = client.RegIOMEM(array.pointer, length)
+    issued_before = copies_issued(cuda)
     cuda.driver.fake_cuda_hold(1)
     try:
         request = getattr(client, operation)(f"{folder}/file", 0, [real_stack.gd2fs.SGE(array.pointer, length, iomem)], 0, "")
-        wait_until_held(cuda)
+        wait_until_held(cuda, issued_before)
         if ends == "cancel":
             request.Cancel()
             assert client.Wait(100) == []
@@ -376,10 +383,15 @@ def test_a_server_that_dies_under_the_copies_leaves_the_process_whole(real_stack
     read_until_straight(client, "/file", array, length)
     iomem = client.RegIOMEM(array.pointer, length)
     sges = [real_stack.gd2fs.SGE(array.pointer, length, iomem)]
+    issued_before = copies_issued(cuda)
     cuda.driver.fake_cuda_hold(1)
     try:
-        requests = [client.Read("/file", 0, sges, 0, ""), client.Write("/file", 0, sges, 0, "")]
-        wait_until_held(cuda)
+        requests = []
+        for begin in (client.Read, client.Write):
+            requests.append(begin("/file", 0, sges, 0, ""))
+            wait_until_held(cuda, issued_before)
+            time.sleep(0.1)  # until this one has as many as it gets
+            issued_before = copies_issued(cuda)
         server.process.kill()
         server.process.wait()
         assert client.Wait(500) == []  # its memory is still mapped, and the copies under way
