@@ -319,6 +319,8 @@ void Troubles::heal() {
   }
   // A drive that hung or erred was set aside until somebody looks after it.
   if (cluster_.store() != nullptr && cluster_.store()->stats().drives_set_aside > 0) aside = true;
+  // ... and a start that is under way may have missed one.
+  if (cluster_.server_runs() && cluster_.store() == nullptr) aside = true;
   if (aside) cluster_.crash_server(Crash::kill);
   if (cluster_.controller_lost()) cluster_.crash_controller(Crash::kill);
   for (size_t which = 0; which < kFirstApplication + applications_.count(); ++which) {

@@ -75,7 +75,7 @@ uint64_t FenceTable::keep_bytes_for(uint64_t inode, uint64_t version) const {
   const auto found = inodes_.find(inode);
   if (found == inodes_.end()) return keep_bytes;
   for (const Cut& cut : found->second.cuts) {
-    if (version < cut.fence.floor_version) {
+    if (cut.fence.unlinked || version < cut.fence.floor_version) {
       keep_bytes = std::min(keep_bytes, cut.fence.keep_bytes);
     }
   }

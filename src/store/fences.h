@@ -2,8 +2,9 @@
 // and which bytes are gone. Everything here is also durable in each drive's log (and index).
 //
 // A cut {keep_bytes, floor_version} says: of versions below the floor, every byte from keep_bytes
-// on is gone. It stays until no descriptor that it applies to can be found on a drive; the
-// generation stays kRetentionNs, longer than any capability lives.
+// on is gone. That of an unlink has no floor: what a start let in whose drives did not know of it
+// goes when they meet those that do. It stays until no descriptor that it applies to can be found
+// on a drive; the generation stays kRetentionNs, longer than any capability lives.
 //
 // Thread rule: the store's loop.
 #pragma once

@@ -1,0 +1,65 @@
+// Two drives fail one after the other: what was cut while the first was set aside is not in its
+// log, and it comes back without the second.
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "store/test_store.h"
+
+namespace gd2fs {
+namespace {
+
+class DrivesByTurns : public testing::Test {
+ protected:
+  static constexpr uint64_t kLength = 20'000;
+
+  // Every drive has chunks of inode 1, and the first one is set aside.
+  void begin(size_t drives) {
+    t = std::make_unique<TestStore>(5, drives);
+    ASSERT_TRUE(t->open().ok());
+    for (uint32_t chunk = 0; chunk < 2 * drives; ++chunk) {
+      ASSERT_TRUE(t->write({1, chunk}, 0, pattern(kLength, chunk), 1).ok());
+    }
+    t->drives[0]->hang();
+    uint32_t refused = 0;
+    for (uint32_t chunk = 0; chunk < 2 * drives; ++chunk) {
+      const Status status = t->write({1, chunk}, 0, pattern(kLength, chunk), 1);
+      refused += status.is(StatusCode::unavailable);
+    }
+    ASSERT_EQ(refused, 2u);
+    ASSERT_EQ(t->store->stats().drives_set_aside, 1u);
+  }
+  // The power goes and comes back; only these drives answer then.
+  void restart_with(const std::vector<size_t>& present) {
+    t->crash();
+    for (auto& [index, drive] : away) t->drives[index] = std::move(drive);
+    away.clear();
+    for (size_t i = 0; i < t->drives.size(); ++i) {
+      if (t->drives[i]->hung()) t->drives[i]->resume();
+      if (std::ranges::count(present, i) == 0) away.emplace_back(i, std::move(t->drives[i]));
+    }
+    ASSERT_TRUE(t->open().ok());
+  }
+  std::unique_ptr<TestStore> t;
+  std::vector<std::pair<size_t, std::unique_ptr<SimDrive>>> away;
+};
+
+TEST_F(DrivesByTurns, AnUnlinkedInodeKeepsNothingThatAStartWithoutTheUnlinkLetIn) {
+  ASSERT_NO_FATAL_FAILURE(begin(2));
+  ASSERT_TRUE(t->fence({.inode = 1, .generation = 2, .keep_bytes = 0, .unlinked = true}).ok());
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  uint32_t written = 0;
+  for (uint32_t chunk = 0; chunk < 4; ++chunk) {
+    written += t->write({1, chunk}, 0, pattern(kLength, 9), 1).ok();
+  }
+  EXPECT_EQ(written, 2u);
+  ASSERT_NO_FATAL_FAILURE(restart_with({0, 1}));
+  EXPECT_TRUE(t->store->inodes().empty());
+  EXPECT_TRUE(t->scrub().findings.empty());
+  t->options.rebuild = true;
+  ASSERT_NO_FATAL_FAILURE(restart_with({0, 1}));
+  EXPECT_TRUE(t->store->inodes().empty());
+}
+
+}  // namespace
+}  // namespace gd2fs
