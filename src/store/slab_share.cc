@@ -66,11 +66,9 @@ bool Slab::take_fair_share(uint16_t cluster) {
   if (own.arenas.empty() || own.arenas.size() == arenas_.size()) return false;
   if (loop_.now_ns() < steal_after_ns_) return false;
   steal_after_ns_ = loop_.now_ns() + kStealNs;
-  const auto uses = [&](const Pool& pool) {
-    return &pool == &own || (!pool.arenas.empty() && !is_idle(pool));
-  };
-  size_t clusters = 0;
-  for (const auto& [name, pool] : pools_) clusters += uses(pool) ? 1 : 0;
+  const auto uses = [&](const Pool& pool) { return !pool.arenas.empty() && !is_idle(pool); };
+  size_t clusters = 1;  // this one
+  for (const auto& [name, pool] : pools_) clusters += &pool != &own && uses(pool) ? 1 : 0;
   const size_t share = arenas_max_ / clusters;
   if (own.arenas.size() >= share) return false;
   std::vector<const Pool*> rich;
