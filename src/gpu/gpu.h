@@ -57,8 +57,9 @@ struct GpuCopy : ListNode<> {
   enum class Direction : uint8_t { to_gpu, from_gpu };
   Direction direction = Direction::to_gpu;
   GpuTarget target = kHostTarget;
-  bool bulk =
-      false;  // part of a long transfer: it goes behind the other parts, however short it is
+  // Part of a long transfer: it goes behind the other parts, however short it is (what the engine
+  // copies behind the engine's, what the kernel copies behind the kernel's).
+  bool bulk = false;
   std::vector<GpuPiece> pieces;
   Completion done;  // what was copied is visible to work that is launched after this
 
