@@ -28,6 +28,12 @@ class PassingStore : public Store {
   }
   StoreStats stats() const override { return inner_.stats(); }
   std::vector<uint64_t> inodes() const override { return inner_.inodes(); }
+  bool fences_unsure() const override { return inner_.fences_unsure(); }
+  void reached(uint64_t inode, uint64_t generation) override { inner_.reached(inode, generation); }
+  bool has_drives_to_forget() const override { return inner_.has_drives_to_forget(); }
+  Task<Status> forget_drives(std::vector<uint64_t> inode_ends) override {
+    return inner_.forget_drives(std::move(inode_ends));
+  }
 
  protected:
   Loop& loop_;

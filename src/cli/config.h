@@ -68,6 +68,7 @@ struct Config {
   uint64_t store_window_bytes = 8 * kMiB;
   uint64_t store_commit_delay_ns = 0;
   bool store_rebuild = false;
+  std::vector<std::string> store_forget_drives;
   uint64_t scrub_interval_ns = 7 * 24 * 3600 * kSecond;
   uint64_t scrub_rate_bytes = 64 * kMiB;
 

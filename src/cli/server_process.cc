@@ -34,7 +34,7 @@ DiskEngine engine_of(const Config& config) {
   return DiskEngine::automatic;
 }
 
-StoreOptions store_options_of(const Config& config, const ServerPlace& place) {
+Result<StoreOptions> store_options_of(const Config& config, const ServerPlace& place) {
   StoreOptions options;
   options.deployment_id = place.deployment_id;
   options.slab_bytes = config.slab_bytes != 0 ? config.slab_bytes : default_slab_bytes();
@@ -45,6 +45,10 @@ StoreOptions store_options_of(const Config& config, const ServerPlace& place) {
   options.drive_window_bytes = config.store_window_bytes;
   options.commit_delay_ns = config.store_commit_delay_ns;
   options.rebuild = config.store_rebuild;
+  for (const std::string& text : config.store_forget_drives) {
+    GD2FS_ASSIGN(const DriveUuid uuid, DriveUuid::parse(text));
+    options.forget_drives.push_back(uuid);
+  }
   return options;
 }
 
@@ -126,13 +130,13 @@ Status ServerProcess::open_drives(const Config& config, const ServerPlace& place
 Result<std::unique_ptr<ServerProcess>> ServerProcess::start(Clock& clock, const Config& config,
                                                             const ServerPlace& place,
                                                             Random random) {
+  GD2FS_ASSIGN(const StoreOptions store_options, store_options_of(config, place));
   std::unique_ptr<ServerProcess> process(new ServerProcess(clock));
   GD2FS_TRY(process->open_drives(config, place));
   TcpOptions tcp;
   tcp.pumps = LanePumps::of_this_machine(0);
   process->fabric_ =
       std::make_unique<RdmaFabric>(process->runner_.loop(), process->resolver_, std::move(tcp));
-  const StoreOptions store_options = store_options_of(config, place);
   server::ServerOptions options =
       server_options_of(config, place, store_options.slab_bytes, random);
   GD2FS_LOG_INFO("server: slab {}, {} drives", readable_size(store_options.slab_bytes),

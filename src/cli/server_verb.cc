@@ -95,6 +95,7 @@ void add_server(CLI::App& app, Chosen& chosen) {
   add_setting_flag(*verb, chosen, "--id", "server.id", "NUMBER");
   add_setting_flag(*verb, chosen, "--slab", "slab", "SIZE");
   add_setting_flag(*verb, chosen, "--drive", "drives", "DIR");
+  add_setting_flag(*verb, chosen, "--forget-drive", "store.forget_drives", "UUID");
   add_setting_flag(*verb, chosen, "--metrics", "metrics", "HOST:PORT");
   add_setting_flag(*verb, chosen, "--insecure", "insecure", "");
   when_named(verb, chosen, std::make_shared<Nothing>(), run, true);

@@ -82,6 +82,10 @@ const Setting kSettings[] = {
      "Extra wait that gathers more writes into one commit", 0, 100 * kMs},
     {"store.rebuild", toggle, &Config::store_rebuild, "",
      "Build the index anew from the data at start, even if there is one"},
+    {"store.forget_drives", list, &Config::store_forget_drives, "",
+     "Missing drives that will not come back, by the 32 hex digits that the log names them by; "
+     "what "
+     "they had is lost"},
     {"scrub.interval", duration, &Config::scrub_interval_ns, "",
      "How often all data are checked in the background; 0 turns it off"},
     {"scrub.rate", size, &Config::scrub_rate_bytes, "",

@@ -64,6 +64,7 @@ void print_tables(const Reply& reply) {
                  {"", "SLAB"},
                  {"", "DRIVES"},
                  {"", "SET ASIDE"},
+                 {"", "MISSING"},
                  {"", "CLIENTS"},
                  {"", "BY SHM"},
                  {"", "BY RDMA"},
@@ -76,6 +77,7 @@ void print_tables(const Reply& reply) {
          Cell::size(value("gd2fs_store_used_bytes")), Cell::size(value("gd2fs_store_free_bytes")),
          Cell::size(value("gd2fs_slab_used_bytes")), Cell::count(value("gd2fs_store_drives")),
          Cell::count(value("gd2fs_store_drives_set_aside")),
+         Cell::count(value("gd2fs_store_drives_missing")),
          Cell::count(value("gd2fs_server_sessions")),
          Cell::count(value("gd2fs_server_sessions_shm")),
          Cell::count(value("gd2fs_server_sessions_rdma")), Cell::text(addresses_of(*server))});

@@ -96,6 +96,54 @@ TEST_F(ControllerTest, a_lookup_carries_a_capability_that_the_servers_key_opens)
   EXPECT_GT(opened->expiry_us, world.clock().wall_us());
 }
 
+TEST_F(ControllerTest, a_server_that_asks_is_told_where_the_inodes_end) {
+  make_cluster("kv");
+  TestServer& server = start_server();
+  TestPeer& peer = client("kv");
+  ASSERT_EQ(create(peer, "/a"), Status());
+  msg::RegisterServerT request;
+  request.info = std::make_unique<msg::ServerInfoT>();
+  request.info->server_id = 1;
+  request.info->incarnation = 1;
+  request.deployment_id = kDeployment;
+  for (const bool wanted : {false, true}) {
+    request.inode_ends_wanted = wanted;
+    auto reply = ask(server, msg::Type::register_server, request);
+    ASSERT_TRUE(reply.has_value());
+    msg::RegisterServerReplyT got;
+    reply->open<msg::RegisterServerReply>()->UnPackTo(&got);
+    ASSERT_EQ(got.inode_ends.size(), wanted ? 1u : 0u);
+    if (!wanted) continue;
+    EXPECT_LT(lookup(peer, "/a")->inode, got.inode_ends[0]);
+    ASSERT_EQ(create(peer, "/b"), Status());
+    EXPECT_GE(lookup(peer, "/b")->inode, got.inode_ends[0]);
+  }
+}
+
+TEST_F(ControllerTest, a_server_that_asks_has_all_capabilities_signed_anew) {
+  make_cluster("kv");
+  TestServer& server = start_server();
+  TestPeer& peer = client("kv");
+  ASSERT_EQ(create(peer, "/a"), Status());
+  const auto before = lookup(peer, "/a")->capability;
+  msg::RegisterServerT request;
+  request.info = std::make_unique<msg::ServerInfoT>();
+  request.info->server_id = 1;
+  request.info->incarnation = 1;
+  request.deployment_id = kDeployment;
+  request.renew_capabilities = true;
+  auto reply = ask(server, msg::Type::register_server, request);
+  ASSERT_TRUE(reply.has_value());
+  msg::RegisterServerReplyT got;
+  reply->open<msg::RegisterServerReply>()->UnPackTo(&got);
+  const std::string key(got.keys->capability_key.begin(), got.keys->capability_key.end());
+  const auto opens = [&](const std::vector<uint8_t>& capability) {
+    return open_capability(as_bytes(capability.data(), capability.size()), key, "").has_value();
+  };
+  EXPECT_FALSE(opens(before));
+  EXPECT_TRUE(opens(lookup(peer, "/a")->capability));
+}
+
 TEST_F(ControllerTest, a_client_reaches_only_the_inodes_of_its_own_cluster) {
   make_cluster("kv");
   make_cluster("models");

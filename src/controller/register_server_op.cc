@@ -22,6 +22,15 @@ Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request) {
   member->total_bytes = request.total_bytes;
   member->free_bytes = request.free_bytes;
 
+  if (request.renew_capabilities) {
+    GD2FS_CO_TRY(
+        co_await controller.capability_keys().make_next(controller.loop().clock().wall_us()));
+  }
+  std::vector<uint64_t> inode_ends;
+  if (request.inode_ends_wanted) {
+    GD2FS_CO_ASSIGN(inode_ends, co_await controller.names().inode_ends());
+  }
+
   // From here on fences are sent to this connection. What was made pending before, it is owed.
   if (member->owed) {
     const uint64_t changes = member->owed_changes;
@@ -47,8 +56,11 @@ Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request) {
   group->epoch = membership.group().epoch;
   group->members = membership.group().members;
   reply.keys = std::make_unique<msg::ClusterKeysT>();
+  reply.inode_ends = std::move(inode_ends);
   controller.clusters().fill(*reply.keys);
   controller.capability_keys().fill(*reply.keys);
+  // It is the only server, and lets nobody in before it has this answer.
+  if (request.renew_capabilities) controller.capability_keys().switch_over();
   GD2FS_LOG_INFO("server {} registered from {}, epoch {}", reply.server_id,
                  asker.connection->peer().address, group->epoch);
   co_return pack_body(reply);

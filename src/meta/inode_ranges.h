@@ -31,6 +31,8 @@ class InodeRanges {
 
   // A whole inode. no_space when the cluster's numbers are used up.
   Task<Result<uint64_t>> take(uint16_t cluster);
+  // An inode above all that were handed out, and not above any that will be.
+  Task<Result<uint64_t>> end(uint16_t cluster);
 
  private:
   struct Range {

@@ -171,6 +171,8 @@ class Namespace {
   Task<Result<Cluster>> rotate_token(std::string name, std::string token, MutationTag tag);
   Task<Status> drop_previous_token(std::string name, MutationTag tag);
   Task<Result<ClusterUsage>> usage(uint16_t cluster);
+  // Of each cluster, an inode above all of its inodes and not above any that is made later.
+  Task<Result<std::vector<uint64_t>>> inode_ends();
 
   // --- reading names ---
   Task<Result<InodeInfo>> lookup(uint16_t cluster, std::string path);  // a file or a directory

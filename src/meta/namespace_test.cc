@@ -119,6 +119,19 @@ TEST_P(Names, an_inode_number_is_never_used_again) {
   }
 }
 
+TEST_P(Names, the_end_of_the_inodes_is_between_those_made_and_those_to_come) {
+  ASSERT_EQ(create("/before"), 0);
+  const std::vector<uint64_t> ends = wait(names().inode_ends()).value();
+  ASSERT_EQ(ends.size(), 1u);
+  EXPECT_EQ(cluster_of_inode(ends[0]), cluster_);
+  EXPECT_LT(lookup("/before")->inode, ends[0]);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(create("/after" + std::to_string(i)), 0);
+    EXPECT_GE(lookup("/after" + std::to_string(i))->inode, ends[0]);
+    names_ = wait(Namespace::open(box_->loop(), store())).value();
+  }
+}
+
 TEST_P(Names, readdir_pages_through_in_byte_order) {
   EXPECT_EQ(mkdir("/d"), 0);
   for (const char* name : {"b", "a", "c", "ab", "\xc3\xa9"}) {

@@ -1,6 +1,7 @@
 #include "server/authority.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "wire/capability.h"
 #include "wire/ids.h"
@@ -33,6 +34,8 @@ void Authority::set_keys(const msg::ClusterKeys& keys) {
   clusters_ = std::move(clusters);
   capability_key_ = string_of(bytes_of(keys.capability_key()));
   previous_capability_key_ = string_of(bytes_of(keys.capability_key_previous()));
+  if (std::exchange(refuses_older_keys_, false)) refused_key_ = previous_capability_key_;
+  if (previous_capability_key_ == refused_key_) previous_capability_key_.clear();
 }
 
 void Authority::raise_namespace(uint16_t cluster_id, uint64_t epoch) {

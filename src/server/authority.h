@@ -20,6 +20,9 @@ class Authority {
  public:
   // All clusters there are (one that is no longer named is gone), and the capability keys.
   void set_keys(const msg::ClusterKeys& keys);
+  // Capabilities signed with any key but the current one of the next set_keys() are stale from then
+  // on.
+  void refuse_older_keys() { refuses_older_keys_ = true; }
   // From a namespace fence.
   void raise_namespace(uint16_t cluster_id, uint64_t epoch);
   void set_groups(const flatbuffers::Vector<flatbuffers::Offset<msg::GroupInfo>>* groups);
@@ -54,6 +57,8 @@ class Authority {
   std::map<uint32_t, uint64_t> group_epochs_;
   std::string capability_key_;
   std::string previous_capability_key_;
+  bool refuses_older_keys_ = false;
+  std::string refused_key_;
 };
 
 }  // namespace gd2fs::server

@@ -12,6 +12,7 @@ void bind_handle(Connection& connection, const msg::BindHandle& bind) {
       bytes_of(bind.capability()), connection.cluster_id(), server.loop.clock().wall_us());
   if (handle.has_value()) {
     connection.handles().bind(bind.handle(), *handle);
+    if (server.store.fences_unsure()) server.store.reached(handle->inode, handle->generation);
     const Status pinned = server.store.pin(
         {.inode = handle->inode, .pinned = handle->pinned, .stamp_us = handle->expiry_us});
     if (!pinned.ok()) {

@@ -49,6 +49,7 @@ std::vector<NamedValue> export_counters(const ServerCounters& counters, const St
       {"gd2fs_store_pages_held", number(store.pages_held)},
       {"gd2fs_store_drives", number(store.drives)},
       {"gd2fs_store_drives_set_aside", number(store.drives_set_aside)},
+      {"gd2fs_store_drives_missing", number(store.drives_missing)},
   };
 }
 

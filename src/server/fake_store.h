@@ -137,6 +137,18 @@ class FakeStore final : public Store {
   }
   StoreStats stats() const override { return store_stats; }
   std::vector<uint64_t> inodes() const override { return {}; }
+  bool fences_unsure() const override { return unsure; }
+  void reached(uint64_t inode, uint64_t generation) override { reached_seen[inode] = generation; }
+  bool has_drives_to_forget() const override { return to_forget; }
+  Task<Status> forget_drives(std::vector<uint64_t> inode_ends) override {
+    to_forget = false;
+    inode_ends_seen = std::move(inode_ends);
+    co_return Status();
+  }
+  bool unsure = false;
+  std::map<uint64_t, uint64_t> reached_seen;
+  bool to_forget = false;
+  std::vector<uint64_t> inode_ends_seen;
 
   std::map<ChunkKey, std::vector<std::byte>> chunks;
   std::map<uint64_t, StoreFence> fences;

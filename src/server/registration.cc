@@ -117,6 +117,8 @@ std::vector<std::byte> Registration::register_body() const {
   body.drives = stats.drives;
   body.total_bytes = stats.total_bytes;
   body.free_bytes = stats.free_bytes;
+  body.inode_ends_wanted = state_.store.has_drives_to_forget();
+  body.renew_capabilities = !listening_ && state_.store.fences_unsure();
   return pack_body(body);
 }
 
@@ -127,6 +129,7 @@ Task<Status> Registration::register_once() {
                                        state_.options.call_timeout_ns);
     if (!reply.has_value()) co_return reply.error().with("register");
     GD2FS_CO_TRY(apply(*reply, asked_at_ns));
+    GD2FS_CO_TRY(co_await forget_drives(*reply));
     ++state_.counters.registrations_total;
     if (listening_) {
       established_ = true;
@@ -148,11 +151,25 @@ Status Registration::apply(const CallReply& reply, uint64_t asked_at_ns) {
     return {StatusCode::invalid, "register: malformed answer"};
   }
   server_id_ = body->server_id();
+  // Whoever was given a capability before may have missed what a fence did since.
+  if (!listening_ && state_.store.fences_unsure()) state_.authority.refuse_older_keys();
   state_.authority.set_groups(body->groups());
   state_.authority.set_keys(*body->keys());
   owner_.clusters_changed();
   if (body->lease_ms() > 0) state_.lease.extend(asked_at_ns, body->lease_ms() * kMs);
   return {};
+}
+
+// Before anything is served. Files that are made from now on have nothing to lose on these drives.
+Task<Status> Registration::forget_drives(const CallReply& reply) {
+  if (!state_.store.has_drives_to_forget()) co_return Status();
+  const auto* body = reply.open<msg::RegisterServerReply>();
+  std::vector<uint64_t> inode_ends;
+  if (body->inode_ends() != nullptr) {
+    inode_ends.assign(body->inode_ends()->begin(), body->inode_ends()->end());
+  }
+  const Status status = co_await state_.store.forget_drives(std::move(inode_ends));
+  co_return status.with("forget drives");
 }
 
 Task<Status> Registration::send_heartbeat() {

@@ -82,6 +82,7 @@ class Registration final : public SessionEvents {
   Task<Status> send_heartbeat();
   Task<void> pause(uint64_t delay_ns);
   Status apply(const CallReply& reply, uint64_t asked_at_ns);
+  Task<Status> forget_drives(const CallReply& reply);
   std::vector<std::byte> register_body() const;
 
   ServerState& state_;

@@ -19,6 +19,7 @@ constexpr uint64_t kInode = (uint64_t{kCluster} << 48) | 77;
 const std::string kSecret(32, 's');
 const std::string kToken(32, 't');
 const std::string kCapabilityKey(32, 'c');
+const std::string kPreviousCapabilityKey(32, 'p');
 
 // One end of a session in a test: asks, and answers with what the test scripted.
 struct TestPeer final : SessionEvents {
@@ -56,6 +57,9 @@ struct ServerTest : testing::Test {
   std::unique_ptr<Listener> controller;
   std::list<TestPeer> registered;  // one per session of the server
   std::vector<std::vector<std::string>> addresses_seen;
+  std::vector<uint64_t> inode_ends;
+  int inode_ends_asked = 0;
+  int renewals_asked = 0;
   uint32_t lease_ms = 5000;
   size_t heartbeats = 0;
   std::vector<std::string> clusters{"models"};
@@ -93,6 +97,8 @@ struct ServerTest : testing::Test {
       key->namespace_epoch = 1;
     }
     keys->capability_key.assign(kCapabilityKey.begin(), kCapabilityKey.end());
+    keys->capability_key_previous.assign(kPreviousCapabilityKey.begin(),
+                                         kPreviousCapabilityKey.end());
     return keys;
   }
   void answer(TestPeer& peer, const Message& message) {
@@ -109,6 +115,12 @@ struct ServerTest : testing::Test {
       for (const auto* address : *body->info()->addresses()) seen.emplace_back(text_of(address));
     }
     msg::RegisterServerReplyT reply;
+    renewals_asked += body->renew_capabilities();
+    if (body->inode_ends_wanted()) {
+      EXPECT_TRUE(seen.empty());
+      ++inode_ends_asked;
+      reply.inode_ends = inode_ends;
+    }
     reply.server_id = 1;
     reply.lease_ms = lease_ms;
     reply.groups.push_back(std::make_unique<msg::GroupInfoT>());
@@ -169,7 +181,7 @@ struct ServerTest : testing::Test {
     return std::move(*out);
   }
   // A read of a hole: needs no window.
-  Status read_hole(TestPeer& client) {
+  Status read_hole(TestPeer& client, const std::string& key = kCapabilityKey) {
     Capability capability;
     capability.cluster_id = kCluster;
     capability.inode = kInode;
@@ -177,7 +189,7 @@ struct ServerTest : testing::Test {
     capability.expiry_us = world.clock().wall_us() + 60'000'000;
     capability.chunk_log2 = 22;
     capability.may_read = true;
-    const SealedCapability sealed = seal_capability(capability, kCapabilityKey);
+    const SealedCapability sealed = seal_capability(capability, key);
     msg::BindHandleT bind;
     bind.handle = 1;
     bind.capability.resize(sealed.size());
@@ -207,6 +219,39 @@ TEST_F(ServerTest, it_fetches_the_keys_then_listens_and_tells_its_address) {
   TestPeer stranger;
   EXPECT_TRUE(connect(stranger, "models", std::string(32, 'x')).is(StatusCode::denied));
   EXPECT_TRUE(connect(stranger, "nowhere").is(StatusCode::denied));
+}
+
+TEST_F(ServerTest, drives_are_forgotten_before_anybody_can_connect) {
+  store.to_forget = true;
+  inode_ends = {500, 600};
+  start_serving();
+  EXPECT_EQ(store.inode_ends_seen, inode_ends);
+  EXPECT_FALSE(store.to_forget);
+  EXPECT_EQ(inode_ends_asked, 1);  // with the registration that names no address yet
+}
+
+// Their fences may have been on a drive that is missing.
+TEST_F(ServerTest, capabilities_of_before_a_start_that_does_not_know_all_fences_are_stale) {
+  store.unsure = true;
+  start_serving();
+  EXPECT_EQ(renewals_asked, 1);  // before anybody can connect, not each time
+  TestPeer client;
+  ASSERT_EQ(connect(client, "models"), Status());
+  EXPECT_EQ(read_hole(client), Status());
+  TestPeer late;
+  ASSERT_EQ(connect(late, "models"), Status());
+  EXPECT_TRUE(read_hole(late, kPreviousCapabilityKey).is(StatusCode::stale));
+  // And what a new one says of its inode is a fence that the store may not know.
+  EXPECT_EQ(store.reached_seen, (std::map<uint64_t, uint64_t>{{kInode, 1}}));
+}
+
+TEST_F(ServerTest, capabilities_of_before_an_ordinary_start_are_good) {
+  start_serving();
+  EXPECT_EQ(renewals_asked, 0);
+  TestPeer client;
+  ASSERT_EQ(connect(client, "models"), Status());
+  EXPECT_EQ(read_hole(client, kPreviousCapabilityKey), Status());
+  EXPECT_TRUE(store.reached_seen.empty());
 }
 
 TEST_F(ServerTest, it_serves_nothing_before_a_lease_comes_with_a_heartbeat) {

@@ -1,5 +1,5 @@
-// Two drives fail one after the other: what was cut while the first was set aside is not in its
-// log, and it comes back without the second.
+// Two drives fail one after the other: what was cut, and which chunks were placed elsewhere, while
+// the first was set aside is not in its log, and it comes back without the second.
 #include <algorithm>
 
 #include <gtest/gtest.h>
@@ -43,6 +43,79 @@ class DrivesByTurns : public testing::Test {
   std::unique_ptr<TestStore> t;
   std::vector<std::pair<size_t, std::unique_ptr<SimDrive>>> away;
 };
+
+// Of two drives. The first is set aside, and a chunk that belongs on it goes to the second.
+class NewChunkElsewhere : public DrivesByTurns {
+ protected:
+  static constexpr uint32_t kNew = 100;
+
+  void begin_with_new_chunks() {
+    ASSERT_NO_FATAL_FAILURE(begin(2));
+    for (uint32_t chunk = kNew; chunk < kNew + 4; ++chunk) {
+      ASSERT_TRUE(t->write({1, chunk}, 0, pattern(kLength, chunk), 1).ok());
+    }
+  }
+  std::string contents(uint32_t chunk) {
+    return t->read({1, chunk}, 0, kLength, 1).substr(0, kLength);
+  }
+  // How many of the new chunks are the bytes that were written, and how many are an error.
+  void expect(int whole, int unknown) {
+    int whole_seen = 0;
+    int unknown_seen = 0;
+    for (uint32_t chunk = kNew; chunk < kNew + 4; ++chunk) {
+      const std::string read = contents(chunk);
+      whole_seen += read == pattern(kLength, chunk);
+      unknown_seen += read.starts_with("io");
+    }
+    EXPECT_EQ(whole_seen, whole);
+    EXPECT_EQ(unknown_seen, unknown);
+  }
+};
+
+TEST_F(NewChunkElsewhere, IsNeitherZerosNorWrittenAgainWhereItBelongs) {
+  ASSERT_NO_FATAL_FAILURE(begin_with_new_chunks());
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  expect(0, 4);
+  for (uint32_t chunk = kNew; chunk < kNew + 4; ++chunk) {
+    EXPECT_TRUE(t->write({1, chunk}, 0, pattern(kLength, 9), 1).is(StatusCode::unavailable));
+  }
+  ASSERT_NO_FATAL_FAILURE(restart_with({0, 1}));
+  expect(4, 0);
+}
+
+// The drive that does not know has been closed in order since.
+TEST_F(NewChunkElsewhere, IsNotForgottenByACleanStop) {
+  ASSERT_NO_FATAL_FAILURE(begin_with_new_chunks());
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  ASSERT_TRUE(t->close().ok());
+  ASSERT_TRUE(t->open().ok());
+  expect(0, 4);
+}
+
+// Once all drives were there it is known again which chunks cannot be on one that is missing.
+TEST_F(NewChunkElsewhere, IsKnownToAllDrivesThatMeet) {
+  ASSERT_NO_FATAL_FAILURE(begin(2));  // nothing goes elsewhere, but that is not known
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  expect(0, 4);
+  ASSERT_NO_FATAL_FAILURE(restart_with({0, 1}));
+  ASSERT_TRUE(t->close().ok());
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  expect(0, 2);  // those that belong on the other one
+}
+
+TEST_F(DrivesByTurns, ARequestOfBeforeAFenceThatIsNotKnownIsStaleOnceItIsHeardOf) {
+  ASSERT_NO_FATAL_FAILURE(begin(2));
+  EXPECT_FALSE(t->store->fences_unsure());
+  ASSERT_TRUE(t->fence({.inode = 1, .generation = 2, .keep_bytes = 0}).ok());
+  ASSERT_NO_FATAL_FAILURE(restart_with({0}));
+  EXPECT_TRUE(t->store->fences_unsure());
+  t->store->reached(1, 2);
+  for (uint32_t chunk = 0; chunk < 4; ++chunk) {
+    EXPECT_TRUE(t->write({1, chunk}, 0, pattern(kLength, 9), 1).is(StatusCode::stale));
+  }
+  ASSERT_NO_FATAL_FAILURE(restart_with({0, 1}));
+  EXPECT_FALSE(t->store->fences_unsure());
+}
 
 TEST_F(DrivesByTurns, AnUnlinkedInodeKeepsNothingThatAStartWithoutTheUnlinkLetIn) {
   ASSERT_NO_FATAL_FAILURE(begin(2));

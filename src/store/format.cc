@@ -30,13 +30,14 @@ void put_header_crc(Bytes out) {
   store_le(&out[kCrcAt], crc32c(ConstBytes(out).first(kCrcAt)));
 }
 
-Status check_header(ConstBytes bytes, uint64_t expected_magic, std::string_view what) {
+Status check_header(ConstBytes bytes, uint64_t expected_magic, uint16_t newest_version,
+                    std::string_view what) {
   if (bytes.size() < kHeaderBytes) return Status(StatusCode::corrupt, what).with("too short");
   if (load_le<uint64_t>(&bytes[0]) != expected_magic ||
       load_le<uint32_t>(&bytes[kCrcAt]) != crc32c(bytes.first(kCrcAt))) {
     return Status(StatusCode::corrupt, what).with("damaged");
   }
-  if (load_le<uint16_t>(&bytes[8]) > kStoreFormatVersion) {
+  if (load_le<uint16_t>(&bytes[8]) > newest_version) {
     return Status(StatusCode::unsupported, what).with("written by a newer version of GD2FS");
   }
   return {};
@@ -63,21 +64,11 @@ uint8_t slot_class_for(uint32_t blocks) {
   return static_cast<uint8_t>(std::bit_width(blocks - 1));
 }
 
-std::string DriveUuid::to_string() const {
-  std::string text;
-  for (const std::byte b : bytes) {
-    char hex[3];
-    std::snprintf(hex, sizeof hex, "%02x", static_cast<unsigned>(b));
-    text += hex;
-  }
-  return text;
-}
-
 void encode_superblock(const Superblock& superblock, Bytes out) {
   CHECK(out.size() == kHeaderBytes);
   std::fill(out.begin(), out.end(), std::byte{0});
   store_le(&out[0], kSuperblockMagic);
-  store_le(&out[8], kStoreFormatVersion);
+  store_le(&out[8], superblock.version);
   store_le(&out[16], superblock.deployment_id);
   std::copy(superblock.uuid.bytes.begin(), superblock.uuid.bytes.end(), &out[24]);
   store_le(&out[40], superblock.created_us);
@@ -86,12 +77,13 @@ void encode_superblock(const Superblock& superblock, Bytes out) {
 }
 
 Result<Superblock> parse_superblock(ConstBytes bytes) {
-  GD2FS_TRY(check_header(bytes, kSuperblockMagic, "drive.id"));
+  GD2FS_TRY(check_header(bytes, kSuperblockMagic, kForgottenDrivesVersion, "drive.id"));
   Superblock superblock;
   superblock.deployment_id = load_le<uint64_t>(&bytes[16]);
   std::copy_n(&bytes[24], 16, superblock.uuid.bytes.begin());
   superblock.created_us = load_le<uint64_t>(&bytes[40]);
   superblock.initialized = load_le<uint8_t>(&bytes[48]) == 1;
+  superblock.version = load_le<uint16_t>(&bytes[8]);
   return superblock;
 }
 
@@ -108,7 +100,7 @@ void encode_data_file_header(const DataFileHeader& header, Bytes out) {
 }
 
 Result<DataFileHeader> parse_data_file_header(ConstBytes bytes) {
-  GD2FS_TRY(check_header(bytes, kDataFileMagic, "data file header"));
+  GD2FS_TRY(check_header(bytes, kDataFileMagic, kStoreFormatVersion, "data file header"));
   DataFileHeader header;
   header.slot_class = load_le<uint8_t>(&bytes[10]);
   header.number = load_le<uint32_t>(&bytes[12]);

@@ -7,18 +7,21 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "store/drive_uuid.h"
 #include "store/store.h"
 
 namespace gd2fs {
 
 inline constexpr uint16_t kStoreFormatVersion = 1;
+// drive.id has this one when the drive's log may hold what version 1 does not know: drives that
+// were given up as lost.
+inline constexpr uint16_t kForgottenDrivesVersion = 2;
 inline constexpr uint8_t kSlotClasses = kChunkLog2Max - kChunkLog2Min + 1;  // 64 KiB .. 64 MiB
 inline constexpr uint32_t kChunkBlocksMax = 1u << (kChunkLog2Max - kChunkLog2Min);
 inline constexpr uint32_t kHeaderBytes = 4096;  // superblock copy, data file header
@@ -42,20 +45,13 @@ inline constexpr uint64_t slot_offset(uint8_t slot_class, uint32_t slot) {
   return kHeaderBytes + slot * class_slot_bytes(slot_class);
 }
 
-struct DriveUuid {
-  std::array<std::byte, 16> bytes{};
-  friend auto operator<=>(const DriveUuid&, const DriveUuid&) = default;
-  std::string to_string() const;  // 32 hex digits
-  // The half that every descriptor carries, so that a file copied from elsewhere is noticed.
-  uint64_t tag() const { return load_le<uint64_t>(bytes.data()); }
-};
-
 // drive.id holds this twice, at 0 and at kHeaderBytes.
 struct Superblock {
   uint64_t deployment_id = 0;
   DriveUuid uuid;
   uint64_t created_us = 0;
   bool initialized = false;  // log and index were made; if both are missing now, they were lost
+  uint16_t version = kStoreFormatVersion;  // or kForgottenDrivesVersion
 };
 void encode_superblock(const Superblock& superblock, Bytes out);  // kHeaderBytes
 // corrupt; unsupported if it is whole but of a newer version.

@@ -180,10 +180,40 @@ TEST(Format, TheLogHasTheseBytesForEver) {
 TEST(Format, ANewerSuperblockIsToldFromADamagedOne) {
   std::vector<std::byte> bytes(kHeaderBytes);
   encode_superblock({.deployment_id = 1}, bytes);
-  store_le(&bytes[8], static_cast<uint16_t>(kStoreFormatVersion + 1));
+  store_le(&bytes[8], static_cast<uint16_t>(kForgottenDrivesVersion + 1));
   EXPECT_TRUE(parse_superblock(bytes).error().is(StatusCode::corrupt));
   store_le(&bytes[60], crc32c(ConstBytes(bytes).first(60)));
   EXPECT_TRUE(parse_superblock(bytes).error().is(StatusCode::unsupported));
+  encode_superblock({.deployment_id = 1, .version = kForgottenDrivesVersion}, bytes);
+  EXPECT_EQ(bytes[8], std::byte{2});
+  EXPECT_EQ(parse_superblock(bytes)->version, kForgottenDrivesVersion);
+}
+
+TEST(Format, TheRecordOfAForgottenDriveHasTheseBytesForEver) {
+  LogRecord forgotten = LogRecord::of(LogRecord::Kind::forgotten, 0x11, 0x22);
+  forgotten.uuid = uuid_of(0xA0);
+  std::string payload;
+  encode_log_record(forgotten, &payload);
+  EXPECT_EQ(hex_lines(as_bytes(payload.data(), payload.size())),
+            R"(0000: 0d 20 00 a0 a1 a2 a3 a4 a5 a6 a7 a8 a9 aa ab ac
+0010: ad ae af 11 00 00 00 00 00 00 00 22 00 00 00 00
+)");
+  const std::string frame = encode_log_frame(1, payload);
+  const LogContent content = parse_log(as_bytes(frame.data(), frame.size()));
+  ASSERT_EQ(content.records.size(), 1u);
+  EXPECT_EQ(content.records[0].uuid, forgotten.uuid);
+  EXPECT_EQ(content.records[0].a, 0x11u);
+  EXPECT_EQ(content.records[0].b, 0x22u);
+}
+
+TEST(Format, ADriveIsNamedByItsHexDigits) {
+  const DriveUuid uuid = uuid_of(0xF0);
+  EXPECT_EQ(*DriveUuid::parse(uuid.to_string()), uuid);
+  for (const char* wrong :
+       {"", "f0", "g0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "+0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
+        "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff00"}) {
+    EXPECT_FALSE(DriveUuid::parse(wrong).has_value()) << wrong;
+  }
 }
 
 TEST(Format, AnyOneFlippedBitOfADescriptorLosesNothing) {

@@ -51,6 +51,12 @@ void encode_body(const LogRecord& record, std::string* body) {
       body->append(reinterpret_cast<const char*>(record.uuid.bytes.data()),
                    record.uuid.bytes.size());
       return;
+    case LogRecord::Kind::forgotten:
+      body->append(reinterpret_cast<const char*>(record.uuid.bytes.data()),
+                   record.uuid.bytes.size());
+      put(body, record.a);
+      put(body, record.b);
+      return;
     case LogRecord::Kind::fence:
       put(body, record.fence.inode);
       put(body, record.fence.generation);
@@ -105,6 +111,11 @@ bool parse_body(LogRecord::Kind kind, ConstBytes body, LogRecord* record) {
       [[fallthrough]];
     case LogRecord::Kind::member:
       reader.get_bytes(record->uuid.bytes);
+      break;
+    case LogRecord::Kind::forgotten:
+      reader.get_bytes(record->uuid.bytes);
+      record->a = reader.get<uint64_t>();
+      record->b = reader.get<uint64_t>();
       break;
     case LogRecord::Kind::fence:
       record->fence.inode = reader.get<uint64_t>();

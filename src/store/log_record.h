@@ -53,6 +53,9 @@ struct LogRecord {
     tag = 10,
     overflow = 11,   // chunks whose home has uuid tag a were placed on the drive with tag b
     scattered = 12,  // the set of drives has changed: chunks may be on any of them
+    // The drive with this uuid was given up as lost when all versions were below a. With b: inodes
+    // of b's cluster from b on were made after that, and never had anything there.
+    forgotten = 13,
   };
   Kind kind = Kind::identity;
   uint64_t a = 0;

@@ -38,7 +38,8 @@ Result<FoundId> read_id(DiskFile& file) {
     if (!parsed && first_error.ok()) first_error = parsed.error();
     if (!parsed) continue;
     if (whole++ == 0) found.superblock = *parsed;
-    found.both_whole = whole == 2 && parsed->initialized == found.superblock.initialized;
+    found.both_whole = whole == 2 && parsed->initialized == found.superblock.initialized &&
+                       parsed->version == found.superblock.version;
   }
   if (whole == 0) return fail(first_error);
   return found;
@@ -299,6 +300,10 @@ LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid) {
       case LogRecord::Kind::scattered:
         sum.scattered = true;
         break;
+      case LogRecord::Kind::forgotten:
+        sum.forgotten[r.uuid].below = r.a;
+        if (r.b != 0) sum.forgotten[r.uuid].inode_ends.push_back(r.b);
+        break;
     }
   }
   return sum;
@@ -313,6 +318,13 @@ Status finish_fresh_drive(Drive& drive, uint64_t deployment_id) {
   GD2FS_ASSIGN(FoundId found, read_id(*drive.lock_file));
   found.superblock.deployment_id = deployment_id;
   found.superblock.initialized = true;
+  return write_id(*drive.lock_file, found.superblock);
+}
+
+Status raise_version(Drive& drive) {
+  GD2FS_ASSIGN(FoundId found, read_id(*drive.lock_file));
+  if (found.both_whole && found.superblock.version >= kForgottenDrivesVersion) return {};
+  found.superblock.version = kForgottenDrivesVersion;
   return write_id(*drive.lock_file, found.superblock);
 }
 

@@ -3,6 +3,8 @@
 // are opened one after another).
 #pragma once
 
+#include <map>
+
 #include "store/store_core.h"
 
 namespace gd2fs {
@@ -22,6 +24,11 @@ struct LogSummary {
   std::vector<DriveUuid> members;
   std::vector<std::pair<uint64_t, uint64_t>> overflows;
   bool scattered = false;
+  struct Forgotten {
+    uint64_t below = 0;
+    std::vector<uint64_t> inode_ends;
+  };
+  std::map<DriveUuid, Forgotten> forgotten;
   std::vector<std::pair<uint8_t, uint32_t>> files;  // created and not removed
 };
 LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid);
@@ -40,5 +47,7 @@ struct OpenedDrive {
 void open_drive(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDrive& opened);
 // After the store knows its epoch and this drive is ready to serve: it is no longer fresh.
 Status finish_fresh_drive(Drive& drive, uint64_t deployment_id);
+// Before its log tells of a forgotten drive: says in drive.id that it does. Blocks.
+Status raise_version(Drive& drive);
 
 }  // namespace gd2fs

@@ -253,11 +253,48 @@ TEST(Placement, OnlyChunksThatMayBeOnAMissingDriveAreUnknown) {
   while (placement.home(away) != Placement::kMissing) ++away.chunk;
   EXPECT_FALSE(placement.may_be_missing(here));
   EXPECT_TRUE(placement.may_be_missing(away));
-  EXPECT_FALSE(placement.hole_is_unknown(here, Placement::kMissing));
-  EXPECT_TRUE(placement.hole_is_unknown(away, Placement::kMissing));
-  EXPECT_FALSE(placement.hole_is_unknown(away, 0));  // it is here after all: all of it
+  EXPECT_FALSE(placement.hole_is_unknown(here, Placement::kMissing, UINT64_MAX));
+  EXPECT_TRUE(placement.hole_is_unknown(away, Placement::kMissing, UINT64_MAX));
+  EXPECT_FALSE(placement.hole_is_unknown(away, 0, 1));  // it is here after all: all of it
   placement.add_overflow(member(1, true).uuid.tag(), member(2, true).uuid.tag());
   EXPECT_TRUE(placement.may_be_missing(here));
+}
+
+TEST(Placement, AForgottenDriveHadNothingOfWhatWasMadeLaterOrWasElsewhere) {
+  Placement placement;
+  placement.set_members({member(1, true, 0), member(2, false)});
+  EXPECT_FALSE(placement.forget(member(1, true).uuid, 50, {100}));  // it is here
+  EXPECT_FALSE(placement.forget(member(3, false).uuid, 50, {100}));
+  ASSERT_TRUE(placement.forget(member(2, false).uuid, 50, {100}));
+  ChunkKey key{99, 0};
+  while (placement.home(key) != Placement::kMissing) ++key.chunk;
+  EXPECT_FALSE(placement.may_be_missing(key));
+  EXPECT_TRUE(placement.hole_is_unknown(key, Placement::kMissing, UINT64_MAX));
+  EXPECT_TRUE(placement.hole_is_unknown(key, 0, 50));   // written since
+  EXPECT_FALSE(placement.hole_is_unknown(key, 0, 49));  // here before
+  for (const uint64_t later : {uint64_t{100}, uint64_t{99} | uint64_t{1} << 48}) {
+    ChunkKey other{later, 0};
+    while (placement.home(other) != Placement::kMissing) ++other.chunk;
+    EXPECT_FALSE(placement.hole_is_unknown(other, Placement::kMissing, UINT64_MAX));
+  }
+}
+
+// What was seen replaces what was feared, but not for a drive that nobody can look at any more.
+TEST(Placement, SeenOverflowsEndDoubts) {
+  Placement placement;
+  placement.set_members({member(1, true, 0), member(2, true, 1), member(3, false)});
+  placement.forget(member(3, false).uuid, 50, {100});
+  placement.set_scattered();
+  placement.set_overflows({});
+  std::vector<LogRecord> records;
+  placement.records(&records);
+  std::string kinds;
+  for (const LogRecord& record : records)
+    kinds += std::to_string(static_cast<int>(record.kind)) + " ";
+  EXPECT_EQ(kinds, "9 9 9 13 13 11 11 11 ");
+  for (uint32_t chunk = 0; chunk < 3; ++chunk) {
+    EXPECT_TRUE(placement.hole_is_unknown({1, chunk}, Placement::kMissing, UINT64_MAX));
+  }
 }
 
 }  // namespace

@@ -9,6 +9,19 @@
 #include "store/rebuild.h"
 
 namespace gd2fs {
+namespace {
+
+constexpr uint64_t kLogBusyWaitNs = 10 * kMs;
+
+std::string records_of(const Placement& placement) {
+  std::vector<LogRecord> records;
+  placement.records(&records);
+  std::string bytes;
+  for (const LogRecord& record : records) encode_log_record(record, &bytes);
+  return bytes;
+}
+
+}  // namespace
 
 Recovery::Recovery(StoreCore& core, std::vector<StoreDrive> drives)
     : core_(core), parts_(std::move(drives)), opened_(parts_.size()) {}
@@ -28,6 +41,9 @@ Task<Status> Recovery::run() {
   drop_shadowed();
   GD2FS_CO_TRY(co_await settle());
   GD2FS_CO_TRY(co_await redo_fences());
+  core_.fences_unsure = core_.placement.anything_missing();
+  see_overflows();
+  co_await keep_placement();
   if (serving() == 0) co_return Status(StatusCode::io, "no drive could be opened");
   co_return Status();
 }
@@ -81,8 +97,10 @@ Status Recovery::take_stock() {
     }
     drive.set_serving();
   }
+  turn_away_forgotten();
   if (serving() == 0) return opened_.front().status;
   take_members();
+  GD2FS_TRY(take_what_to_forget());
   uint64_t epoch = 0;
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     OpenedDrive& opened = opened_[i];
@@ -107,6 +125,25 @@ Status Recovery::take_stock() {
   return {};
 }
 
+// A drive that was given up is back: what it has may be old, and was replaced elsewhere.
+void Recovery::turn_away_forgotten() {
+  std::set<DriveUuid> forgotten;
+  for (const OpenedDrive& opened : opened_) {
+    if (!opened.status.ok()) continue;
+    for (const auto& [uuid, when] : opened.log.forgotten) forgotten.insert(uuid);
+  }
+  for (size_t i = 0; i < opened_.size(); ++i) {
+    Drive& drive = core_.drives[i]->drive;
+    if (!opened_[i].status.ok() || !forgotten.contains(drive.uuid)) continue;
+    opened_[i].status =
+        Status(StatusCode::invalid,
+               "this drive was given up as lost (forget_drives); an empty directory "
+               "in its place joins as a new drive");
+    drive.set_aside(opened_[i].status);
+    core_.index.remove_drive(drive.index());
+  }
+}
+
 // All drives that the logs know of, and those that are new. When the set grows, what was placed by
 // the old set may be anywhere.
 void Recovery::take_members() {
@@ -125,6 +162,12 @@ void Recovery::take_members() {
   std::vector<Placement::Member> members;
   for (const DriveUuid& uuid : known) {
     Placement::Member member{.uuid = uuid};
+    for (const OpenedDrive& opened : opened_) {
+      const auto forgotten = opened.log.forgotten.find(uuid);
+      if (!opened.status.ok() || forgotten == opened.log.forgotten.end()) continue;
+      member.forgotten_below = forgotten->second.below;
+      member.inode_ends = forgotten->second.inode_ends;
+    }
     for (size_t i = 0; i < opened_.size(); ++i) {
       const Drive& drive = core_.drives[i]->drive;
       if (!opened_[i].status.ok() || drive.uuid != uuid) continue;
@@ -132,27 +175,65 @@ void Recovery::take_members() {
       member.drive = static_cast<uint16_t>(i);
       member.incomplete = drive.incomplete;
     }
-    if (!member.present) {
+    if (!member.present && !member.forgotten()) {
       GD2FS_LOG_WARN("drive {} of this store is missing; bytes that it may hold answer io",
                      uuid.to_string());
     }
     members.push_back(member);
   }
+  distrust(members);
   core_.placement.set_members(std::move(members));
 }
 
-Task<Status> Recovery::rewrite_log(size_t index, uint64_t watermark, uint64_t transactions) {
-  DriveUnit& unit = *core_.drives[index];
-  std::vector<LogRecord> records = log_content(core_, unit);
-  for (LogRecord& record : records) {
-    if (record.kind != LogRecord::Kind::watermark) continue;
-    record.a = watermark;
-    record.b = transactions;
+// A drive that was not closed may have been set aside before the store stopped. New chunks that
+// belong on it went elsewhere then, and only the drives that were left know.
+void Recovery::distrust(const std::vector<Placement::Member>& members) {
+  for (const Placement::Member& home : members) {
+    if (!home.present) continue;
+    const OpenedDrive& opened = opened_[home.drive];
+    if (opened.fresh || opened.log.clean) continue;
+    for (const Placement::Member& away : members) {
+      if (away.present || away.forgotten()) continue;
+      core_.placement.add_overflow(home.uuid.tag(), away.uuid.tag());
+    }
   }
+}
+
+Status Recovery::take_what_to_forget() {
+  for (const DriveUuid& uuid : core_.options.forget_drives) {
+    const auto& members = core_.placement.members();
+    const auto member = std::ranges::find(members, uuid, &Placement::Member::uuid);
+    if (member == members.end()) {
+      return Status(StatusCode::invalid,
+                    "forget_drives: " + uuid.to_string() + " is none of this store's drives");
+    }
+    if (member->present) {
+      return Status(StatusCode::invalid,
+                    "forget_drives: " + core_.drives[member->drive]->drive.path() + " is here");
+    }
+    if (!member->forgotten()) core_.to_forget.push_back(uuid);
+  }
+  return {};
+}
+
+std::vector<LogRecord> Recovery::log_records(size_t index) const {
+  const DriveUnit& unit = *core_.drives[index];
+  std::vector<LogRecord> records = log_content(core_, unit);
   // A file that is lost stays on the list, so that a later rebuild knows of it too.
   for (const auto& [slot_class, number] : opened_[index].log.files) {
     if (unit.drive.slots.find_file(slot_class, number)) continue;
     records.push_back(LogRecord::of(LogRecord::Kind::file_created, slot_class, number));
+  }
+  return records;
+}
+
+Task<Status> Recovery::rewrite_log(size_t index, uint64_t watermark, uint64_t transactions) {
+  DriveUnit& unit = *core_.drives[index];
+  std::vector<LogRecord> records = log_records(index);
+  for (LogRecord& record : records) {
+    if (record.kind != LogRecord::Kind::watermark) continue;
+    record.a = watermark;
+    record.b = transactions;
   }
   Await rewriting;
   Drive* const drive = &unit.drive;
@@ -166,15 +247,18 @@ Task<Status> Recovery::rewrite_log(size_t index, uint64_t watermark, uint64_t tr
 // first: an index of an older epoch than the log's has lost its end.
 Task<Status> Recovery::start_epoch() {
   const uint64_t epoch = core_.versions.epoch();
+  placement_logged_ = records_of(core_.placement);
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     DriveUnit& unit = *core_.drives[i];
     if (!unit.drive.serving()) continue;
     const OpenedDrive& opened = opened_[i];
     Drive* const drive = &unit.drive;
     const bool rebuild = opened.rebuild;
+    const bool raise = core_.placement.anything_forgotten();
     Await marking;
     drive->run(
-        [drive, epoch, rebuild] {
+        [drive, epoch, rebuild, raise]() -> Status {
+          if (raise) GD2FS_TRY(raise_version(*drive));
           // The old index goes: from here on only a finished rebuild makes one that counts.
           return rebuild ? drive->index_db->create(epoch) : drive->index_db->set_epoch(epoch);
         },
@@ -309,6 +393,46 @@ Task<Status> Recovery::redo_fences() {
     }
   }
   co_return Status();
+}
+
+// With all drives here it is seen where every chunk is, and doubts about those that were away end.
+void Recovery::see_overflows() {
+  Placement& placement = core_.placement;
+  if (!placement.anything_elsewhere()) return;
+  if (placement.anything_missing() || placement.anything_incomplete()) return;
+  for (const Placement::Member& member : placement.members()) {
+    if (member.present && !core_.drives[member.drive]->drive.serving()) return;
+  }
+  std::set<std::pair<uint64_t, uint64_t>> seen;
+  std::vector<ChunkKey> keys;
+  for (uint32_t shard = 0; shard < ChunkIndex::kShards; ++shard) {
+    keys.clear();
+    core_.index.keys_of_shard(shard, &keys);
+    for (const ChunkKey& key : keys) {
+      ChunkIndex::View view;
+      if (!core_.index.find(key, &view)) continue;
+      const uint64_t home = placement.home_tag(key);
+      const uint64_t at = core_.unit(view.extents.front()).drive.uuid.tag();
+      if (home != at) seen.emplace(home, at);
+    }
+  }
+  placement.set_overflows(std::move(seen));
+}
+
+// What has come or gone since the logs were made anew.
+Task<void> Recovery::keep_placement() {
+  if (records_of(core_.placement) == placement_logged_) co_return;
+  for (size_t i = 0; i < core_.drives.size(); ++i) {
+    Drive& drive = core_.drives[i]->drive;
+    Status status(StatusCode::busy);
+    while (drive.serving() && status.is(StatusCode::busy)) {
+      Await rewriting;
+      drive.rewrite_log([this, i] { return log_records(i); }, rewriting.done());
+      status = co_await rewriting;
+      if (status.is(StatusCode::busy)) co_await Delay(core_.loop, kLogBusyWaitNs);
+    }
+    if (drive.serving() && !status.ok()) set_aside(i, status);
+  }
 }
 
 }  // namespace gd2fs

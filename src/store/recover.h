@@ -6,6 +6,7 @@
 //     (rebuild.h), or, after an unclean stop, descriptors in free slots wiped (free_scan.h), so
 //     that what was never acknowledged cannot come back later
 //   every recorded cut carried out once more
+//   what is known of the places of chunks made anew, if all drives are here
 //
 // Thread rule: the store's loop.
 #pragma once
@@ -24,7 +25,10 @@ class Recovery {
  private:
   Task<Status> open_all();
   Status take_stock();
+  void turn_away_forgotten();
   void take_members();
+  void distrust(const std::vector<Placement::Member>& members);
+  Status take_what_to_forget();
   Task<Status> start_epoch();
   Task<Status> recover_drive(size_t index);
   Task<Status> take_index(size_t index);
@@ -33,6 +37,9 @@ class Recovery {
   Task<Status> rewrite_log(size_t index, uint64_t watermark, uint64_t transactions);
   Task<Status> settle();
   Task<Status> redo_fences();
+  void see_overflows();
+  Task<void> keep_placement();
+  std::vector<LogRecord> log_records(size_t index) const;
   void drop_shadowed();
   void set_aside(size_t index, const Status& why);
   size_t serving() const;
@@ -40,6 +47,7 @@ class Recovery {
   StoreCore& core_;
   std::vector<StoreDrive> parts_;
   std::vector<OpenedDrive> opened_;
+  std::string placement_logged_;  // its records, as the logs have them
 };
 
 }  // namespace gd2fs

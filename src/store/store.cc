@@ -7,6 +7,7 @@
 #include "store/ahead.h"
 #include "store/background.h"
 #include "store/fence_op.h"
+#include "store/forget_drives.h"
 #include "store/read_op.h"
 #include "store/recover.h"
 #include "store/scrub.h"
@@ -89,6 +90,16 @@ class StoreEngine final : public Store {
   Status pin(const StorePin& pin) override { return core_.pins.pin(pin); }
   StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
                            uint32_t length_bytes) const override;
+
+  bool fences_unsure() const override { return core_.fences_unsure; }
+  void reached(uint64_t inode, uint64_t generation) override {
+    if (generation <= core_.fences.generation_of(inode) || core_.fences.full()) return;
+    core_.fences.raise(inode, generation, core_.loop.now_ns());
+  }
+  bool has_drives_to_forget() const override { return !core_.to_forget.empty(); }
+  Task<Status> forget_drives(std::vector<uint64_t> inode_ends) override {
+    return gd2fs::forget_drives(core_, std::move(inode_ends));
+  }
 
   Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) override {
     return scrub_store(core_, rate_bytes_per_s);
@@ -205,6 +216,7 @@ StoreStats StoreEngine::stats() const {
   stats.read_misses = core_.counters.read_misses;
   stats.corrupt_blocks = core_.counters.corrupt_blocks;
   stats.drives = static_cast<uint32_t>(core_.drives.size());
+  stats.drives_missing = static_cast<uint32_t>(core_.placement.missing());
   for (const auto& unit : core_.drives) {
     const Drive& drive = unit->drive;
     stats.used_bytes += drive.slots.taken_bytes();

@@ -31,6 +31,7 @@
 #include "disk/disk.h"
 #include "loop/loop.h"
 #include "loop/worker.h"
+#include "store/drive_uuid.h"
 #include "wire/ids.h"
 
 namespace gd2fs {
@@ -177,6 +178,7 @@ struct StoreStats {
   uint64_t pages_held = 0;
   uint32_t drives = 0;
   uint32_t drives_set_aside = 0;
+  uint32_t drives_missing = 0;  // others that this store has had, and may still have bytes on
 };
 
 struct ScrubReport {
@@ -226,6 +228,9 @@ struct StoreOptions {
   uint64_t patient_bytes = 1 * kMiB;          // a write of so much may wait for more of its file
   uint64_t write_back_max_bytes = 0;          // dirty in the slab; 0: a quarter of it
   bool rebuild = false;                       // rebuild the index by scan even if there is one
+  // Drives of this store that are lost for good; opening fails (invalid) if one is here or unknown.
+  // Those that have been forgotten already may stay on the list.
+  std::vector<DriveUuid> forget_drives;
 };
 
 class Store {
@@ -270,6 +275,18 @@ class Store {
   // Of this range of one chunk, counted in blocks that overlap it, but not past the range.
   virtual StoreResidency residency(const ChunkKey& key, uint32_t offset_bytes,
                                    uint32_t length_bytes) const = 0;
+
+  // Whether a drive was missing when it was opened: fences that it alone had are not known, so that
+  // a request from before them would be let in.
+  virtual bool fences_unsure() const = 0;
+  // The controller says that the inode has this generation: requests of lower ones are stale.
+  virtual void reached(uint64_t inode, uint64_t generation) = 0;
+  // Whether drives of StoreOptions::forget_drives are still counted as missing.
+  virtual bool has_drives_to_forget() const = 0;
+  // Forgets them, durably, before anything is served. What they may have had of inodes that exist
+  // now is lost: io where nothing newer is. `inode_ends`: of each cluster, an inode above all of
+  // its inodes that exist and not above any that is made later.
+  virtual Task<Status> forget_drives(std::vector<uint64_t> inode_ends) = 0;
 
   // Checks every extent against its checksums at most rate_bytes_per_s (0: no limit).
   virtual Task<ScrubReport> scrub(uint64_t rate_bytes_per_s) = 0;

@@ -92,9 +92,11 @@ DriveUnit* StoreCore::drive_for(const ChunkKey& key) {
     return owner.drive.serving() ? &owner : nullptr;
   }
   if (placement.may_be_missing(key)) return nullptr;
-  const uint16_t home = placement.home(key);
+  // Instead of a home that is forgotten, any: the same for a chunk until the drives change.
+  size_t first = placement.home(key);
+  if (first == Placement::kMissing) first = mix64(key.inode) + key.chunk;
   for (size_t i = 0; i < drives.size(); ++i) {
-    DriveUnit& candidate = *drives[(home + i) % drives.size()];
+    DriveUnit& candidate = *drives[(first + i) % drives.size()];
     if (candidate.drive.serving()) return &candidate;
   }
   return nullptr;
@@ -107,8 +109,13 @@ Status StoreCore::check_hole(const ChunkKey& key) {
   ChunkIndex::View view;
   const bool found = index.find(key, &view);
   const uint16_t on = found ? view.extents.front().at.drive : Placement::kMissing;
-  if (!placement.hole_is_unknown(key, on)) return {};
-  return Status(StatusCode::io, "a drive that may hold these bytes is missing or incomplete");
+  uint64_t oldest_version = UINT64_MAX;
+  for (const Extent& extent : view.extents) {
+    oldest_version = std::min(oldest_version, extent.version);
+  }
+  if (!placement.hole_is_unknown(key, on, oldest_version)) return {};
+  return Status(StatusCode::io,
+                "a drive that may have these bytes is missing, incomplete or given up");
 }
 
 Status StoreCore::check_range(uint8_t chunk_log2, uint64_t offset_bytes,

@@ -80,6 +80,8 @@ class StoreCore {
   ActiveChunks active;
   StoreCounters counters;
   Placement placement;
+  bool fences_unsure = false;
+  std::vector<DriveUuid> to_forget;  // missing members that will not come back
   bool closing = false;
 
   DriveUnit& unit(uint16_t drive) { return *drives[drive]; }

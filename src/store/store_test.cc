@@ -485,7 +485,7 @@ TEST(Store, ADriveOfANewerFormatIsRefusedInWords) {
     std::vector<std::byte> bytes(8192);
     ASSERT_TRUE(file->read_at(0, bytes).has_value());
     for (const size_t at : {size_t{0}, size_t{4096}}) {
-      store_le(&bytes[at + 8], uint16_t{2});
+      store_le(&bytes[at + 8], uint16_t{3});
       store_le(&bytes[at + 60], crc32c(ConstBytes(bytes).subspan(at, 60)));
     }
     ASSERT_TRUE(file->write_at(0, bytes).ok());

@@ -143,6 +143,9 @@ class TestStore {
     store->fence(fence, done);
     return finish(done);
   }
+  Status forget_drives(std::vector<uint64_t> inode_ends) {
+    return finish_task(run_forget(this, std::move(inode_ends)), [] { return false; });
+  }
   ScrubReport scrub() {
     finished_ = false;
     loop->spawn(run_scrub(this));
@@ -174,6 +177,10 @@ class TestStore {
   }
   static Task<void> run_close(TestStore* self) {
     self->status_ = co_await self->store->close();
+    self->finished_ = true;
+  }
+  static Task<void> run_forget(TestStore* self, std::vector<uint64_t> inode_ends) {
+    self->status_ = co_await self->store->forget_drives(std::move(inode_ends));
     self->finished_ = true;
   }
   static Task<void> run_scrub(TestStore* self) {

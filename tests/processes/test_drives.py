@@ -1,12 +1,15 @@
 """Full disks, damaged bytes, lost indexes."""
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import time
 
 import pytest
 
 import library
+from deployment import Failed
 
 
 @pytest.fixture
@@ -79,6 +82,51 @@ def test_a_hung_drive_is_set_aside_the_rest_serves_and_all_is_there_when_it_answ
     for path in [path for path in pieces if not path.startswith("/new-")] + acknowledged:
         assert deployment.run("cat", path, text=False) == pieces[path], path
     assert "0 damaged blocks" in deployment.run("scrub")
+
+
+def test_a_lost_drive_is_replaced_and_given_up(make_deployment, place):
+    first, second = place / "first", place / "second"
+    deployment = make_deployment("--drive", first, "--drive", second, "--set", "store.data_file=16MiB").start()
+    files = {f"/{number}": os.urandom(100_000) for number in range(24)}
+
+    def put(path, contents):
+        (place / "piece").write_bytes(contents)
+        deployment.run("put", place / "piece", path, code=None)
+        return deployment.last.returncode == 0
+
+    def served():
+        return {path for path in files if deployment.run("cat", path, code=None, text=False) == files[path]}
+
+    def missing():
+        return deployment.json("status")["servers"][0]["counters"]["gd2fs_store_drives_missing"]
+
+    for path in files:
+        assert put(path, files[path])
+    deployment.kill()
+    shutil.rmtree(second)
+    deployment.start()  # an empty drive is in its place
+    whole = served()
+    assert 0 < len(whole) < len(files)
+    assert not all(put(f"/refused-{number}", b"x") for number in range(8)), "a chunk may be written twice"
+    assert missing() == 1
+    uuid = re.search("drive ([0-9a-f]{32}) of this store is missing", deployment.log.read_text())[1]
+    deployment.stop()
+    deployment.arguments += ["--forget-drive", uuid]
+    for _ in range(2):  # the flag may stay
+        deployment.start()
+        assert served() == whole and missing() == 0
+        lost = sorted(set(files) - whole)
+        assert deployment.errors("cat", lost[0], code=8)
+        new = {f"/new-{number}": os.urandom(100_000) for number in range(24)}
+        for path, contents in new.items():
+            assert put(path, contents), deployment.last.stderr
+            assert deployment.run("cat", path, text=False) == contents
+        assert put(lost[-1], files[lost[-1]]), deployment.last.stderr
+        whole.add(lost[-1])
+        deployment.kill()
+    deployment.arguments[-1] = uuid[::-1]
+    with pytest.raises(Failed, match="none of this store's drives"):
+        deployment.start()
 
 
 def data_files(deployment):

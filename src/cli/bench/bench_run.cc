@@ -21,7 +21,7 @@ struct Shape {
 
 Shape shape_of(const BenchOptions& options) {
   if (options.quick) return {{64 * kMiB}, {3}, 500, 4, 3, 1000};
-  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {9, 7, 5}, 5000, 8, 20, 20000};
+  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {25, 9, 5}, 5000, 8, 20, 20000};
 }
 
 Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, double* creates) {
