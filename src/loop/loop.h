@@ -10,6 +10,7 @@
 // order. Nothing runs inside the call that queued it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -153,8 +154,9 @@ class Loop {
     armed_ = false;
   }
   // Until then turn() looks for work again and again instead of sleeping, if it may sleep: more is
-  // about to come, and whoever brings it would wake the loop late (decision 024).
-  void stay_awake_until(uint64_t time_ns) { awake_until_ns_ = time_ns; }
+  // about to come, and whoever brings it would wake the loop late (decision 024). Of several times
+  // the last one counts.
+  void stay_awake_until(uint64_t time_ns) { awake_until_ns_ = std::max(awake_until_ns_, time_ns); }
   // Runs a coroutine to its end; the loop owns it. At destruction unfinished ones are dropped.
   void spawn(Task<void> task);
   size_t spawned() const { return spawned_.size(); }
