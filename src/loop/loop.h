@@ -142,6 +142,8 @@ class Loop {
     queued.unlink();
     queued.pending_ = false;
   }
+  // The same for mail, which nobody posts any more: before its owner goes.
+  void take_back(Mail& mail);
   // Starts, or restarts with a new deadline.
   void start(Timer& timer, uint64_t delay_ns);
   void start_at(Timer& timer, uint64_t deadline_ns);
@@ -235,6 +237,7 @@ class Loop {
   void timer_swap(size_t a, size_t b);
   void timer_up(size_t index);
   void timer_down(size_t index);
+  void push(Mail& mail);
   size_t run_mail();
   size_t run_timers(uint64_t now_ns);
   size_t run_fds(uint64_t timeout_ns);
