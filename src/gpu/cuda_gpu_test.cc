@@ -360,7 +360,8 @@ TEST_F(CudaGpuTest, the_end_of_a_copy_is_waited_for_awake_even_where_spinning_do
   cuda().set_delay_ns(200 * kUs);
   bool slept = true;
   // Where others have the cores the copy may be so late that the loop may sleep.
-  for (int tries = 0; slept && tries < 100; ++tries) {
+  const uint64_t deadline_ns = loop_.clock().now_ns() + 20 * kSecond;
+  while (slept && loop_.clock().now_ns() < deadline_ns) {
     TestCopy copy(GpuCopy::Direction::to_gpu, target);
     copy.pieces.push_back({host.data(), memory.data(), 4096, (*mapping)->number(), 1});
     sleeps.count = 0;
