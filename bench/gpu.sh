@@ -3,12 +3,14 @@
 # in Markdown ($OUT/gpu.md: gpu_table.py makes it, the section of docs/performance.md) with the machine's description; exit
 # status 1 if a check failed. A part's rows are kept when another is run later: delete $OUT/gpu.jsonl to begin anew.
 #
-#   bench/gpu.sh [--build FOLDER] [PART...]   parts, default all: tests facts copies e2e lanes leaks stress two python
+#   bench/gpu.sh [--build FOLDER] [PART...]   parts, default all: tests facts copies vram trace e2e lanes leaks stress two python
 #   bench/gpu.sh --pack FOLDER                on the machine that builds: gathers what such a machine needs
 #
 #   tests    gpu_test on the real GPU; compute-sanitizer memcheck          1 min
 #   facts    what the driver does: kinds of memory, times of calls, pinning
 #   copies   copy engine beside kernel, whole transfers                    1 min
+#   vram     what a client takes of the GPU's memory, beside plain use     1 min
+#   trace    where the time of one hit goes (timelines: in the log)        1 min
 #   e2e      reads and writes through a server, small, large, scattered    3 min
 #   lanes    TCP hits by number of lanes, beside raw sockets               5 min
 #   leaks    1,000 cycles of connect, read, close over each path           1 min
@@ -30,6 +32,7 @@ pack() {
   strip "$to"/bin/*
   cp -L "$build/lib/libgd2fs.so.1" "$to/lib/"
   cp -L "$build/lib/fake_cuda/libcuda.so.1" "$to/lib/fake_libcuda.so.1"
+  cp -L "$build/lib/libcuda_trace.so" "$to/lib/"
   # What the programs load, but for what every machine has in a version that fits.
   ldd "$to/bin/gd2fs" | awk '$2 == "=>" {print $3}' | grep -Ev '/(libc|libm|libgcc_s|libstdc\+\+|ld-linux.*)\.so' |
     xargs -I{} cp -L {} "$to/lib/"
@@ -50,7 +53,7 @@ while (($#)); do
     *) parts+=("$1"); shift ;;
   esac
 done
-((${#parts[@]})) || parts=(tests facts copies e2e lanes leaks stress two python)
+((${#parts[@]})) || parts=(tests facts copies vram trace e2e lanes leaks stress two python)
 out=${OUT:-/tmp}
 rows=$out/gpu.jsonl log=$out/gpu.log
 touch "$rows"
@@ -93,6 +96,8 @@ for one in "${parts[@]}"; do
       fi ;;
     facts) part facts 60 "$build/bin/gpu_bench" facts calls latency registration ;;
     copies) part copies 120 "$build/bin/gpu_bench" border bulk ;;
+    vram) part vram 200 python3 "$scripts/gpu_vram.py" "$build" ;;
+    trace) part trace 120 python3 "$scripts/gpu_trace.py" "$build" ;;
     e2e) part e2e 500 python3 "$scripts/gpu_e2e.py" "$build" ;;
     lanes) part lanes 580 python3 "$scripts/gpu_lanes.py" "$build" ;;
     leaks) part leaks 400 python3 "$scripts/gpu_leaks.py" "$build" ;;

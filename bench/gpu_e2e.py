@@ -216,37 +216,12 @@ def stream_order(client):
     client.dereg(iomem)
 
 
-def vram(server):
-    """What a client takes of the GPU beside its targets: with memory registered, after reads, and after writes as well."""
-    length = 64 * MIB
-    tensor, host = torch.zeros(length, dtype=torch.uint8, device="cuda"), random_bytes(length, "cpu")
-    torch.cuda.synchronize()
-    free = torch.cuda.mem_get_info()[0]
-    taken = []
-    for shm in ("", "?shm=off"):
-        client = Client(server, shm)
-        iomem, host_io = client.reg(tensor), client.reg(host)
-        client.move(WRITE, b"/vram", host, host_io, length)
-        taken.append(free - torch.cuda.mem_get_info()[0])
-        for size in (4096, length, length):
-            client.move(READ, b"/vram", tensor, iomem, size)
-        taken.append(free - torch.cuda.mem_get_info()[0])
-        client.move(WRITE, b"/vram", tensor, iomem, length)
-        taken.append(free - torch.cuda.mem_get_info()[0])
-        for one in (iomem, host_io):
-            client.dereg(one)
-        client.close()
-    registered, read, written = (max(taken[i], taken[i + 3]) for i in range(3))
-    row("vram", bytes_of_a_client=registered, bytes_after_reads=read, bytes_after_writes=written)
-
-
 def main():
     torch.cuda.init()
     torch.zeros(1, device="cuda")
     row("software", torch=torch.__version__, cuda=torch.version.cuda, gpu=torch.cuda.get_device_name(0), allocator=os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "default"))
     server = Server("12GiB")
     try:
-        vram(server)
         client = Client(server, "?shm=off")
         stream_order(client)
         small(client, "tcp")

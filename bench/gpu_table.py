@@ -80,9 +80,10 @@ def aims():
     aim("16 GiB checkpoint in a fresh process: <= 0.9 s after its CUDA context", load_row, "{fresh_s:.3f} s, {fresh_straight:.2f} of it straight", lambda r: r["fresh_s"], most=0.9)
     if load_row and load_row.get("safetensors_s"):
         LINES.append(("... `safetensors.torch.load_file(device=\"cuda\")` out of the page cache", f"{load_row['safetensors_s']:.3f} s", "for comparison"))
-    aim("VRAM beside targets and context: 0", last("vram"),
-        "{bytes_of_a_client} bytes with memory registered, {bytes_after_reads} after reads, {bytes_after_writes} after writes",
-        lambda r: r["bytes_after_writes"], most=0)  # fmt: skip
+    for row in KINDS.get("vram_beside_plain", []):
+        aim(f"VRAM beside targets and context ({row['context']}'s context, {row['path']}): none beyond plain use of the driver", row,
+            "{registered}, {read}, {written}, {scattered} bytes (memory registered, read, written, in short pieces too); plain use: {plain_registered}, {plain_read}, {plain_written}, {plain_scattered}",
+            lambda r: r["beyond_plain"], most=0)  # fmt: skip
     for row in KINDS.get("leaks", []):
         aim(f"{row['cycles']} cycles of connect, read, close over {row['path']} leave nothing", row,
             "VRAM {vram}, memory {resident}, descriptors {fds}, threads {threads}, mappings {maps}; the server: {server_resident}, {server_fds}",

@@ -1,10 +1,15 @@
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <isa-l/crc.h>
 
+#include "base/cores.h"
 #include "base/crc32c.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -158,6 +163,61 @@ TEST(List, a_destroyed_item_leaves_the_list) {
 
 TEST(Log, braces_take_arguments_in_order) {
   EXPECT_EQ(format_line("a {} b {} {}", {"x", 7}), "a x b 7 {}");
+}
+
+// --- cores ---
+
+class CoresOfQuota : public testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove_all(mount_); }
+  void write(const std::string& file, const std::string& text) {
+    const std::filesystem::path path = mount_ + "/" + file;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  uint32_t cores(const std::string& groups) { return cores_of_quota(groups, mount_); }
+  std::string mount_ = testing::TempDir() + "cores." + std::to_string(getpid());
+};
+
+TEST_F(CoresOfQuota, is_the_least_of_a_group_and_those_above_it_in_whole_cores) {
+  EXPECT_EQ(cores("0::/a/b\n"), UINT32_MAX);
+  write("a/b/cpu.max", "max 100000\n");
+  EXPECT_EQ(cores("0::/a/b\n"), UINT32_MAX);
+  write("a/cpu.max", "350000 100000\n");
+  EXPECT_EQ(cores("0::/a/b\n"), 4u);
+  write("a/b/cpu.max", "10000 100000\n");
+  EXPECT_EQ(cores("0::/a/b\n"), 1u);
+  EXPECT_EQ(cores("0::/a\n"), 4u);
+  // In a container the top is its own group.
+  EXPECT_EQ(cores("0::/\n"), UINT32_MAX);
+  write("cpu.max", "200000 100000\n");
+  EXPECT_EQ(cores("0::/\n"), 2u);
+  EXPECT_EQ(cores("0::/a\n"), 2u);
+}
+
+TEST_F(CoresOfQuota, is_found_in_the_groups_of_version_1_too) {
+  const std::string groups = "5:cpuset:/a\n4:cpu,cpuacct:/a\n1:name=systemd:/\n";
+  write("cpu/a/cpu.cfs_quota_us", "-1\n");
+  write("cpu/a/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(cores(groups), UINT32_MAX);
+  write("cpu/a/cpu.cfs_quota_us", "600000\n");
+  EXPECT_EQ(cores(groups), 6u);
+  EXPECT_EQ(cores("2:cpuacct:/a\n"), UINT32_MAX);
+}
+
+TEST_F(CoresOfQuota, is_none_where_nothing_can_be_read) {
+  for (const char* groups : {"", "\n", "0:", "0::", ":::::", "4:cpu:", "4:cpu:relative\n"}) {
+    EXPECT_EQ(cores(groups), UINT32_MAX) << groups;
+  }
+  write("cpu.max", "");
+  EXPECT_EQ(cores("0::/"), UINT32_MAX);
+  write("cpu.max", "0 0");
+  EXPECT_EQ(cores("0::/"), UINT32_MAX);
+}
+
+TEST(UsableCores, are_those_that_this_process_may_be_scheduled_on_at_most) {
+  EXPECT_GE(usable_cores(), 1u);
+  EXPECT_LE(usable_cores(), static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
 }  // namespace

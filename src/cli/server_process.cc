@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <thread>
 #include <unistd.h>
 
+#include "base/cores.h"
 #include "base/log.h"
 #include "cli/data_dir.h"
 #include "cli/listen_address.h"
@@ -25,7 +25,7 @@ constexpr uint64_t kManyCoresSpinNs = 2 * kMs;
 constexpr uint32_t kManyCores = 16;
 
 uint64_t spin_ns() {
-  return std::thread::hardware_concurrency() >= kManyCores ? kManyCoresSpinNs : kSpinNs;
+  return usable_cores() >= kManyCores ? kManyCoresSpinNs : kSpinNs;
 }
 
 DiskEngine engine_of(const Config& config) {

@@ -107,6 +107,10 @@ GpuStraight::Group& GpuStraight::begin(GpuTarget target, GpuCopy::Direction dire
 }
 
 void GpuStraight::issue(Group& group) {
+  if (group.parts.empty()) {
+    group.in_use = false;
+    return;
+  }
   Account& account = lanes_[{group.target, group.direction}].of(group);
   account.bytes += group.length_bytes;
   ++account.copies;
@@ -231,8 +235,7 @@ bool StraightBatch::take(StraightPart& part) {
   part.target = only_gpu_of(part.offset, part.bytes.size());
   if (part.target == kHostTarget) return false;
   GpuPins& pins = all_.pins();
-  part.mapping_number = pins.mapping_of(part.target, part.mapping, access(), part.keeps);
-  if (part.mapping_number != 0) {
+  if (find_mapping(part)) {
     add(part);
     return true;
   }
@@ -242,6 +245,11 @@ bool StraightBatch::take(StraightPart& part) {
   }
   if (all_.required() || direction_ == GpuCopy::Direction::from_gpu) refuse(pins.last_failure());
   return false;
+}
+
+bool StraightBatch::find_mapping(StraightPart& part) {
+  part.mapping_number = all_.pins().mapping_of(part.target, part.mapping, access(), part.keeps);
+  return part.mapping_number != 0;
 }
 
 void StraightBatch::refuse(const Status& why) {
@@ -257,8 +265,7 @@ void StraightBatch::add(StraightPart& part) {
 
 void StraightBatch::take_parked(StraightPart& part) {
   GpuPins& pins = all_.pins();
-  part.mapping_number = pins.mapping_of(part.target, part.mapping, access(), part.keeps);
-  if (part.mapping_number != 0) return add(part);
+  if (find_mapping(part)) return add(part);
   if (pins.is_coming(part.mapping)) return all_.park(part);
   refuse(pins.last_failure());
   all_.loop().complete(part.done, trouble_);
@@ -291,7 +298,19 @@ void StraightBatch::put_again(StraightPart& part, GpuStraight::Group& group) {
   put(part, group);
 }
 
+// Asked for again: since it was taken the context may have gone that its memory was pinned with,
+// which may be another GPU's.
 void StraightBatch::put(StraightPart& part, GpuStraight::Group& group) {
+  if (!find_mapping(part)) {
+    GpuPins& pins = all_.pins();
+    const Status lost(StatusCode::io, "its memory is not pinned any more", EIO);
+    if (all_.required() && pins.is_coming(part.mapping)) {
+      taken_bytes_ -= part.bytes.size();
+      return all_.park(part);
+    }
+    if (all_.required() || direction_ == GpuCopy::Direction::from_gpu) refuse(lost);
+    return all_.loop().complete(part.done, lost);
+  }
   part.begun = true;
   ++under_way_;
   group.parts.push_back(part);

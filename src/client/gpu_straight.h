@@ -76,7 +76,7 @@ class GpuStraight {
     void on_done(Completion&) { all->on_copied(*this); }
   };
   Group& begin(GpuTarget target, GpuCopy::Direction direction);
-  void issue(Group& group);
+  void issue(Group& group);  // if there is anything in it
 
  private:
   using Way = std::pair<GpuTarget, GpuCopy::Direction>;  // a link carries both at once
@@ -148,6 +148,7 @@ class StraightBatch : public ListNode<> {
   GpuTarget target() { return parts_.front()->target; }      // of the first that waits
   bool whole() const { return taken_bytes_ == gpu_bytes_; }  // no more will come
   void issue();                                              // all that waits
+  // Or not, if its memory is not pinned any more: then it ends, or waits until it is again.
   void put(StraightPart& part, GpuStraight::Group& group);
   void put_again(StraightPart& part, GpuStraight::Group& group);  // that was in one which failed
   void copied(StraightPart& part, const Status& status);
@@ -158,6 +159,7 @@ class StraightBatch : public ListNode<> {
   GpuTarget only_gpu_of(uint64_t offset, uint64_t length_bytes) const;
   Gpu::Access access() const;
   void add(StraightPart& part);
+  bool find_mapping(StraightPart& part);
   void refuse(const Status& why);
   bool may_join() const;
 

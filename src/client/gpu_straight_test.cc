@@ -24,7 +24,7 @@ class JoinedTest : public StagingTest {
     shared_ = std::make_shared<HostMemory>(kBatches * kBatch);
     random_.fill({shared_->data(), shared_->size()});
     for (size_t i = 0; i < kBatches; ++i) begin_batch(i, 1);
-    const uint32_t mapping = pin();
+    const uint32_t mapping = pin(target_);
     ASSERT_NE(mapping, 0u);
   }
   void TearDown() override {
@@ -42,10 +42,10 @@ class JoinedTest : public StagingTest {
     staging->begin_sending();
     batches_.push_back(std::move(staging));
   }
-  uint32_t pin() {
+  uint32_t pin(GpuTarget with) {
     uint32_t mapping = 0;
     (void)run_until([&] {
-      mapping = rings_.straight().pins().mapping_of(target_, shared(), Gpu::Access::read, shared_);
+      mapping = rings_.straight().pins().mapping_of(with, shared(), Gpu::Access::read, shared_);
       return mapping != 0;
     });
     return mapping;
@@ -232,6 +232,26 @@ TEST_F(JoinedTest, a_source_does_not_fail_with_one_that_was_joined_with_it) {
     EXPECT_EQ(
         std::memcmp(large_->get().data() + i * kBatch, shared_->data() + i * kBatch, 2 * kSlot), 0);
   }
+}
+
+// Pinned with another GPU's context, which is reset while some of the parts wait for the link.
+TEST_F(JoinedTest, memory_that_is_pinned_no_more_is_not_copied_from) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  const cuda::TestContext other(1);
+  const cuda::TestMemory on_other(other.get(), 4096);
+  const GpuTarget other_target = gpu_.find(on_other.data(), 4096)->target;
+  shared_ = std::make_shared<HostMemory>(kBatches * kBatch);
+  ASSERT_NE(pin(other_target), 0u);
+  cuda().hold(1);
+  offer_all();
+  const auto before = cuda().counts();
+  ASSERT_EQ(cuda().primary_context_reset(1), cuda::kSuccess);
+  cuda().hold(0);
+  ASSERT_TRUE(run_until(
+      [&] { return std::ranges::all_of(parts_, [](const auto& part) { return part->ended; }); }));
+  EXPECT_EQ(cuda().counts().pageable_copies, before.pageable_copies);
+  for (const auto& part : parts_) EXPECT_EQ(part->status.ok(), part->begun);
+  EXPECT_FALSE(parts_.back()->begun);
 }
 
 }  // namespace

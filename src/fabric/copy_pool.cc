@@ -68,6 +68,7 @@ CopyPool::CopyPool(Loop& loop, uint32_t helpers_max, uint64_t look_ns)
   turn_.bind<&CopyPool::on_turn>(this);
   copied_mail_.bind<&CopyPool::on_copied>(this);
   expected_.bind<&CopyPool::on_expected>(this);
+  left_.bind<&CopyPool::on_left>(this);
 }
 
 CopyPool::~CopyPool() {
@@ -78,6 +79,7 @@ CopyPool::~CopyPool() {
   }
   wanted_.notify_all();
   for (std::thread& helper : helpers_) helper.join();
+  for (Mail* mail : {&turn_, &copied_mail_, &expected_}) loop_.take_back(*mail);
 }
 
 void CopyPool::submit(CopyJob& job) {
@@ -148,6 +150,7 @@ CopyPool::Slice CopyPool::begin(List<CopyJob>& from) {
   if (!job->alone) queued_bytes_ -= slice.end - slice.begin;
   job->begun_bytes_ = slice.end;
   ++job->slices_running_;
+  ++begun_;
   if (slice.end == job->length_bytes) {
     job->unlink();
     job->state_ = CopyJob::State::running;
@@ -168,11 +171,32 @@ void CopyPool::begin_no_more(CopyJob& job) {
 }
 
 void CopyPool::on_turn() {
+  {
+    std::lock_guard lock(mutex_);
+    if (alone_.empty() && is_left_to_helpers()) {
+      if (queue_.empty() || left_.running()) return;
+      begun_when_left_ = begun_;
+      return loop_.start(left_, kLeftMaxNs);
+    }
+  }
+  copy_one();
+}
+
+// A helper that was about to take it may be without a core now.
+void CopyPool::on_left(Completion&) {
+  {
+    std::lock_guard lock(mutex_);
+    if (queue_.empty()) return;
+    if (begun_ != std::exchange(begun_when_left_, begun_)) return loop_.start(left_, kLeftMaxNs);
+  }
+  copy_one();
+}
+
+void CopyPool::copy_one() {
   Slice slice;
   bool more = false;
   {
     std::lock_guard lock(mutex_);
-    if (alone_.empty() && is_left_to_helpers()) return;
     slice = begin(alone_.empty() ? queue_ : alone_);
     more = !queue_.empty() || !alone_.empty();
   }

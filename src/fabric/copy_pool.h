@@ -68,6 +68,8 @@ class CopyPool {
   static constexpr uint64_t kSliceMinBytes = 128 * 1024;
   // With so many at work the loop is no help.
   static constexpr size_t kEnoughHelpers = 4;
+  // Unless none of them has begun anything for so long: the system may have taken their cores.
+  static constexpr uint64_t kLeftMaxNs = 100 * kUs;
 
   // `look_ns`: so long a helper with nothing to do looks for work before it sleeps.
   CopyPool(Loop& loop, uint32_t helpers_max, uint64_t look_ns = 0);
@@ -96,6 +98,8 @@ class CopyPool {
   };
   void run();
   void on_turn();
+  void on_left(Completion&);
+  void copy_one();
   void on_copied();
   void on_expected();
   bool is_left_to_helpers() const;
@@ -114,6 +118,8 @@ class CopyPool {
   Mail expected_;
   uint64_t expected_bytes_ = 0;  // the loop's
   size_t jobs_ = 0;              // submitted and not finished
+  Timer left_;                   // runs while something is left to helpers
+  uint64_t begun_when_left_ = 0;
 
   std::mutex mutex_;  // of the rest
   std::condition_variable wanted_;
@@ -125,6 +131,7 @@ class CopyPool {
   std::atomic<uint64_t> queued_bytes_{0};
   uint32_t asleep_ = 0;
   uint32_t looking_ = 0;
+  uint64_t begun_ = 0;                 // slices, ever
   int waker_core_ = -1;                // of the last wake_helper()
   std::atomic<bool> stopping_{false};  // as queued_bytes_
   std::vector<std::thread> helpers_;

@@ -106,6 +106,17 @@ TEST_F(Copies, who_waits_for_a_job_has_its_memory_back) {
   }
 }
 
+TEST_F(Copies, a_pool_takes_its_mail_along_when_it_goes) {
+  {
+    CopyPool goes(loop, 2);
+    Job job(1000);
+    goes.submit(job);
+    goes.wait(job);
+    EXPECT_TRUE(loop.has_mail());
+  }
+  EXPECT_FALSE(loop.has_mail());
+}
+
 // Knows who copies it. Helpers are held by it while `held`.
 struct WatchedJob : CopyJob {
   explicit WatchedJob(uint64_t length) {
@@ -128,6 +139,14 @@ struct WatchedJob : CopyJob {
   mutable bool by_loop = false;
   mutable std::atomic<bool> by_helper{false};
   int finished = 0;
+};
+
+// Moves when it is told to. Helpers look at it, too.
+class HandClock final : public Clock {
+ public:
+  uint64_t now_ns() override { return now; }
+  uint64_t wall_us() override { return 0; }
+  std::atomic<uint64_t> now{kSecond};
 };
 
 // A pool whose helpers look for work; the loop is turned only where a test says so.
@@ -191,22 +210,49 @@ TEST_F(LookingCopies, who_expects_much_wakes_the_helpers) {
   EXPECT_TRUE(copied);
 }
 
-TEST_F(LookingCopies, with_enough_helpers_at_work_the_loop_copies_nothing) {
-  WatchedJob::held = true;
-  CopyPool looking(loop, CopyPool::kEnoughHelpers, kMs);
+// All helpers are at work and get no further; the time stands still.
+class LeftCopies : public LookingCopies {
+ protected:
+  static constexpr int kHelpers = CopyPool::kEnoughHelpers;
+  void SetUp() override {
+    LookingCopies::SetUp();
+    WatchedJob::held = true;
+    for (int i = 0; i < 12; ++i) looking.submit(jobs.emplace_back(CopyPool::kSliceBytes));
+    const uint64_t end_ns = clock.now_ns() + 20 * kSecond;
+    while (WatchedJob::begun < kHelpers && clock.now_ns() < end_ns) spin_pause();
+    ASSERT_EQ(WatchedJob::begun, kHelpers);
+    turn();
+  }
+  void TearDown() override {
+    WatchedJob::held = false;
+    WatchedJob::held.notify_all();
+    while (!looking.idle()) still.turn(0);
+    for (const WatchedJob& job : jobs) EXPECT_EQ(job.finished, 1);
+  }
+  void turn() {
+    for (int i = 0; i < 20; ++i) still.turn(0);
+  }
+  int64_t by_loop() {
+    return std::ranges::count_if(jobs, [](const WatchedJob& job) { return job.by_loop; });
+  }
+  HandClock hand;
+  Loop still{hand, Loop::Waits::epoll};
+  CopyPool looking{still, CopyPool::kEnoughHelpers, kMs};
   std::list<WatchedJob> jobs;
-  for (int i = 0; i < 12; ++i) looking.submit(jobs.emplace_back(CopyPool::kSliceBytes));
-  constexpr int kHelpers = CopyPool::kEnoughHelpers;
-  const uint64_t end_ns = loop.now_ns() + 20 * kSecond;
-  while (WatchedJob::begun < kHelpers && loop.now_ns() < end_ns) spin_pause();
-  for (int i = 0; i < 20; ++i) loop.turn(0);
+};
+
+TEST_F(LeftCopies, with_enough_helpers_at_work_the_loop_copies_nothing) {
+  hand.now += CopyPool::kLeftMaxNs - 1;
+  turn();
+  EXPECT_EQ(by_loop(), 0);
   EXPECT_EQ(WatchedJob::begun, kHelpers);
-  WatchedJob::held = false;
-  WatchedJob::held.notify_all();
-  finish(looking);
-  for (const WatchedJob& job : jobs) {
-    EXPECT_EQ(job.finished, 1);
-    EXPECT_FALSE(job.by_loop);
+}
+
+TEST_F(LeftCopies, what_helpers_do_not_come_to_the_loop_copies_after_a_while) {
+  for (int64_t copied = 1; copied <= 3; ++copied) {
+    hand.now += CopyPool::kLeftMaxNs;
+    turn();
+    EXPECT_EQ(by_loop(), copied);
   }
 }
 

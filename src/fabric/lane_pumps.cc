@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <system_error>
 
+#include "base/cores.h"
 #include "base/log.h"
 #include "wire/frame.h"
 
@@ -27,14 +28,14 @@ LanePumps::~LanePumps() {
 
 std::shared_ptr<LanePumps> LanePumps::of_this_machine(
     uint32_t pumps_min, std::function<void(const CheckFailure&)> on_broken) {
-  const uint32_t cores = std::thread::hardware_concurrency();
+  const uint32_t cores = usable_cores();
   const uint32_t pumps = std::max(pumps_min, cores < kCoresMin ? 0 : cores / 2);
   if (pumps == 0) return nullptr;
   return std::make_shared<LanePumps>(pumps, std::move(on_broken));
 }
 
 uint32_t LanePumps::lanes_of_this_machine() {
-  return std::clamp(std::thread::hardware_concurrency() / 2, kLanesMin, kLanesMax);
+  return std::clamp(usable_cores() / 2, kLanesMin, kLanesMax);
 }
 
 LanePump* LanePumps::take() {

@@ -1,8 +1,8 @@
 #include "fabric/shm_fabric.h"
 
 #include <algorithm>
-#include <thread>
 
+#include "base/cores.h"
 #include "base/log.h"
 #include "fabric/shm_listener.h"
 #include "fabric/shm_session.h"
@@ -23,18 +23,15 @@ class BothListeners final : public Listener {
 };
 
 uint32_t helpers(uint32_t asked) {
-  const uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
-  return std::max(asked, std::min(ShmFabric::kCopyHelpersMax, cores - 1));
+  return std::max(asked, std::min(ShmFabric::kCopyHelpersMax, usable_cores() - 1));
 }
 
 uint32_t staged_helpers() {
-  const uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
-  return std::min(ShmFabric::kStagedHelpersMax, cores / 2);
+  return std::min(ShmFabric::kStagedHelpersMax, usable_cores() / 2);
 }
 
 uint64_t staged_look_ns() {
-  return std::thread::hardware_concurrency() >= ShmFabric::kManyCores ? ShmFabric::kStagedLookNs
-                                                                      : 0;
+  return usable_cores() >= ShmFabric::kManyCores ? ShmFabric::kStagedLookNs : 0;
 }
 
 }  // namespace

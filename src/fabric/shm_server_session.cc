@@ -1,8 +1,8 @@
 // The server's end of shared memory: grants and their leases, staging slots.
 #include <algorithm>
-#include <thread>
 #include <utility>
 
+#include "base/cores.h"
 #include "base/crc32c.h"
 #include "fabric/shm_session.h"
 #include "fabric/stripes.h"
@@ -12,8 +12,7 @@ namespace {
 
 // A helper would take the one that the client copies with.
 bool has_two_cores() {
-  static const bool two = std::thread::hardware_concurrency() <= 2;
-  return two;
+  return usable_cores() <= 2;
 }
 
 // What goes through the ring goes as over TCP.

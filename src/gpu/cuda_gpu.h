@@ -7,9 +7,10 @@
 // of the application's own is used as it is.
 //
 // Looking: by a timer of the loop, first when the copy can have ended at best, then again in steps
-// that grow with the time that it is late. A sleep ends up to 60 us late, so the loop is woken that
-// much early and spins the rest. No thread of ours or of the driver's takes part, and nothing runs
-// while no copy is in flight. docs/decisions/020-gpu-copies.md has the reasons and the figures.
+// that grow with the time that it is late. A sleep ends up to 84 us late, so the loop is woken that
+// much early and stays awake for the rest. No thread of ours or of the driver's takes part, and
+// nothing runs while no copy is in flight. docs/decisions/020-gpu-copies.md has the reasons and the
+// figures.
 #pragma once
 
 #include <array>
@@ -27,9 +28,10 @@ class CudaGpu final : public Gpu {
   static constexpr uint32_t kTargetsMax = 256;  // contexts, the lost ones too
   static constexpr uint64_t kLookMinNs = kUs;   // a look costs 0.3 us
   static constexpr uint64_t kLookMaxNs = 100 * kUs;
-  static constexpr uint64_t kLateShare = 16;         // a step is a 16th of the time it is late
-  static constexpr uint64_t kWakeLeadNs = 60 * kUs;  // the kernel's timer slack and the wake-up
-  static constexpr uint64_t kSpinStepNs = 25 * kUs;  // short enough for the loop to spin
+  static constexpr uint64_t kLateShare = 16;          // a step is a 16th of the time it is late
+  static constexpr uint64_t kWakeLeadNs = 100 * kUs;  // the kernel's timer slack and the wake-up
+  // Between looks so close the loop does not sleep: the copy is at most 0.4 ms late.
+  static constexpr uint64_t kAwakeStepNs = 25 * kUs;
 
   explicit CudaGpu(Loop& loop);
   ~CudaGpu() override;

@@ -88,6 +88,15 @@ TEST_F(CudaStreamsTest, the_short_parts_of_a_long_transfer_go_behind_its_long_on
   EXPECT_EQ(streams(), 1u);
 }
 
+// How a write's staging memory lies decides which of its parts go by the kernel.
+TEST_F(CudaStreamsTest, the_parts_of_a_long_write_have_one_stream_by_kernel_and_engine) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  cuda().hold(1);
+  start(kFromGpu, 1, kLong / 2, 0, true);
+  start(kFromGpu, 64, kBrief, kLong, true);
+  EXPECT_EQ(streams(), 1u);
+}
+
 // Others' kernels may hold all processors: the copy engine does not wait for one.
 TEST_F(CudaStreamsTest, what_the_kernel_copies_does_not_hold_up_the_engine) {
   GD2FS_NEEDS_FAKE_CUDA();

@@ -248,11 +248,19 @@ Status CudaTarget::issue_engine(Loop& loop, GpuCopy& copy, const std::vector<Gpu
   return error == kSuccess ? flown : driver_.failure(error, "cuMemcpyAsync");
 }
 
+// A long write's parts may go by engine or kernel, as its staging memory happens to lie. One stream
+// is enough for them, and the driver takes 2 MiB of GPU memory for a second one.
+CudaTarget::Use CudaTarget::tiles_use(const GpuCopy& copy) {
+  if (copy.brief) return Use::brief;
+  const bool out = copy.bulk && copy.direction == GpuCopy::Direction::from_gpu;
+  return out ? Use::from_gpu : Use::kernel;
+}
+
 Status CudaTarget::issue_tiles(Loop& loop, GpuCopy& copy) {
   while (copy.tiles_sent < copy.tiles.size() && !free_lists_.empty()) {
     const size_t count = std::min(copy.tiles.size() - copy.tiles_sent, kListTiles);
     const int list = free_lists_.back();
-    OurStream& stream = stream_for(copy.brief ? Use::brief : Use::kernel, loop.now_ns());
+    OurStream& stream = stream_for(tiles_use(copy), loop.now_ns());
     GD2FS_TRY(launch(copy, copy.tiles_sent, count, list, stream.stream));
     free_lists_.pop_back();
     const uint64_t bytes = bytes_of({&copy.tiles[copy.tiles_sent], count});

@@ -101,6 +101,7 @@ class CudaTarget {
   // As many tiles as lists are free for; the rest later.
   Status issue_tiles(Loop& loop, GpuCopy& copy);
   OurStream& stream_for(Use use, uint64_t now_ns);
+  static Use tiles_use(const GpuCopy& copy);
   Status launch(const GpuCopy& copy, size_t first, size_t count, int list, Stream stream);
   Status fly(Loop& loop, GpuCopy& copy, OurStream& stream, int list, uint64_t length_bytes);
   bool look(Loop& loop, OurStream& stream);

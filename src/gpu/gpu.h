@@ -58,7 +58,8 @@ struct GpuCopy : ListNode<> {
   Direction direction = Direction::to_gpu;
   GpuTarget target = kHostTarget;
   // Part of a long transfer: it goes behind the other parts, however short it is (what the engine
-  // copies behind the engine's, what the kernel copies behind the kernel's).
+  // copies behind the engine's, what the kernel copies behind the kernel's; out of the GPU each
+  // behind the other).
   bool bulk = false;
   std::vector<GpuPiece> pieces;
   Completion done;  // what was copied is visible to work that is launched after this

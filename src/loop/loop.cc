@@ -227,11 +227,38 @@ void Loop::spawn(Task<void> task) {
 
 void Loop::post(Mail& mail) {
   if (mail.posted_.exchange(true, std::memory_order_acq_rel)) return;
+  push(mail);
+  if (sleeping_.load(std::memory_order_seq_cst)) wake();
+}
+
+void Loop::push(Mail& mail) {
   Mail* head = mail_.load(std::memory_order_relaxed);
   do {
     mail.next_ = head;
   } while (!mail_.compare_exchange_weak(head, &mail, std::memory_order_seq_cst));
-  if (sleeping_.load(std::memory_order_seq_cst)) wake();
+}
+
+void Loop::take_back(Mail& mail) {
+  if (!mail.posted_.load(std::memory_order_acquire)) return;
+  mail.posted_.store(false, std::memory_order_release);
+  for (Mail** at = &taken_mail_; *at != nullptr; at = &(*at)->next_) {
+    if (*at != &mail) continue;
+    *at = std::exchange(mail.next_, nullptr);
+    return;
+  }
+  // The others go back, in their order.
+  Mail* stack = mail_.exchange(nullptr, std::memory_order_acq_rel);
+  Mail* others = nullptr;
+  while (stack != nullptr) {
+    Mail* const next = std::exchange(stack->next_, others);
+    if (stack == &mail) {
+      mail.next_ = nullptr;
+    } else {
+      others = stack;
+    }
+    stack = next;
+  }
+  while (others != nullptr) push(*std::exchange(others, others->next_));
 }
 
 void Loop::wake() {

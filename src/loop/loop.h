@@ -10,6 +10,7 @@
 // order. Nothing runs inside the call that queued it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -141,6 +142,8 @@ class Loop {
     queued.unlink();
     queued.pending_ = false;
   }
+  // The same for mail, which nobody posts any more: before its owner goes.
+  void take_back(Mail& mail);
   // Starts, or restarts with a new deadline.
   void start(Timer& timer, uint64_t delay_ns);
   void start_at(Timer& timer, uint64_t deadline_ns);
@@ -153,8 +156,9 @@ class Loop {
     armed_ = false;
   }
   // Until then turn() looks for work again and again instead of sleeping, if it may sleep: more is
-  // about to come, and whoever brings it would wake the loop late (decision 024).
-  void stay_awake_until(uint64_t time_ns) { awake_until_ns_ = time_ns; }
+  // about to come, and whoever brings it would wake the loop late (decision 024). Of several times
+  // the last one counts.
+  void stay_awake_until(uint64_t time_ns) { awake_until_ns_ = std::max(awake_until_ns_, time_ns); }
   // Runs a coroutine to its end; the loop owns it. At destruction unfinished ones are dropped.
   void spawn(Task<void> task);
   size_t spawned() const { return spawned_.size(); }
@@ -233,6 +237,7 @@ class Loop {
   void timer_swap(size_t a, size_t b);
   void timer_up(size_t index);
   void timer_down(size_t index);
+  void push(Mail& mail);
   size_t run_mail();
   size_t run_timers(uint64_t now_ns);
   size_t run_fds(uint64_t timeout_ns);

@@ -175,6 +175,63 @@ TEST(Loop, a_watch_removed_by_another_callback_of_the_same_turn_does_not_run) {
   }
 }
 
+namespace {
+// Notes its number when it runs, and may take another one back.
+struct NumberedMail {
+  Mail mail;
+  int number = 0;
+  std::vector<int>* order = nullptr;
+  Loop* loop = nullptr;
+  NumberedMail* taken_back = nullptr;
+  NumberedMail() { mail.bind<&NumberedMail::run>(this); }
+  void run() {
+    order->push_back(number);
+    if (taken_back != nullptr) loop->take_back(taken_back->mail);
+  }
+};
+}  // namespace
+
+TEST(Loop, mail_that_is_taken_back_does_not_run_and_the_others_do_in_their_order) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  for (int gone = 0; gone < 5; ++gone) {
+    std::vector<int> order;
+    std::vector<std::unique_ptr<NumberedMail>> mails;
+    for (int i = 0; i < 5; ++i) {
+      NumberedMail& one = *mails.emplace_back(std::make_unique<NumberedMail>());
+      one.number = i;
+      one.order = &order;
+      loop.post(one.mail);
+    }
+    loop.take_back(mails[static_cast<size_t>(gone)]->mail);
+    loop.take_back(mails[static_cast<size_t>(gone)]->mail);
+    mails[static_cast<size_t>(gone)].reset();
+    EXPECT_TRUE(loop.has_mail());
+    loop.run_ready();
+    std::vector<int> expected{0, 1, 2, 3, 4};
+    expected.erase(expected.begin() + gone);
+    EXPECT_EQ(order, expected);
+  }
+}
+
+TEST(Loop, mail_can_be_taken_back_by_mail_that_runs_before_it) {
+  ManualClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  std::vector<int> order;
+  NumberedMail mails[3];
+  for (int i = 0; i < 3; ++i) {
+    mails[i].number = i;
+    mails[i].order = &order;
+    mails[i].loop = &loop;
+    loop.post(mails[i].mail);
+  }
+  mails[0].taken_back = &mails[1];
+  loop.run_ready();
+  loop.post(mails[1].mail);
+  loop.run_ready();
+  EXPECT_EQ(order, (std::vector<int>{0, 2, 1}));
+}
+
 TEST(Loop, mail_from_another_thread_wakes_a_sleeping_loop) {
   RealClock clock;
   Loop loop(clock, Loop::Waits::epoll);
