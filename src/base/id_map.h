@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -43,9 +44,12 @@ class IdMap {
     return true;
   }
   // False: there was none such.
-  bool erase(uint64_t id) {
+  bool erase(uint64_t id) { return take(id).has_value(); }
+  // Erases it: what it was, if there was one.
+  std::optional<V> take(uint64_t id) {
     size_t gap = place_of(id);
-    if (gap == kNowhere) return false;
+    if (gap == kNowhere) return std::nullopt;
+    std::optional<V> taken(std::move(entries_[gap].value));
     // A search ends at the first gap: those behind that it would hide move up.
     for (size_t at = after(gap); entries_[at].id != 0; at = after(at)) {
       const size_t home = home_of(entries_[at].id);
@@ -55,7 +59,7 @@ class IdMap {
     }
     entries_[gap] = Entry();
     --size_;
-    return true;
+    return taken;
   }
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
@@ -126,21 +130,17 @@ class IdTable {
   bool contains(uint64_t id) const { return objects_.contains(id); }
   // An object as it was left by whom it served last; nullptr: there is one with this number.
   T* insert(uint64_t id) {
-    if (objects_.contains(id)) return nullptr;
     if (free_.empty()) {
       made_.push_back(std::make_unique<T>());
       free_.push_back(made_.back().get());
     }
     T* const object = free_.back();
+    if (!objects_.insert(id, object)) return nullptr;
     free_.pop_back();
-    objects_.insert(id, object);
     return object;
   }
   void erase(uint64_t id) {
-    T* const* const found = objects_.find(id);
-    if (found == nullptr) return;
-    free_.push_back(*found);
-    objects_.erase(id);
+    if (const std::optional<T*> object = objects_.take(id)) free_.push_back(*object);
   }
   bool empty() const { return objects_.empty(); }
   size_t size() const { return objects_.size(); }

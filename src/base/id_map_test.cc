@@ -17,13 +17,22 @@ TEST(IdMap, does_what_a_standard_map_does) {
     std::unordered_map<uint64_t, uint64_t> model;
     for (int step = 0; step < 20000; ++step) {
       const uint64_t id = random.between(1, numbers) * (step % 3 == 0 ? 1 : uint64_t{1} << 32);
-      switch (random.between(0, 2)) {
+      switch (random.between(0, 3)) {
         case 0:
           EXPECT_EQ(map.insert(id, step), model.emplace(id, step).second);
           break;
         case 1:
           EXPECT_EQ(map.erase(id), model.erase(id) == 1);
           break;
+        case 2: {
+          const auto there = model.find(id);
+          const std::optional<uint64_t> taken = map.take(id);
+          ASSERT_EQ(taken.has_value(), there != model.end());
+          if (!taken) break;
+          EXPECT_EQ(*taken, there->second);
+          model.erase(there);
+          break;
+        }
         default:
           ASSERT_EQ(map.contains(id), model.contains(id));
           if (model.contains(id)) {

@@ -195,7 +195,9 @@ void Client::submit(Request& request) {
   request.operation_ = &operation;
   operation.progress_ns = loop_.now_ns();
   active_.push_back(operation);
-  if (active_count_++ == 0) loop_.start(tick_, patience_ns() / 64);
+  ++active_count_;
+  // It runs on between requests that follow each other, once more behind the last one.
+  if (!tick_.running() && !tick_.fired.pending()) loop_.start(tick_, patience_ns() / 64);
   operation.start();
 }
 
@@ -208,7 +210,7 @@ void Client::retire(Operation& operation) {
   request.operation_ = nullptr;
   operation.unlink();
   ended_.emplace_back(&operation);
-  if (--active_count_ == 0) loop_.cancel(tick_);
+  --active_count_;
   // The request first: whoever waits for it shall not wait for the sweeping.
   loop_.complete(request.done, request.status, request.value);
   if (!sweep_.pending()) loop_.complete(sweep_, Status());
@@ -224,6 +226,7 @@ uint64_t Client::patience_ns() const {
 }
 
 void Client::on_tick(Completion&) {
+  if (active_count_ == 0) return;
   const uint64_t now_ns = loop_.now_ns();
   // A controller that hangs is worse than one that is gone; while there is time, ask another.
   controller_->fail_over_if_silent(patience_ns() / 3);
@@ -245,7 +248,7 @@ void Client::on_tick(Completion&) {
     GD2FS_LOG_WARN("{}: given up: {}", op->request().path, why.to_string());
     op->give_up(why, op->waits_for());
   }
-  if (active_count_ > 0) loop_.start(tick_, patience_ns() / 64);
+  loop_.start(tick_, patience_ns() / 64);
 }
 
 }  // namespace gd2fs::client

@@ -137,6 +137,7 @@ bool UringDisk::arm() {
 }
 
 size_t UringDisk::poll() {
+  if (free_.size() == kOpsMax) return 0;  // nothing is in the ring
   size_t ended = 0;
   io_uring_cqe* entry = nullptr;
   while (io_uring_peek_cqe(&ring_, &entry) == 0) {

@@ -149,6 +149,7 @@ void RdmaPort::make_ready(RdmaQueue& queue) {
 size_t RdmaPort::poll() {
   size_t did = 0;
   for (Completions& each : completions_) did += take(each.queue->get());
+  if (ready_.empty()) return did;
   // Those that become ready again, or only now, have their turn in the next look.
   for (size_t left = ready_.count(); left > 0 && !ready_.empty(); --left) {
     ++did;
@@ -233,10 +234,11 @@ void RdmaPort::on_device_event(uint32_t events) {
   }
 }
 
+// What has completed is found by the loop's look at its pollers, which follows. An armed queue
+// gives one event; should there be more, the fd stays readable.
 void RdmaPort::on_event(uint32_t events) {
-  while (channel_->take_event()) {
-  }
-  poll();
+  size_t left = completions_.size();
+  while (left > 0 && channel_->take_event()) --left;
   if ((events & kRemoved) != 0) {
     leave(Status(StatusCode::unavailable, nic_->name() + ": the device was removed", ENODEV));
   }

@@ -58,22 +58,19 @@ Status RdmaServerSession::take_special(InFrame& frame) {
 Status RdmaServerSession::take_window(const InFrame& frame) {
   const uint64_t id = frame.header.request_id;
   if (remotes_.size() >= kWindowsMax) return violation("the peer shows more windows than it may");
-  if (incoming_.contains(id) || remotes_.contains(id)) {
-    return violation("the peer used a request id twice");
-  }
-  Remote& remote = *remotes_.insert(id);
+  Remote* const inserted = incoming_.contains(id) ? nullptr : remotes_.insert(id);
+  if (inserted == nullptr) return violation("the peer used a request id twice");
+  Remote& remote = *inserted;
   remote.reset();
   remote.source = (frame.header.type & kWindowSource) != 0;
   remote.device = (frame.header.type & kWindowDevice) != 0;
-  const size_t count = frame.header.offset / sizeof(RemoteSegment);
-  remote.segments.resize(count);
-  remote.ends.reserve(count);
-  std::memcpy(remote.segments.data(), frame.body.data(), frame.header.offset);
-  for (const RemoteSegment& segment : remote.segments) {
+  for (size_t at = 0; at < frame.header.offset; at += sizeof(RemoteSegment)) {
+    const auto segment = load_le<RemoteSegment>(frame.body.data() + at);
     const uint64_t before = remote.length_bytes();
     if (segment.length_bytes == 0 || segment.length_bytes > kWindowMaxBytes - before) {
       return violation("the peer shows a window that cannot be");
     }
+    remote.segments.push_back(segment);
     remote.ends.push_back(before + segment.length_bytes);
   }
   return {};
@@ -144,15 +141,13 @@ void RdmaServerSession::pull(Pull& pull) {
 }
 
 // What one work request can move of `length_bytes` bytes at that place. False: the memory is gone.
-bool RdmaServerSession::next_range(uint64_t request_id, uint64_t offset, std::byte* local,
+bool RdmaServerSession::next_range(const Remote& remote, uint64_t offset, std::byte* local,
                                    uint64_t length_bytes, RdmaQueue::Range* out) {
-  Remote* const remote = remotes_.find(request_id);
-  CHECK(remote != nullptr);
   const auto at = static_cast<size_t>(
-      std::upper_bound(remote->ends.begin(), remote->ends.end(), offset) - remote->ends.begin());
-  CHECK(at < remote->segments.size());
-  const RemoteSegment& segment = remote->segments[at];
-  const uint64_t skip = offset - (remote->ends[at] - segment.length_bytes);
+      std::upper_bound(remote.ends.begin(), remote.ends.end(), offset) - remote.ends.begin());
+  CHECK(at < remote.segments.size());
+  const RemoteSegment& segment = remote.segments[at];
+  const uint64_t skip = offset - (remote.ends[at] - segment.length_bytes);
   length_bytes = std::min({length_bytes, segment.length_bytes - skip, uint64_t{kMoveMaxBytes}});
   const RdmaMemory::Part part = find_memory(local, length_bytes, 0);
   out->local = local;
@@ -194,14 +189,16 @@ bool RdmaServerSession::write_next(List<Push>& from) {
     run += next->bytes.size();
     last = next;
   }
+  const uint64_t request_id = first.request_id;
+  Remote* const remote = remotes_.find(request_id);
+  CHECK(remote != nullptr);
   RdmaQueue::Range range;
   // The NIC only reads it.
   auto* const local = const_cast<std::byte*>(first.bytes.data()) + first.cut_bytes;
-  if (!next_range(first.request_id, first.offset + first.cut_bytes, local, run, &range)) {
+  if (!next_range(*remote, first.offset + first.cut_bytes, local, run, &range)) {
     fail(Status(StatusCode::io, "memory was deregistered under a push"));
     return false;
   }
-  const uint64_t request_id = first.request_id;
   uint64_t left = range.length_bytes;
   uint32_t pushes = 0;
   while (left > 0) {
@@ -215,22 +212,23 @@ bool RdmaServerSession::write_next(List<Push>& from) {
     push.cut_bytes += length;
     if (!fully_cut(push)) break;
     flying_writes_.push_back(push);  // leaves `from`
-    --remotes_.find(request_id)->unposted;
+    --remote->unposted;
   }
   range.length_bytes -= static_cast<uint32_t>(left);
   queue()->write(range, first, pushes);
   posted_bytes_ += range.length_bytes;
   counters().written_bytes += range.length_bytes;
-  settle(request_id);
+  settle(request_id, *remote);
   return true;
 }
 
 bool RdmaServerSession::read_next() {
   Pull& pull = *reads_.front();
+  const Remote* const remote = remotes_.find(pull.request_id);
+  CHECK(remote != nullptr);
   RdmaQueue::Range range;
-  if (!next_range(pull.request_id, pull.offset + pull.asked_bytes,
-                  pull.into.data() + pull.asked_bytes, pull.into.size() - pull.asked_bytes,
-                  &range)) {
+  if (!next_range(*remote, pull.offset + pull.asked_bytes, pull.into.data() + pull.asked_bytes,
+                  pull.into.size() - pull.asked_bytes, &range)) {
     fail(Status(StatusCode::io, "memory was deregistered under a pull"));
     return false;
   }
@@ -267,8 +265,9 @@ void RdmaServerSession::on_work_done(const RdmaQueue::Work& work) {
 void RdmaServerSession::end_write(Push& push) {
   const uint64_t id = push.request_id;
   finish_push(push);
-  --remotes_.find(id)->transfers;
-  settle(id);
+  Remote& remote = *remotes_.find(id);
+  --remote.transfers;
+  settle(id, remote);
 }
 
 void RdmaServerSession::end_read(Pull& pull, Status status) {
@@ -279,7 +278,7 @@ void RdmaServerSession::end_read(Pull& pull, Status status) {
   Remote& remote = *remotes_.find(id);
   --remote.reads;
   --remote.transfers;
-  settle(id);
+  settle(id, remote);
 }
 
 // --- answers ---
@@ -292,7 +291,7 @@ Status RdmaServerSession::reply(uint16_t type, uint64_t request_id, ConstBytes b
   if (remote->unposted == 0 && remote->reads == 0) {
     GD2FS_TRY(TcpSession::reply(type, request_id, body));
     remote->over = true;
-    settle(request_id);
+    settle(request_id, *remote);
     return {};
   }
   // Behind the last of its bytes.
@@ -304,8 +303,7 @@ Status RdmaServerSession::reply(uint16_t type, uint64_t request_id, ConstBytes b
 }
 
 // Does what can be done about a window now that something of it has ended.
-void RdmaServerSession::settle(uint64_t request_id) {
-  Remote& remote = *remotes_.find(request_id);
+void RdmaServerSession::settle(uint64_t request_id, Remote& remote) {
   if (remote.has_reply && !remote.over && remote.unposted == 0 && remote.reads == 0) {
     remote.has_reply = false;
     const Status sent = TcpSession::reply(remote.reply_type, request_id, remote.reply_body);
@@ -355,7 +353,7 @@ void RdmaServerSession::drop_request(uint64_t request_id) {
   }
   TcpSession::drop_request(request_id);
   --remote->transfers;
-  settle(request_id);
+  settle(request_id, *remote);
 }
 
 // The memory of what was posted is free only now.

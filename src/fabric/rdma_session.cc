@@ -48,9 +48,9 @@ void RdmaSession::on_queue_ready() {
     return fail(queue_->broken());
   }
   if (stream_ != nullptr) stream_->on_ready();
-  if (queue_ == nullptr) return;    // that was its end
-  if (has_bytes_to_move()) kick();  // frames are told of room by their stream
-  queue_->post();                   // credit, at least
+  if (queue_ == nullptr) return;          // that was its end
+  if (has_bytes_to_move()) kick();        // frames are told of room by their stream
+  if (!flush_.pending()) queue_->post();  // credit, at least; a flush posts it all
   if (queue_->has_received()) queue_->look_again();
 }
 

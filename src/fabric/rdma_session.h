@@ -130,14 +130,14 @@ class RdmaServerSession final : public RdmaSession {
   uint64_t direct_bytes(uint64_t request_id) const override;
   bool refuse(const Remote* remote, Completion& done);
   bool may_move(const Remote* remote, uint64_t offset, ConstBytes bytes);
-  bool next_range(uint64_t request_id, uint64_t offset, std::byte* local, uint64_t length_bytes,
+  bool next_range(const Remote& remote, uint64_t offset, std::byte* local, uint64_t length_bytes,
                   RdmaQueue::Range* out);
   static bool continues(const Push& first, const Push& second);
   bool write_next(List<Push>& from);
   bool read_next();
   void end_write(Push& push);
   void end_read(Pull& pull, Status status);
-  void settle(uint64_t request_id);
+  void settle(uint64_t request_id, Remote& remote);
 
   IdTable<Remote> remotes_;
   uint64_t posted_bytes_ = 0;

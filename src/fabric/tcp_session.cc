@@ -129,7 +129,7 @@ Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
   --unanswered_;
   eager_in_bytes_ -= request->eager.size();
   request->drop_eager();
-  forget_if_done(request_id);
+  forget_if_done(request_id, *request);
   queue_frame(header, body);
   return {};
 }

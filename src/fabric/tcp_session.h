@@ -175,7 +175,7 @@ class TcpSession : public Session {
   void forget(Pull& pull);
   void finish_push(Push& push);
   void finish_pull(Pull& pull, Status status);
-  void forget_if_done(uint64_t request_id);
+  void forget_if_done(uint64_t request_id, Incoming& request);
   Status send_gone(uint64_t request_id, uint64_t offset, uint64_t length_bytes, uint16_t slot = 0);
 
   Loop& loop_;

@@ -126,14 +126,12 @@ void TcpSession::finish_push(Push& push) {
   Incoming* const request = incoming_.find(push.request_id);
   if (request == nullptr) return;
   --request->pushes;
-  forget_if_done(push.request_id);
+  forget_if_done(push.request_id, *request);
 }
 
 // A request is remembered until it is answered and its memory is free.
-void TcpSession::forget_if_done(uint64_t request_id) {
-  const Incoming* const request = incoming_.find(request_id);
-  if (request == nullptr) return;
-  if (request->replied && request->pushes == 0 && request->pulls.empty()) {
+void TcpSession::forget_if_done(uint64_t request_id, Incoming& request) {
+  if (request.replied && request.pushes == 0 && request.pulls.empty()) {
     incoming_.erase(request_id);
   }
 }
@@ -251,7 +249,8 @@ void TcpSession::finish_pull(Pull& pull, Status status) {
   forget(pull);
   const uint64_t moved = status.ok() ? pull.into.size() : 0;
   loop_.complete(pull.done, std::move(status), moved);
-  forget_if_done(pull.request_id);
+  Incoming* const request = incoming_.find(pull.request_id);
+  if (request != nullptr) forget_if_done(pull.request_id, *request);
 }
 
 void TcpSession::drop_request(uint64_t request_id) {
@@ -305,7 +304,7 @@ void TcpSession::drop_request(uint64_t request_id) {
     forget(*pull);
     loop_.complete(pull->done, canceled);
   }
-  forget_if_done(request_id);
+  forget_if_done(request_id, request);
 }
 
 }  // namespace gd2fs

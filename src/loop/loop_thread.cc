@@ -205,7 +205,7 @@ void LoopThread::end_session() {
 
 // Lets go of the seat and sees to it that what is left to do has somebody to do it: a sleeping
 // caller if there is one, else the I/O thread.
-void LoopThread::leave(Loop::Drive seat) {
+void LoopThread::leave(Loop::Drive&& seat) {
   constexpr int kMailRoundsMax = 4;
   bool unfinished = false;
   uint64_t timer_ns = 0;

@@ -114,7 +114,7 @@ class LoopThread {
   FutexEnd sleep(WaitFlag& flag, uint64_t deadline_ns);
   void begin_session();
   void end_session();
-  void leave(Loop::Drive seat);
+  void leave(Loop::Drive&& seat);
   bool offer_seat();
   void wake_sleepers();
   void unpark_io();
