@@ -209,6 +209,11 @@ def timed(run, server=None):
     return seconds, cpu() - cpu_before
 
 
+def rounds_of(length):
+    """Single transfers of 64 MiB lie some 10% apart on a quiet machine: their median needs more of them, and they are short."""
+    return 31 if length < 256 * MIB else 15 if length < GIB else 9
+
+
 def medians(rounds, server=None, before=lambda: None, **runs):
     """Median seconds and mean CPU seconds of each, by turns. (The server's CPU is counted in ticks of 10 ms.) `before`
     comes before each and is not counted."""

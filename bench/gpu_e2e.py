@@ -12,7 +12,7 @@ import sys
 import time
 
 import torch
-from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, Sge, check, medians, random_bytes, row, until_straight
+from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, Sge, check, medians, rounds_of, random_bytes, row, until_straight
 
 
 def large_reads(client, path_name):
@@ -37,12 +37,12 @@ def large_reads(client, path_name):
         # the last 8 MiB.
         time.sleep(0.5)  # until the threads of torch, which has just compared on the CPU, sleep
         got = medians(
-            9,
+            rounds_of(length),
             plain=lambda: (back.copy_(pinned, non_blocking=True), torch.cuda.synchronize()),
             gpu=lambda: client.move(READ, path, back, back_io, length),
         )
         got |= medians(
-            9,
+            rounds_of(length),
             host=lambda: client.move(READ, path, host, host_io, length),
             gpu_beside_host=lambda: client.move(READ, path, back, back_io, length),
         )

@@ -12,7 +12,7 @@ import tempfile
 
 import torch
 
-from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, check, medians, row
+from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, check, medians, rounds_of, row
 
 LANES = [int(word) for word in sys.argv[2:]] or [1, 2, 4, 8, 16]
 
@@ -41,7 +41,7 @@ def beside_each_other(raw):
             beside = raw.get((size, lanes))
             row("lanes_write", lanes=lanes, size_bytes=size, gb_per_s=rate, baseline_gb_per_s=beside, ratio=beside and rate / beside, cpu_s_per_gb=cpu / size * 1e9)
             move(READ, gpu, of_gpu)()
-            times = medians(9, server, to_gpu=move(READ, gpu, of_gpu), to_host=move(READ, host, of_host))
+            times = medians(rounds_of(size), server, to_gpu=move(READ, gpu, of_gpu), to_host=move(READ, host, of_host))
             rates = {name: size / seconds / 1e9 for name, (seconds, _) in times.items()}
             row("lanes_gpu", lanes=lanes, size_bytes=size, gpu_gbps=rates["to_gpu"], host_gbps=rates["to_host"], gpu_to_host=rates["to_gpu"] / rates["to_host"],
                 gpu_cpu_s_per_gb=times["to_gpu"][1] / size * 1e9)  # fmt: skip

@@ -395,6 +395,8 @@ size_t Loop::run_fds(uint64_t timeout_ns) {
   return ran;
 }
 
+// Armed already, they were quiet then, and whoever came since has rung a bell. One that was not has
+// rung none: it is found by the next look, and if that is to be a sleep, by asking again.
 bool Loop::arm_pollers() {
   if (armed_) return true;
   armed_ = true;
@@ -402,6 +404,7 @@ bool Loop::arm_pollers() {
   for (Poller* poller = pollers_.front(); poller != nullptr; poller = pollers_.next(*poller)) {
     quiet &= poller->arm();
   }
+  if (!quiet) disarm_pollers();
   return quiet;
 }
 
@@ -439,6 +442,8 @@ size_t Loop::run_ready() {
 
 size_t Loop::run_queued() {
   constexpr int kGivingWayMax = 64;  // then whoever turns the loop next goes on
+  // What runs here may take bells away, or wait for more than was armed for.
+  armed_ = false;
   size_t ran = run_mail();
   take_after_fds();
   ran += run_completions();

@@ -136,6 +136,33 @@ TEST(Poller, what_came_before_the_sleep_keeps_the_loop_awake) {
   EXPECT_EQ(word.seen, 1u);
 }
 
+// The seat may go to another thread between the two.
+TEST(Poller, that_had_work_when_it_was_armed_keeps_the_loop_awake_later_too) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  word.raise();
+  EXPECT_FALSE(loop.arm_pollers());
+  const uint64_t from_ns = g_clock.now_ns();
+  loop.turn(5 * kSecond);
+  EXPECT_LT(g_clock.now_ns() - from_ns, kSecond);
+  EXPECT_EQ(word.seen, 1u);
+}
+
+TEST(Poller, is_armed_again_after_anything_ran) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Word word(loop);
+  word.join();
+  word.raise();
+  loop.turn(0);
+  EXPECT_TRUE(loop.arm_pollers());
+  Completion more;
+  more.bind(&word, [](void* self, Completion&) { static_cast<Word*>(self)->seen = 0; });
+  loop.complete(more, Status());
+  loop.run_queued();
+  EXPECT_FALSE(loop.arm_pollers());
+}
+
 TEST(Poller, wakes_a_sleeping_loop_by_its_bell_and_needs_none_while_the_loop_spins) {
   Loop loop(g_clock, Loop::Waits::epoll);
   Word word(loop);

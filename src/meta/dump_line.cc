@@ -182,7 +182,7 @@ void visit(V& v, IntentRecord& r) {
   }
 }
 template <class V>
-void visit(V& v, TagRecord& r) {
+void visit(V& v, AnswerRecord& r) {
   v("sequence", r.sequence);
   v("operation", r.operation);
   v("arguments_crc", r.arguments_crc);
@@ -293,7 +293,7 @@ Result<std::string> record_to_line(const KeyValue& record) {
       out("client", id.incarnation);
       if (id.floor) return write<TagFloorRecord>(std::move(out), record);
       out("slot", id.slot);
-      return write<TagRecord>(std::move(out), record);
+      return write<AnswerRecord>(std::move(out), record);
     }
     case kUsageTable: {
       GD2FS_ASSIGN(const UsageKey id, parse_usage_key(key));
@@ -347,7 +347,7 @@ Result<KeyValue> line_to_record(const JsonLine& line) {
   if (kind == "answer") {
     in("client", other);
     in("slot", small);
-    return read<TagRecord>(line, in.status(), tag_slot_key(other, small));
+    return read<AnswerRecord>(line, in.status(), tag_slot_key(other, small));
   }
   if (kind == "answer_floor") {
     in("client", other);

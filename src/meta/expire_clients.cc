@@ -39,7 +39,7 @@ Task<Result<ClientRecords>> read_client(MetaTransaction& tx, uint64_t incarnatio
       client.floor.sequence = std::max(client.floor.sequence, floor.sequence);
       continue;
     }
-    GD2FS_CO_ASSIGN(const TagRecord record, TagRecord::decode(kv.key, kv.value));
+    GD2FS_CO_ASSIGN(const AnswerRecord record, AnswerRecord::decode(kv.key, kv.value));
     client.slots.push_back(kv.key);
     client.floor.sequence = std::max(client.floor.sequence, record.sequence);
     client.silent = client.silent && record.time_us < before_us;

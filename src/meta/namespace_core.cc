@@ -127,7 +127,7 @@ Task<Status> NamespaceCore::find_tag(MetaTransaction& tx, Mutation& mutation, Mu
     }
   }
   if (!values[1]) co_return Status();
-  GD2FS_CO_ASSIGN(TagRecord record, TagRecord::decode(slot_key, *values[1]));
+  GD2FS_CO_ASSIGN(AnswerRecord record, AnswerRecord::decode(slot_key, *values[1]));
   if (record.sequence < tag.sequence) co_return Status();
   if (record.sequence > tag.sequence) {
     co_return Status(StatusCode::stale, "a mutation older than the window");
@@ -157,7 +157,7 @@ Task<Status> NamespaceCore::find_tag(MetaTransaction& tx, Mutation& mutation, Mu
 
 void NamespaceCore::put_tag(MetaTransaction& tx, const Mutation& mutation, MutationTag tag,
                             const Status& status) {
-  TagRecord record;
+  AnswerRecord record;
   record.sequence = tag.sequence;
   record.operation = static_cast<uint8_t>(mutation.operation_);
   record.arguments_crc = mutation.arguments_crc_;

@@ -224,7 +224,7 @@ Result<IntentRecord> IntentRecord::decode(std::string_view key, std::string_view
   return record;
 }
 
-std::string TagRecord::encode(std::string_view key) const {
+std::string AnswerRecord::encode(std::string_view key) const {
   RecordWriter out(RecordKind::tag);
   out.u64(sequence);
   out.u8(operation);
@@ -253,9 +253,9 @@ std::string TagRecord::encode(std::string_view key) const {
   return std::move(out).finish(key);
 }
 
-Result<TagRecord> TagRecord::decode(std::string_view key, std::string_view value) {
+Result<AnswerRecord> AnswerRecord::decode(std::string_view key, std::string_view value) {
   GD2FS_ASSIGN(RecordReader in, RecordReader::open(RecordKind::tag, key, value));
-  TagRecord record;
+  AnswerRecord record;
   record.sequence = in.u64();
   record.operation = in.u8();
   record.arguments_crc = in.u32();

@@ -100,7 +100,7 @@ struct IntentRecord {
 };
 
 // The answer to one mutation of one client.
-struct TagRecord {
+struct AnswerRecord {
   static constexpr size_t kTextMaxBytes = 200;
   uint64_t sequence = 0;
   uint8_t operation = 0;
@@ -110,7 +110,7 @@ struct TagRecord {
   InodeInfo info;
   std::vector<Intent> intents;  // inode and generation only
   std::string encode(std::string_view key) const;
-  static Result<TagRecord> decode(std::string_view key, std::string_view value);
+  static Result<AnswerRecord> decode(std::string_view key, std::string_view value);
 };
 
 struct TagFloorRecord {

@@ -55,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check_both<gd2fs::InodeRecord>(gd2fs::inode_key(1), bytes);
   check_both<gd2fs::UsageRecord>(gd2fs::usage_key(1, 1), bytes);
   check_both<gd2fs::IntentRecord>(gd2fs::intent_key(1, 1), bytes);
-  check_both<gd2fs::TagRecord>(gd2fs::tag_slot_key(1, 1), bytes);
+  check_both<gd2fs::AnswerRecord>(gd2fs::tag_slot_key(1, 1), bytes);
   check_both<gd2fs::TagFloorRecord>(gd2fs::tag_floor_key(1), bytes);
   // Any bytes as a key.
   (void)gd2fs::parse_cluster_key(bytes);

@@ -146,13 +146,13 @@ TEST(Records, golden_bytes_never_change) {
             "0700000000000000"
             "01006e"
             "93f48246");
-  const TagRecord tag{.sequence = 1,
-                      .operation = 2,
-                      .arguments_crc = 3,
-                      .time_us = 4,
-                      .status = Status(StatusCode::exists, "/a", 17),
-                      .info = {},
-                      .intents = {{.inode = 8, .generation = 9}}};
+  const AnswerRecord tag{.sequence = 1,
+                         .operation = 2,
+                         .arguments_crc = 3,
+                         .time_us = 4,
+                         .status = Status(StatusCode::exists, "/a", 17),
+                         .info = {},
+                         .intents = {{.inode = 8, .generation = 9}}};
   EXPECT_EQ(hex(tag.encode(tag_slot_key(1, 1))),
             "0701"
             "0100000000000000"
@@ -193,15 +193,15 @@ TEST(Records, what_is_encoded_is_decoded) {
   EXPECT_EQ(out.parent, in.parent);
   EXPECT_EQ(out.name, in.name);
 
-  TagRecord tag;
+  AnswerRecord tag;
   tag.sequence = 7;
   tag.status = Status(StatusCode::invalid, std::string(1000, 'x'), 20);
   tag.info = info_of(1, in, 3);
   tag.intents = {{.inode = 1, .generation = 2}, {.inode = 3, .generation = 4}};
   const std::string tag_key = tag_slot_key(5, 7);
-  const TagRecord back = TagRecord::decode(tag_key, tag.encode(tag_key)).value();
+  const AnswerRecord back = AnswerRecord::decode(tag_key, tag.encode(tag_key)).value();
   EXPECT_EQ(back.status, tag.status);
-  EXPECT_EQ(back.status.text().size(), TagRecord::kTextMaxBytes);
+  EXPECT_EQ(back.status.text().size(), AnswerRecord::kTextMaxBytes);
   EXPECT_EQ(back.info, tag.info);
   EXPECT_EQ(back.intents, tag.intents);
 }

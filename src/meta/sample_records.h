@@ -51,7 +51,7 @@ inline std::vector<KeyValue> sample_records() {
   intent.intent.chunk_log2 = 22;
   intent.held = {{7, "n"}, {8, "m"}};
   add(intent_key(1, 1), intent);
-  TagRecord tag;
+  AnswerRecord tag;
   tag.sequence = 4;
   tag.operation = 2;
   tag.status = Status(StatusCode::exists, "it is there");

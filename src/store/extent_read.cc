@@ -80,7 +80,7 @@ bool ExtentRead::descriptor_matches() {
   const ConstBytes bytes(descriptor_bytes_->data(), descriptor_bytes_->size());
   const DescriptorVerdict verdict = parse_descriptor(bytes, &descriptor_);
   const SlotMap::File& file = drive_->slots.file(range_.extent.at.file);
-  const Descriptor& d = descriptor_;
+  const SlotDescriptor& d = descriptor_;
   if (verdict != DescriptorVerdict::valid) {
     reason_ = verdict == DescriptorVerdict::empty ? "descriptor is gone" : "descriptor is damaged";
     return false;

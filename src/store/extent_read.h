@@ -36,7 +36,7 @@ class ExtentRead {
   uint32_t crc(uint32_t chunk_block) const {
     return descriptor_.block_crcs[chunk_block - range_.extent.first_block];
   }
-  const Descriptor& descriptor() const { return descriptor_; }
+  const SlotDescriptor& descriptor() const { return descriptor_; }
   // Why blocks are bad: "crc", or what is wrong with the descriptor.
   const char* reason() const { return reason_; }
   const Range& range() const { return range_; }
@@ -61,7 +61,7 @@ class ExtentRead {
   Completion read_;
   Join join_;
   bool again_ = false;
-  Descriptor descriptor_;
+  SlotDescriptor descriptor_;
   std::vector<bool> bad_;
   uint32_t bad_count_ = 0;
   const char* reason_ = "";

@@ -50,7 +50,7 @@ bool all_zero(ConstBytes bytes) {
 constexpr size_t kTableCrcAt = 120;
 constexpr size_t kDescriptorCrcAt = 124;
 
-bool plausible(const Descriptor& d) {
+bool plausible(const SlotDescriptor& d) {
   return d.slot_class < kSlotClasses && d.chunk_log2 >= kChunkLog2Min &&
          d.chunk_log2 <= kChunkLog2Max && d.blocks >= 1 &&
          uint32_t{d.first_block} + d.blocks <= blocks_in_chunk(d.chunk_log2) &&
@@ -148,7 +148,7 @@ size_t table_copy_at(size_t area_bytes, size_t table_bytes) {
   return at >= kDescriptorHeaderBytes + table_bytes ? at : 0;
 }
 
-void put_header(const Descriptor& d, uint32_t table_crc, Bytes out) {
+void put_header(const SlotDescriptor& d, uint32_t table_crc, Bytes out) {
   store_le(&out[0], kDescriptorMagic);
   store_le(&out[8], kStoreFormatVersion);
   store_le(&out[10], static_cast<uint16_t>(kDescriptorHeaderBytes));
@@ -180,7 +180,7 @@ bool whole_header(ConstBytes bytes, uint64_t expected_magic) {
          load_le<uint32_t>(&bytes[kDescriptorCrcAt]) == crc32c(bytes.first(kDescriptorCrcAt));
 }
 
-bool get_header(ConstBytes bytes, Descriptor* d, uint32_t* table_crc) {
+bool get_header(ConstBytes bytes, SlotDescriptor* d, uint32_t* table_crc) {
   if (!whole_header(bytes, kDescriptorMagic)) return false;
   d->chunk_log2 = load_le<uint8_t>(&bytes[12]);
   d->slot_class = load_le<uint8_t>(&bytes[13]);
@@ -212,7 +212,7 @@ bool get_table(ConstBytes bytes, uint32_t table_crc, std::vector<uint32_t>* crcs
 
 }  // namespace
 
-void encode_descriptor(const Descriptor& d, Bytes out) {
+void encode_descriptor(const SlotDescriptor& d, Bytes out) {
   CHECK(plausible(d) && d.block_crcs.size() == d.blocks);
   CHECK(out.size() == class_descriptor_bytes(d.slot_class));
   std::fill(out.begin(), out.end(), std::byte{0});
@@ -237,10 +237,10 @@ void encode_wiped(Bytes out) {
   }
 }
 
-DescriptorVerdict parse_descriptor(ConstBytes bytes, Descriptor* out) {
+DescriptorVerdict parse_descriptor(ConstBytes bytes, SlotDescriptor* out) {
   if (bytes.size() < kHeaderBytes) return DescriptorVerdict::damaged;
   const ConstBytes copy = bytes.subspan(header_copy_at(bytes.size()));
-  Descriptor d;
+  SlotDescriptor d;
   uint32_t table_crc = 0;
   // The front is written and wiped as one sector; only if that is neither counts the back.
   if (whole_header(bytes, kWipedMagic)) return DescriptorVerdict::empty;

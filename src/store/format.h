@@ -74,7 +74,7 @@ std::string data_file_name(uint8_t slot_class, uint32_t number);  // "data/c06-0
 bool parse_data_file_name(std::string_view name, uint8_t* slot_class, uint32_t* number);
 
 // What one slot holds: one chunk update.
-struct Descriptor {
+struct SlotDescriptor {
   ChunkKey key;
   uint8_t chunk_log2 = 0;
   uint16_t first_block = 0;
@@ -96,7 +96,7 @@ inline constexpr size_t kDescriptorHeaderBytes = 128;
 // `out` is class_descriptor_bytes(slot_class). Header and block checksums stand at the front and
 // once more at the back (the checksums where they fit), so that one flipped byte loses nothing:
 // without its index a drive knows an extent only from here.
-void encode_descriptor(const Descriptor& descriptor, Bytes out);
+void encode_descriptor(const SlotDescriptor& descriptor, Bytes out);
 // What a wiped slot holds instead. Not zeros: a crash in the middle leaves the first sector either
 // old or new, and both are understood; half a descriptor behind a zeroed sector would not be.
 void encode_wiped(Bytes out);
@@ -107,7 +107,7 @@ enum class DescriptorVerdict : uint8_t {
   torn,     // the header is whole, the block checksums are not
   damaged,  // neither
 };
-DescriptorVerdict parse_descriptor(ConstBytes bytes, Descriptor* out);
+DescriptorVerdict parse_descriptor(ConstBytes bytes, SlotDescriptor* out);
 
 // version = store epoch (24 bits) above a counter (40 bits).
 inline constexpr int kVersionCounterBits = 40;

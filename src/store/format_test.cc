@@ -37,8 +37,8 @@ DriveUuid uuid_of(uint8_t first) {
   return uuid;
 }
 
-Descriptor example() {
-  Descriptor d;
+SlotDescriptor example() {
+  SlotDescriptor d;
   d.key = {.inode = 0x0001'0203'0405'0607, .chunk = 0x0809'0A0B};
   d.chunk_log2 = 22;
   d.first_block = 5;
@@ -114,7 +114,7 @@ TEST(Format, TheDescriptorHasTheseBytesForEver) {
 0fe0: a0 a1 a2 a3 a4 a5 a6 a7 81 00 00 00 00 00 00 00
 0ff0: 00 00 00 00 00 00 00 00 ac 96 19 27 5e d4 a9 9d
 )");
-  Descriptor parsed;
+  SlotDescriptor parsed;
   ASSERT_EQ(parse_descriptor(bytes, &parsed), DescriptorVerdict::valid);
   EXPECT_EQ(parsed.key, example().key);
   EXPECT_EQ(parsed.version, example().version);
@@ -218,7 +218,7 @@ TEST(Format, ADriveIsNamedByItsHexDigits) {
 
 TEST(Format, AnyOneFlippedBitOfADescriptorLosesNothing) {
   for (const uint16_t blocks : {uint16_t{1}, uint16_t{64}, uint16_t{480}}) {
-    Descriptor d = example();
+    SlotDescriptor d = example();
     d.chunk_log2 = kChunkLog2Max;
     d.blocks = blocks;
     d.slot_class = slot_class_for(blocks);
@@ -228,7 +228,7 @@ TEST(Format, AnyOneFlippedBitOfADescriptorLosesNothing) {
     for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
       const std::byte mask{static_cast<unsigned char>(1 << (bit % 8))};
       bytes[bit / 8] ^= mask;
-      Descriptor parsed;
+      SlotDescriptor parsed;
       ASSERT_EQ(parse_descriptor(bytes, &parsed), DescriptorVerdict::valid) << blocks << " " << bit;
       ASSERT_EQ(parsed.version, d.version);
       ASSERT_EQ(parsed.block_crcs, d.block_crcs);
@@ -238,7 +238,7 @@ TEST(Format, AnyOneFlippedBitOfADescriptorLosesNothing) {
 }
 
 TEST(Format, ABigDescriptorWithDamagedChecksumsIsTornNotLost) {
-  Descriptor d = example();
+  SlotDescriptor d = example();
   d.chunk_log2 = kChunkLog2Max;
   d.first_block = 0;
   d.blocks = kChunkBlocksMax;
@@ -248,7 +248,7 @@ TEST(Format, ABigDescriptorWithDamagedChecksumsIsTornNotLost) {
   ASSERT_EQ(bytes.size(), 8192u);
   encode_descriptor(d, bytes);
   bytes[1000] ^= std::byte{1};
-  Descriptor parsed;
+  SlotDescriptor parsed;
   EXPECT_EQ(parse_descriptor(bytes, &parsed), DescriptorVerdict::torn);
   EXPECT_EQ(parsed.key, d.key);
   bytes[1000] ^= std::byte{1};
@@ -258,7 +258,7 @@ TEST(Format, ABigDescriptorWithDamagedChecksumsIsTornNotLost) {
 
 TEST(Format, ZerosAndWipedSlotsAreEmptyAndNoiseIsDamaged) {
   std::vector<std::byte> bytes(kHeaderBytes);
-  Descriptor parsed;
+  SlotDescriptor parsed;
   EXPECT_EQ(parse_descriptor(bytes, &parsed), DescriptorVerdict::empty);
   bytes[700] = std::byte{1};
   EXPECT_EQ(parse_descriptor(bytes, &parsed), DescriptorVerdict::damaged);

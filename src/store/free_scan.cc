@@ -101,7 +101,7 @@ void FreeScan::look_at(ScannedSlot scanned) {
 }
 
 Task<Status> FreeScan::judge(ScannedSlot scanned) {
-  const Descriptor& d = scanned.descriptor;
+  const SlotDescriptor& d = scanned.descriptor;
   const Extent extent{.version = d.version,
                       .at = {unit_.drive.index(), scanned.slot.file, scanned.slot.slot},
                       .first_block = d.first_block,
@@ -125,7 +125,7 @@ Task<Status> FreeScan::judge(ScannedSlot scanned) {
 }
 
 void FreeScan::adopt(const ScannedSlot& scanned) {
-  const Descriptor& d = scanned.descriptor;
+  const SlotDescriptor& d = scanned.descriptor;
   files_.insert(scanned.slot.file);
   unit_.drive.slots.take_this(scanned.slot);
   std::vector<Extent> extents = core_.extents_of(d.key);
@@ -175,7 +175,7 @@ Task<Status> FreeScan::commit_adopted() {
 }
 
 // Whether each block of it shows something newer, or was cut away.
-bool FreeScan::explained(const Descriptor& d) {
+bool FreeScan::explained(const SlotDescriptor& d) {
   const std::vector<Extent> extents = core_.extents_of(d.key);
   const uint64_t keep_bytes = core_.fences.keep_bytes_for(d.key.inode, d.version);
   const uint64_t chunk_at = uint64_t{d.key.chunk} << d.chunk_log2;

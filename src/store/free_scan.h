@@ -34,7 +34,7 @@ class FreeScan {
   Task<Status> judge(ScannedSlot scanned);
   void adopt(const ScannedSlot& scanned);
   Task<Status> commit_adopted();
-  bool explained(const Descriptor& descriptor);
+  bool explained(const SlotDescriptor& descriptor);
 
   StoreCore& core_;
   DriveUnit& unit_;

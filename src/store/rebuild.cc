@@ -47,7 +47,7 @@ Task<Status> Rebuild::judge(ScannedSlot scanned) {
     to_wipe_.push_back(scanned.slot);
     co_return Status();
   }
-  const Descriptor& d = scanned.descriptor;
+  const SlotDescriptor& d = scanned.descriptor;
   watermark_ = std::max(watermark_, d.settled_version);
   if (scanned.verdict == DescriptorVerdict::torn) {
     doubtful_.push_back(std::move(scanned));
@@ -70,7 +70,7 @@ Task<Status> Rebuild::judge(ScannedSlot scanned) {
 }
 
 void Rebuild::keep(const ScannedSlot& scanned) {
-  const Descriptor& d = scanned.descriptor;
+  const SlotDescriptor& d = scanned.descriptor;
   take_tag(d);
   unit_.drive.slots.take_this(scanned.slot);
   batch_.add_rows.push_back({.place = unit_.drive.place_of(scanned.slot),
@@ -91,7 +91,7 @@ void Rebuild::keep(const ScannedSlot& scanned) {
   if (extents.size() > kPruneAbove) prune(d.key);
 }
 
-void Rebuild::take_tag(const Descriptor& d) {
+void Rebuild::take_tag(const SlotDescriptor& d) {
   if (d.tag.incarnation == 0) return;
   const uint64_t now_ns = core_.loop.now_ns();
   std::vector<DedupWindow::Forgotten> unneeded;

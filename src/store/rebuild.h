@@ -33,7 +33,7 @@ class Rebuild {
   void keep(const ScannedSlot& scanned);
   void prune(const ChunkKey& key);
   void prune_all();
-  void take_tag(const Descriptor& descriptor);
+  void take_tag(const SlotDescriptor& descriptor);
   Task<Status> write_rows();
   Task<Status> finish();
 

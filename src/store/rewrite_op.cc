@@ -186,7 +186,7 @@ void RewriteOp::on_data_written(Completion& done) {
 
 void RewriteOp::write_descriptor() {
   const SlotMap::File& file = unit_->drive.slots.file(slot_.file);
-  Descriptor d;
+  SlotDescriptor d;
   d.key = what_.key;
   d.chunk_log2 = what_.chunk_log2;
   d.first_block = static_cast<uint16_t>(what_.first_block);

@@ -72,7 +72,7 @@ void SimRun::flip_bytes() {
       const uint64_t slot_at = slot_offset(slot_class, slot);
       AlignedBuffer area(class_descriptor_bytes(slot_class));
       (void)(*file)->read_at(slot_at, area.bytes());
-      Descriptor d;
+      SlotDescriptor d;
       const bool used = parse_descriptor(area.bytes(), &d) == DescriptorVerdict::valid;
       if (!used && draws % 4 != 0) continue;
       if (!slots_hit.insert(name + "/" + std::to_string(slot)).second) continue;
@@ -112,7 +112,7 @@ void SimRun::forge_bytes() {
       for (uint32_t slot = 0; slot_offset(slot_class, slot + 1) <= size_bytes; ++slot) {
         AlignedBuffer area(class_descriptor_bytes(slot_class));
         (void)(*file)->read_at(slot_offset(slot_class, slot), area.bytes());
-        Descriptor d;
+        SlotDescriptor d;
         if (parse_descriptor(area.bytes(), &d) != DescriptorVerdict::valid) continue;
         if (random_.chance(3, 4)) continue;
         const uint64_t block = random_.below(d.blocks);

@@ -11,7 +11,7 @@ namespace {
 void judge(const DriveUnit& unit, const AlignedBuffer& buffer, ScannedSlot& scanned) {
   scanned.verdict = parse_descriptor(ConstBytes(buffer.data(), buffer.size()), &scanned.descriptor);
   const SlotMap::File& file = unit.drive.slots.file(scanned.slot.file);
-  const Descriptor& d = scanned.descriptor;
+  const SlotDescriptor& d = scanned.descriptor;
   const bool whole =
       scanned.verdict == DescriptorVerdict::valid || scanned.verdict == DescriptorVerdict::torn;
   scanned.at_home = whole && d.drive_tag == unit.drive.uuid.tag() &&

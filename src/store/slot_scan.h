@@ -10,7 +10,7 @@ struct ScannedSlot {
   Slot slot;
   bool readable = false;
   DescriptorVerdict verdict = DescriptorVerdict::empty;
-  Descriptor descriptor;  // if valid or torn
+  SlotDescriptor descriptor;  // if valid or torn
   // Whole, and says that it lies where it was found.
   bool at_home = false;
 };

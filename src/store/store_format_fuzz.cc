@@ -23,12 +23,12 @@ void parse_headers(ConstBytes bytes) {
 }
 
 void check_descriptor(ConstBytes bytes) {
-  Descriptor d;
+  SlotDescriptor d;
   if (parse_descriptor(bytes, &d) != DescriptorVerdict::valid) return;
   CHECK(d.block_crcs.size() == d.blocks);
   std::vector<std::byte> again(class_descriptor_bytes(d.slot_class));
   encode_descriptor(d, again);
-  Descriptor same;
+  SlotDescriptor same;
   CHECK(parse_descriptor(again, &same) == DescriptorVerdict::valid);
   CHECK(same.version == d.version && same.block_crcs == d.block_crcs);
 }
@@ -71,7 +71,7 @@ void seeds(SeedFolder& folder) {
   folder.add(ConstBytes(header).first(64));
   encode_data_file_header({.uuid = {}, .slot_class = 6, .number = 12, .slots = 64}, header);
   folder.add(ConstBytes(header).first(64));
-  Descriptor d;
+  SlotDescriptor d;
   d.key.inode = 100;
   d.chunk_log2 = 22;
   d.slot_class = 6;

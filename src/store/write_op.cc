@@ -405,7 +405,7 @@ void StoreWriteState::edge_done(const Status& status) {
 void StoreWriteState::write_slot() {
   const StoreWrite& w = *write_;
   const SlotMap::File& file = unit_->drive.slots.file(slot_.file);
-  Descriptor d;
+  SlotDescriptor d;
   d.key = w.key;
   d.chunk_log2 = w.chunk_log2;
   d.first_block = static_cast<uint16_t>(update_.first_block);
