@@ -16,10 +16,11 @@
 //
 // Open intents. Until an intent is settled, nobody learns of what it did: the names that it took
 // away or gave a new meaning, all names below such a directory, and the inode itself are held.
-// Whatever meets one answers busy: wait_for_settle(), then again. readdir shows held names as they
-// were. So nobody holds a new generation while its fence is under way, and nobody who saw the new
-// state can be followed by a reader whose old layout still works. An unlinked inode stays as a
-// tombstone until finish_intents() removes it; its number is never used again.
+// Whatever meets one answers busy: wait_for_settle(), then again; so does the rename of a directory
+// that has held names below it. readdir shows held names as they were. So nobody holds a new
+// generation while its fence is under way, and nobody who saw the new state can be followed by a
+// reader whose old layout still works. An unlinked inode stays as a tombstone until
+// finish_intents() removes it; its number is never used again.
 //
 // Retries. Every mutation takes a MutationTag and commits its answer, success or failure, in the
 // same transaction. The same tag again gets the same answer and runs nothing. The window is

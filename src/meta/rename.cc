@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "meta/fences.h"
+#include "meta/held_below.h"
 #include "meta/keys.h"
 #include "meta/namespace.h"
 #include "meta/namespace_core.h"
@@ -52,6 +53,9 @@ class Rename final : public Mutation {
     }
     if (std::ranges::find(to_directories_, moved->inode) != to_directories_.end()) {
       co_return path_error(StatusCode::invalid, EINVAL, to_);  // into itself
+    }
+    if (moved->type == FileType::directory) {
+      GD2FS_CO_TRY(co_await check_nothing_held_below(tx, moved->inode, from_));
     }
     if (replaced) {
       GD2FS_CO_TRY(co_await replace(tx, moved->type, *replaced));
