@@ -18,9 +18,8 @@ namespace {
 
 class StoreEngine final : public Store {
  public:
-  StoreEngine(Loop& loop, std::unique_ptr<ArenaSource> arenas, const StoreOptions& options,
-              Random random)
-      : core_(loop, std::move(arenas), options, random),
+  StoreEngine(Loop& loop, std::unique_ptr<ArenaSource> arenas, StoreOptions options, Random random)
+      : core_(loop, std::move(arenas), std::move(options), random),
         reads_("reads_max", StoreCore::kReadsMax),
         ahead_(core_, reads_) {}
 
@@ -260,8 +259,9 @@ void StoreRead::release() {
 Task<Result<std::unique_ptr<Store>>> Store::open(Loop& loop, std::vector<StoreDrive> drives,
                                                  std::unique_ptr<ArenaSource> arenas,
                                                  StoreOptions options, Random random) {
-  return StoreEngine::open(std::make_unique<StoreEngine>(loop, std::move(arenas), options, random),
-                           std::move(drives));
+  return StoreEngine::open(
+      std::make_unique<StoreEngine>(loop, std::move(arenas), std::move(options), random),
+      std::move(drives));
 }
 
 }  // namespace gd2fs

@@ -21,14 +21,14 @@ uint64_t arena_bytes_for(const StoreOptions& options) {
 
 }  // namespace
 
-StoreCore::StoreCore(Loop& the_loop, std::unique_ptr<ArenaSource> arenas,
-                     const StoreOptions& the_options, Random the_random)
+StoreCore::StoreCore(Loop& the_loop, std::unique_ptr<ArenaSource> arenas, StoreOptions the_options,
+                     Random the_random)
     : loop(the_loop),
-      options(the_options),
+      options(std::move(the_options)),
       random(the_random),
-      slab(the_loop, std::move(arenas), the_options.slab_bytes, arena_bytes_for(the_options)),
+      slab(the_loop, std::move(arenas), options.slab_bytes, arena_bytes_for(options)),
       pins(slab),
-      write_back(the_loop, slab, the_options.write_back_max_bytes),
+      write_back(the_loop, slab, options.write_back_max_bytes),
       active(the_loop) {}
 
 StoreCore::~StoreCore() {

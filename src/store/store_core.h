@@ -62,8 +62,7 @@ class StoreCore {
   static constexpr size_t kWritesMax = 8192;
   static constexpr uint32_t kBadBlocksLoggedPerMinute = 100;
 
-  StoreCore(Loop& loop, std::unique_ptr<ArenaSource> arenas, const StoreOptions& options,
-            Random random);
+  StoreCore(Loop& loop, std::unique_ptr<ArenaSource> arenas, StoreOptions options, Random random);
   ~StoreCore();
 
   Loop& loop;
