@@ -225,6 +225,14 @@ def medians(rounds, server=None, before=lambda: None, **runs):
     return {name: (statistics.median(t[0] for t in all_), statistics.mean(t[1] for t in all_)) for name, all_ in times.items()}
 
 
+def warm_up(seconds, *runs):
+    """A machine that was idle copies slower at first, with us and without."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for run in runs:
+            timed(run)
+
+
 def random_bytes(length, device="cuda"):
     return torch.randint(0, 256, (length,), dtype=torch.uint8, device=device)
 

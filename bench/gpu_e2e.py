@@ -12,7 +12,7 @@ import sys
 import time
 
 import torch
-from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, Sge, check, medians, rounds_of, random_bytes, row, until_straight
+from gpu_client import BUILD, GIB, MIB, READ, WRITE, Client, Server, Sge, check, medians, random_bytes, rounds_of, row, until_straight, warm_up
 
 
 def large_reads(client, path_name):
@@ -36,11 +36,12 @@ def large_reads(client, path_name):
         # Apart from reads into host memory: of the hits right after one some took 0.1 to 0.4 ms longer, all of it in the copy of
         # the last 8 MiB.
         time.sleep(0.5)  # until the threads of torch, which has just compared on the CPU, sleep
-        got = medians(
-            rounds_of(length),
-            plain=lambda: (back.copy_(pinned, non_blocking=True), torch.cuda.synchronize()),
-            gpu=lambda: client.move(READ, path, back, back_io, length),
-        )
+        alone = {
+            "plain": lambda: (back.copy_(pinned, non_blocking=True), torch.cuda.synchronize()),
+            "gpu": lambda: client.move(READ, path, back, back_io, length),
+        }
+        warm_up(1, *alone.values())
+        got = medians(rounds_of(length), **alone)
         got |= medians(
             rounds_of(length),
             host=lambda: client.move(READ, path, host, host_io, length),
@@ -152,7 +153,7 @@ def scattered(client, path_name, durability="disk", count=10_000, piece=16 << 10
         torch.cuda.synchronize()
         run(READ, parts)
         check(f"{path_name} {count} pieces of {piece} by {parts} requests are each in their place", torch.equal(pieces(), whole))
-        got = medians(9, large=lambda: client.move(READ, b"/kv", whole, whole_io, length), scattered=lambda: run(READ, parts))
+        got = medians(rounds_of(length), large=lambda: client.move(READ, b"/kv", whole, whole_io, length), scattered=lambda: run(READ, parts))
         row("kv_read", path=path_name, durability=durability, pieces=count, piece_bytes=piece, requests=parts, scattered_ms=got["scattered"][0] * 1e3,
             large_ms=got["large"][0] * 1e3, gbps=length / got["scattered"][0] / 1e9, ratio=got["large"][0] / got["scattered"][0])  # fmt: skip
     for parts in requests:
