@@ -15,13 +15,22 @@ Task<Status> CapabilityKeys::open(uint64_t now_us) {
   co_return Status();
 }
 
+CapabilityKeysRecord CapabilityKeys::new_key(uint64_t now_us) const {
+  CapabilityKeysRecord record;
+  record.current.resize(kCapabilityKeyBytes);
+  make_secret_(as_writable_bytes(record.current.data(), record.current.size()));
+  record.made_us = now_us;
+  return record;
+}
+
 Task<Status> CapabilityKeys::make_next(uint64_t now_us) {
-  CapabilityKeysRecord next;
-  next.current.resize(kCapabilityKeyBytes);
-  make_secret_(as_writable_bytes(next.current.data(), next.current.size()));
+  CapabilityKeysRecord next = new_key(now_us);
   next.previous = record_.current;
-  next.made_us = now_us;
   co_return co_await save(std::move(next));
+}
+
+Task<Status> CapabilityKeys::make_only(uint64_t now_us) {
+  co_return co_await save(new_key(now_us));
 }
 
 Task<Status> CapabilityKeys::save(CapabilityKeysRecord record) {

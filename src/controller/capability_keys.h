@@ -27,6 +27,8 @@ class CapabilityKeys {
   }
   // Makes a new key durable. Until switch_over() capabilities are still signed with the one before.
   Task<Status> make_next(uint64_t now_us);
+  // The same, and no capability that was signed before is good any more.
+  Task<Status> make_only(uint64_t now_us);
   void switch_over() { signing_ = record_.current; }
   bool switched_over() const { return signing_ == record_.current; }
 
@@ -35,6 +37,7 @@ class CapabilityKeys {
   SealedCapability seal(const InodeInfo& info, bool may_write, uint64_t expiry_us) const;
 
  private:
+  CapabilityKeysRecord new_key(uint64_t now_us) const;
   Task<Status> save(CapabilityKeysRecord record);
 
   MetaStore& store_;

@@ -24,7 +24,7 @@ Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request) {
 
   if (request.renew_capabilities) {
     GD2FS_CO_TRY(
-        co_await controller.capability_keys().make_next(controller.loop().clock().wall_us()));
+        co_await controller.capability_keys().make_only(controller.loop().clock().wall_us()));
   }
   std::vector<uint64_t> inode_ends;
   if (request.inode_ends_wanted) {

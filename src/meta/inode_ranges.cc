@@ -29,11 +29,16 @@ Task<Result<uint64_t>> InodeRanges::take(uint16_t cluster) {
 
 Task<Result<uint64_t>> InodeRanges::end(uint16_t cluster) {
   Range& range = ranges_[cluster];
-  range.next = range.end;  // what is left of it would be below
+  while (range.refilling) {
+    Waiter waiter;
+    waiters_.push_back(waiter);
+    [[maybe_unused]] const Status status = co_await waiter.refilled;
+  }
   const std::string key = counter_key(cluster);
   GD2FS_CO_ASSIGN(const auto value, co_await store_.begin()->get(key));
   if (!value) co_return fail(StatusCode::not_found, "no such cluster");
   GD2FS_CO_ASSIGN(const CounterRecord counter, CounterRecord::decode(key, *value));
+  if (!range.refilling) range.next = range.end;  // what is left of it would be below
   co_return inode_of(cluster, counter.next);
 }
 

@@ -168,6 +168,11 @@ Task<Status> Registration::forget_drives(const CallReply& reply) {
   if (body->inode_ends() != nullptr) {
     inode_ends.assign(body->inode_ends()->begin(), body->inode_ends()->end());
   }
+  const auto* const clusters = body->keys()->keys();
+  if (inode_ends.empty() && clusters != nullptr && clusters->size() != 0) {
+    co_return Status(StatusCode::unsupported,
+                     "forget drives: the controller is of an older version");
+  }
   const Status status = co_await state_.store.forget_drives(std::move(inode_ends));
   co_return status.with("forget drives");
 }

@@ -54,7 +54,8 @@ struct LogRecord {
     overflow = 11,   // chunks whose home has uuid tag a were placed on the drive with tag b
     scattered = 12,  // the set of drives has changed: chunks may be on any of them
     // The drive with this uuid was given up as lost when all versions were below a. With b: inodes
-    // of b's cluster from b on were made after that, and never had anything there.
+    // of b's cluster from b on were made after that, and never had anything there. The one with b 0
+    // is the last and makes the others count.
     forgotten = 13,
   };
   Kind kind = Kind::identity;

@@ -301,8 +301,11 @@ LogSummary sum_up_log(const LogContent& content, const DriveUuid& uuid) {
         sum.scattered = true;
         break;
       case LogRecord::Kind::forgotten:
-        sum.forgotten[r.uuid].below = r.a;
-        if (r.b != 0) sum.forgotten[r.uuid].inode_ends.push_back(r.b);
+        if (r.b != 0) {
+          sum.forgotten[r.uuid].inode_ends.push_back(r.b);
+        } else {
+          sum.forgotten[r.uuid].below = r.a;
+        }
         break;
     }
   }

@@ -117,11 +117,12 @@ void Placement::records(std::vector<LogRecord>* out) const {
     if (!known.forgotten()) continue;
     LogRecord lost = LogRecord::of(LogRecord::Kind::forgotten, known.forgotten_below);
     lost.uuid = known.uuid;
-    out->push_back(lost);
     for (const uint64_t end : known.inode_ends) {
       lost.b = end;
       out->push_back(lost);
     }
+    lost.b = 0;  // last: it counts once all of them are there
+    out->push_back(lost);
   }
   for (const auto& [home, to] : overflows_) {
     out->push_back(LogRecord::of(LogRecord::Kind::overflow, home, to));

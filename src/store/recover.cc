@@ -130,7 +130,9 @@ void Recovery::turn_away_forgotten() {
   std::set<DriveUuid> forgotten;
   for (const OpenedDrive& opened : opened_) {
     if (!opened.status.ok()) continue;
-    for (const auto& [uuid, when] : opened.log.forgotten) forgotten.insert(uuid);
+    for (const auto& [uuid, when] : opened.log.forgotten) {
+      if (when.below != 0) forgotten.insert(uuid);
+    }
   }
   for (size_t i = 0; i < opened_.size(); ++i) {
     Drive& drive = core_.drives[i]->drive;
@@ -165,8 +167,15 @@ void Recovery::take_members() {
     for (const OpenedDrive& opened : opened_) {
       const auto forgotten = opened.log.forgotten.find(uuid);
       if (!opened.status.ok() || forgotten == opened.log.forgotten.end()) continue;
-      member.forgotten_below = forgotten->second.below;
-      member.inode_ends = forgotten->second.inode_ends;
+      if (forgotten->second.below == 0) continue;  // not all of it was recorded
+      // Given up twice, by drives that did not know of each other: what either says is lost, is.
+      const uint64_t below = forgotten->second.below;
+      member.forgotten_below = member.forgotten() ? std::min(member.forgotten_below, below) : below;
+      std::vector<uint64_t>& ends = member.inode_ends;
+      ends.insert(ends.end(), forgotten->second.inode_ends.begin(),
+                  forgotten->second.inode_ends.end());
+      std::sort(ends.begin(), ends.end());
+      ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
     }
     for (size_t i = 0; i < opened_.size(); ++i) {
       const Drive& drive = core_.drives[i]->drive;
@@ -189,9 +198,7 @@ void Recovery::take_members() {
 // belong on it went elsewhere then, and only the drives that were left know.
 void Recovery::distrust(const std::vector<Placement::Member>& members) {
   for (const Placement::Member& home : members) {
-    if (!home.present) continue;
-    const OpenedDrive& opened = opened_[home.drive];
-    if (opened.fresh || opened.log.clean) continue;
+    if (home.present && (opened_[home.drive].fresh || opened_[home.drive].log.clean)) continue;
     for (const Placement::Member& away : members) {
       if (away.present || away.forgotten()) continue;
       core_.placement.add_overflow(home.uuid.tag(), away.uuid.tag());

@@ -92,7 +92,9 @@ class StoreEngine final : public Store {
 
   bool fences_unsure() const override { return core_.fences_unsure; }
   void reached(uint64_t inode, uint64_t generation) override {
-    if (generation <= core_.fences.generation_of(inode) || core_.fences.full()) return;
+    // Not all of the table: the fences themselves need room, and keep the server's lease.
+    if (core_.fences.inodes() >= FenceTable::kInodesMax / 2) return;
+    if (generation <= core_.fences.generation_of(inode)) return;
     core_.fences.raise(inode, generation, core_.loop.now_ns());
   }
   bool has_drives_to_forget() const override { return !core_.to_forget.empty(); }
