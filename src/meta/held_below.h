@@ -12,8 +12,10 @@
 namespace gd2fs {
 
 // busy if there is one, at any depth, or if it would take too many reads to say: a held name is
-// listed as it was, and under another path it never was. Intents are open for no longer than a
-// server's lease.
-Task<Status> check_nothing_held_below(MetaTransaction& tx, uint64_t directory, const Path& path);
+// listed as it was, and under another path it never was.
+//
+// It reads in transactions of its own: in the caller's, every change of any intent of the cluster
+// would be a lost race. So a change below that begins in the same moment may be missed.
+Task<Status> check_nothing_held_below(MetaStore& store, uint64_t directory, const Path& path);
 
 }  // namespace gd2fs

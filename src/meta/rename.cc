@@ -17,8 +17,12 @@ namespace {
 
 class Rename final : public Mutation {
  public:
-  Rename(uint16_t cluster, const Path& from, const Path& to)
-      : Mutation(OperationCode::rename, cluster), cluster_id_(cluster), from_(from), to_(to) {
+  Rename(MetaStore& store, uint16_t cluster, const Path& from, const Path& to)
+      : Mutation(OperationCode::rename, cluster),
+        store_(store),
+        cluster_id_(cluster),
+        from_(from),
+        to_(to) {
     add_argument(from.text());
     add_argument(to.text());
   }
@@ -28,6 +32,11 @@ class Rename final : public Mutation {
     GD2FS_CO_ASSIGN(to_directories_, co_await walk_to_parent(walk, cluster_id_, to_));
     from_parent_ = from.back();
     to_parent_ = to_directories_.back();
+    GD2FS_CO_ASSIGN(const auto moved, co_await read_dentry(walk, from_parent_, from_.last()));
+    free_below_ = 0;
+    if (!moved || moved->type != FileType::directory) co_return Status();
+    GD2FS_CO_TRY(co_await check_nothing_held_below(store_, moved->inode, from_));
+    free_below_ = moved->inode;
     co_return Status();
   }
 
@@ -54,8 +63,8 @@ class Rename final : public Mutation {
     if (std::ranges::find(to_directories_, moved->inode) != to_directories_.end()) {
       co_return path_error(StatusCode::invalid, EINVAL, to_);  // into itself
     }
-    if (moved->type == FileType::directory) {
-      GD2FS_CO_TRY(co_await check_nothing_held_below(tx, moved->inode, from_));
+    if (moved->type == FileType::directory && moved->inode != free_below_) {
+      co_return path_error(StatusCode::busy, EAGAIN, from_);  // another one took its name
     }
     if (replaced) {
       GD2FS_CO_TRY(co_await replace(tx, moved->type, *replaced));
@@ -109,12 +118,14 @@ class Rename final : public Mutation {
     co_return co_await charge(tx, file);
   }
 
+  MetaStore& store_;
   uint16_t cluster_id_;
   const Path& from_;
   const Path& to_;
   std::vector<uint64_t> to_directories_;
   uint64_t from_parent_ = 0;
   uint64_t to_parent_ = 0;
+  uint64_t free_below_ = 0;  // the directory below which no name was held
 };
 
 }  // namespace
@@ -127,7 +138,7 @@ Task<Result<Mutated>> Namespace::rename(uint16_t cluster, std::string from, std:
   GD2FS_CO_TRY(parsed_to.parse(std::move(to), PathKind::any));
   if (parsed_from.is_root()) co_return fail(path_error(StatusCode::invalid, EBUSY, parsed_from));
   if (parsed_to.is_root()) co_return fail(path_error(StatusCode::invalid, EBUSY, parsed_to));
-  Rename operation(cluster, parsed_from, parsed_to);
+  Rename operation(core_->store, cluster, parsed_from, parsed_to);
   GD2FS_CO_TRY(co_await core_->run(operation, tag));
   co_return std::move(operation.answer);
 }
