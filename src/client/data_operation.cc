@@ -314,6 +314,8 @@ void DataOperation::on_batch_done(Batch& ended) {
   if (ending()) return;
   if (batch->outcome.is(StatusCode::stale)) {
     stale_ = true;
+    // Nor is its capability good to anybody else, and a right to write is not kept for its sake.
+    layout_->expires_ns = 0;
     if (Peer* peer = client_.primary_of(batch->plan.group)) peer->forget_handle(layout_->inode);
     on_batch_stale(std::move(batch));
   } else if (!batch->trouble().ok()) {

@@ -23,8 +23,10 @@ Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request) {
   member->free_bytes = request.free_bytes;
 
   if (request.renew_capabilities) {
-    GD2FS_CO_TRY(
-        co_await controller.capability_keys().make_only(controller.loop().clock().wall_us()));
+    // It is the only server, and lets nobody in before it has this answer or that to its next try.
+    CapabilityKeys& keys = controller.capability_keys();
+    GD2FS_CO_TRY(co_await keys.make_only(controller.loop().clock().wall_us()));
+    keys.switch_over();
   }
   std::vector<uint64_t> inode_ends;
   if (request.inode_ends_wanted) {
@@ -59,8 +61,6 @@ Task<Answer> register_server_op(Asker asker, msg::RegisterServerT request) {
   reply.inode_ends = std::move(inode_ends);
   controller.clusters().fill(*reply.keys);
   controller.capability_keys().fill(*reply.keys);
-  // It is the only server, and lets nobody in before it has this answer.
-  if (request.renew_capabilities) controller.capability_keys().switch_over();
   GD2FS_LOG_INFO("server {} registered from {}, epoch {}", reply.server_id,
                  asker.connection->peer().address, group->epoch);
   co_return pack_body(reply);
