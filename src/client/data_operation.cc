@@ -131,6 +131,9 @@ void DataOperation::resolve_after_stale() {
   stale_after_ = client_.resolver().asked();
   // Once is normal. A server that insists needs time, not questions.
   if (++stale_rounds_ <= 2) return resolve(true, stale_after_);
+  // A new answer did not help: a capability may have been kept, for its right to write, that the
+  // server does not take any more.
+  layout_->expires_ns = 0;
   client_.loop().start(pause_, std::min<uint64_t>(kMs << std::min(stale_rounds_, 7u), 100 * kMs));
 }
 
@@ -314,8 +317,6 @@ void DataOperation::on_batch_done(Batch& ended) {
   if (ending()) return;
   if (batch->outcome.is(StatusCode::stale)) {
     stale_ = true;
-    // Nor is its capability good to anybody else, and a right to write is not kept for its sake.
-    layout_->expires_ns = 0;
     if (Peer* peer = client_.primary_of(batch->plan.group)) peer->forget_handle(layout_->inode);
     on_batch_stale(std::move(batch));
   } else if (!batch->trouble().ok()) {
