@@ -195,7 +195,8 @@ void Recovery::take_members() {
 }
 
 // A drive that was not closed may have been set aside before the store stopped. New chunks that
-// belong on it went elsewhere then, and only the drives that were left know.
+// belong on it went elsewhere then, and only the drives that were left know. One that is not here
+// may have been, too.
 void Recovery::distrust(const std::vector<Placement::Member>& members) {
   for (const Placement::Member& home : members) {
     if (home.present && (opened_[home.drive].fresh || opened_[home.drive].log.clean)) continue;
@@ -419,8 +420,10 @@ void Recovery::see_overflows() {
       ChunkIndex::View view;
       if (!core_.index.find(key, &view)) continue;
       const uint64_t home = placement.home_tag(key);
-      const uint64_t at = core_.unit(view.extents.front()).drive.uuid.tag();
-      if (home != at) seen.emplace(home, at);
+      for (const Extent& extent : view.extents) {
+        const uint64_t at = core_.unit(extent).drive.uuid.tag();
+        if (home != at) seen.emplace(home, at);
+      }
     }
   }
   placement.set_overflows(std::move(seen));
