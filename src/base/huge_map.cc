@@ -5,6 +5,13 @@
 
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1
+#endif
+
 namespace gd2fs {
 
 void* map_at_huge_page(int fd, size_t length_bytes, int protection) {
@@ -26,6 +33,12 @@ void* map_at_huge_page(int fd, size_t length_bytes, int protection) {
   std::byte* const end = data + align_up(length_bytes, uint64_t{4096});
   if (begin + room_bytes > end) munmap(end, static_cast<size_t>(begin + room_bytes - end));
   return mapped;
+}
+
+int take_huge_page(std::byte* begin) {
+  // One small page is there first; the huge one takes its place and that of the holes.
+  if (madvise(begin, 4096, MADV_POPULATE_WRITE) != 0) return errno;
+  return madvise(begin, kHugePageBytes, MADV_COLLAPSE) != 0 ? errno : 0;
 }
 
 }  // namespace gd2fs

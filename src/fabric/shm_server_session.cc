@@ -155,6 +155,7 @@ void ShmServerSession::take_granted(const FrameHeader& header) {
 void ShmServerSession::ask(Pull& pull) {
   const bool is_first = pull.asked_bytes == 0;
   if (is_first && pull.into.size() >= CopyPool::kHelpFromBytes) copies_.expect(pull.into.size());
+  if (is_first && pull.into.size() >= StagingPages::kFromBytes) staging_pages_.take(staging_);
   while (!free_slots_.empty()) {
     const PullRange range = ask_next(pull);
     if (range.length_bytes == 0) return;

@@ -25,6 +25,7 @@
 #include "base/pool.h"
 #include "fabric/copy_pool.h"
 #include "fabric/shm_stream.h"
+#include "fabric/staging_pages.h"
 #include "fabric/tcp_session.h"
 
 namespace gd2fs {
@@ -90,6 +91,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   CopyPool& copies_;
   ShmSegment segment_;
   SharedMapping staging_;
+  StagingPages staging_pages_;
   ShmStream* stream_ = nullptr;  // the lane's
   std::unordered_map<uint32_t, Given> given_;
   uint64_t last_grant_ = 0;

@@ -26,9 +26,6 @@ namespace {
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25  // Linux 6.1
-#endif
 
 // A client may map it read-only and no more. The seals that stop it from resizing the file matter
 // as much as the one that stops writing: after its ftruncate our next touch is a SIGBUS.
@@ -214,17 +211,16 @@ class MemfdArenaSource final : public ArenaSource {
     }
   }
 
-  // Gives [begin, begin + length) its memory: in huge pages if the system can, whatever its setting
-  // for shared memory is (one page is there first, and the huge page takes its place and the
-  // holes'), else in 4 KiB ones. Bytes that are in use already stay as they are. 0 or errno.
+  // Gives [begin, begin + length) its memory: in huge pages if the system can, else in 4 KiB ones.
+  // Bytes that are in use already stay as they are. 0 or errno.
   int take_memory(std::byte* begin, size_t length_bytes) {
     for (size_t at = 0; at < length_bytes; at += kHugePageBytes) {
       const size_t part = std::min(kHugePageBytes, length_bytes - at);
-      if (madvise(begin + at, 4096, MADV_POPULATE_WRITE) != 0) return errno;
-      if (part == kHugePageBytes && !no_collapse_) {
-        if (madvise(begin + at, part, MADV_COLLAPSE) == 0) continue;
-        // No huge page at hand, or a transfer holds the memory: that one stays in small pages.
-        no_collapse_ = errno == EINVAL;
+      if (part == kHugePageBytes && !no_huge_page_in_place_) {
+        const int error = take_huge_page(begin + at);
+        if (error == 0) continue;
+        // Else none is at hand, or a transfer holds the memory: that part stays in small pages.
+        no_huge_page_in_place_ = error == EINVAL;
       }
       if (madvise(begin + at, part, MADV_POPULATE_WRITE) != 0) return errno;
     }
@@ -244,7 +240,7 @@ class MemfdArenaSource final : public ArenaSource {
       populated_bytes_ += step;
     }
     if (!stopping_ && no_huge_pages_) {
-      say(no_collapse_ ? "4 KiB pages" : "transparent huge pages where there are any");
+      say(no_huge_page_in_place_ ? "4 KiB pages" : "transparent huge pages where there are any");
     }
     return true;
   }
@@ -269,7 +265,7 @@ class MemfdArenaSource final : public ArenaSource {
   size_t populated_bytes_ = 0;
   bool no_huge_pages_ = false;
   bool has_reserved_ = false;
-  bool no_collapse_ = false;  // the populating thread's
+  bool no_huge_page_in_place_ = false;  // the populating thread's
   bool said_ = false;
 };
 
