@@ -21,7 +21,7 @@ struct Shape {
 
 Shape shape_of(const BenchOptions& options) {
   if (options.quick) return {{64 * kMiB}, {3}, 500, 4, 3, 1000};
-  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {25, 9, 5}, 5000, 8, 20, 20000};
+  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {25, 13, 7}, 5000, 8, 20, 20000};
 }
 
 Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, double* creates) {
@@ -43,26 +43,32 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
   const auto wants = [&](const char* name) {
     return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
   };
-  const auto for_sizes = [&](auto row) -> Status {
+  const auto for_sizes = [&](auto rows_of) -> Status {
     for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-      GD2FS_TRY(keep(row(bench, shape.large_sizes[i], shape.large_samples[i])));
+      GD2FS_TRY(rows_of(shape.large_sizes[i], shape.large_samples[i]));
     }
     return {};
   };
   // The rows of writes make the files that the others read.
   if (wants("write") || wants("miss") || wants("hit")) {
-    GD2FS_TRY(for_sizes(large_write_row));
+    GD2FS_TRY(for_sizes([&](uint64_t size_bytes, uint32_t samples) -> Status {
+      GD2FS_TRY(keep(large_write_row(bench, size_bytes, samples)));
+      if (wants("miss")) GD2FS_TRY(keep(large_miss_row(bench, size_bytes, samples)));
+      if (wants("hit")) GD2FS_TRY(keep(large_hit_row(bench, size_bytes, samples)));
+      bench.drive.remove_large();
+      return {};
+    }));
   } else if (wants("small")) {
     GD2FS_TRY(keep(large_write_row(bench, shape.large_sizes.front(), 1)));
   }
-  if (wants("miss")) GD2FS_TRY(for_sizes(large_miss_row));
-  if (wants("hit")) GD2FS_TRY(for_sizes(large_hit_row));
   if (wants("memory")) {
     const char* const before = std::getenv("GD2FS_TOKEN_FILE");  // NOLINT(concurrency-mt-unsafe)
     const std::string token = before != nullptr ? before : "";
     GD2FS_ASSIGN(const std::string other, bench.server.add_memory_cluster());
     setenv("GD2FS_TOKEN_FILE", other.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): no client now
-    GD2FS_TRY(for_sizes(large_memory_write_row));
+    GD2FS_TRY(for_sizes([&](uint64_t size_bytes, uint32_t samples) {
+      return keep(large_memory_write_row(bench, size_bytes, samples));
+    }));
     setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
   }
   if (wants("small")) {

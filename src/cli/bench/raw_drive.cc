@@ -21,6 +21,7 @@ namespace gd2fs {
 namespace {
 
 constexpr uint64_t kPartBytes = 1 << 20;
+constexpr useconds_t kDiscardMicroseconds = 500'000;  // told beside other work, after a commit
 constexpr int kThreads = 4;  // enough transfers in flight for one NVMe drive's sequential rate
 
 // A descriptor of a new file with its space.
@@ -87,10 +88,17 @@ RawDrive::RawDrive(RawDrive&& other) noexcept
       large_paths_(std::exchange(other.large_paths_, {})) {}
 
 RawDrive::~RawDrive() {
-  for (const std::string& path : large_paths_) unlink(path.c_str());
+  remove_large();
   if (fd_ < 0) return;
   close(fd_);
   unlink(path_.c_str());
+}
+
+void RawDrive::remove_large() {
+  for (const std::string& path : std::exchange(large_paths_, {})) unlink(path.c_str());
+  if (fd_ < 0) return;
+  syncfs(fd_);
+  usleep(kDiscardMicroseconds);
 }
 
 std::string RawDrive::large_path(uint64_t length_bytes, uint32_t number) const {
@@ -103,7 +111,6 @@ Result<double> RawDrive::read(Bytes buffer, uint32_t number) {
   if (fd < 0) return fail(Status::from_errno(errno, "open " + path));
   auto seconds = transfer(fd, buffer.data(), buffer.size(), false);
   close(fd);
-  unlink(path.c_str());
   return seconds;
 }
 

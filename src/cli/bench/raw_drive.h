@@ -25,10 +25,12 @@ class RawDrive {
   ~RawDrive();  // removes the files
 
   // Seconds for the whole of `buffer` (4 KiB aligned) to or from large file `number` of this
-  // length; the write makes it and ends with fdatasync (allocating is not timed), the read removes
-  // it.
+  // length; the write makes it and ends with fdatasync (allocating is not timed).
   Result<double> read(Bytes buffer, uint32_t number);
   Result<double> write(ConstBytes buffer, uint32_t number);
+  // Removes the large files, and returns when the file system has told the drive of free blocks, if
+  // it does: nothing is to be measured meanwhile.
+  void remove_large();
   // `count` writes of 4 KiB at random places, each durable by itself, from `depth` threads; the
   // times in microseconds, and the seconds for all.
   Result<std::vector<double>> small_writes(uint32_t depth, uint32_t count, double* seconds);
