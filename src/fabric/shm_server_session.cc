@@ -155,12 +155,12 @@ void ShmServerSession::take_granted(const FrameHeader& header) {
 void ShmServerSession::ask(Pull& pull) {
   const bool is_first = pull.asked_bytes == 0;
   if (is_first && pull.into.size() >= CopyPool::kHelpFromBytes) copies_.expect(pull.into.size());
-  if (is_first && pull.into.size() >= StagingPages::kFromBytes) staging_pages_.take(staging_);
   while (!free_slots_.empty()) {
     const PullRange range = ask_next(pull);
-    if (range.length_bytes == 0) return;
+    if (range.length_bytes == 0) break;
     const uint16_t slot = free_slots_.back();
     free_slots_.pop_back();
+    slots_used_ = std::max<size_t>(slots_used_, slot + 1);
     Slot& asked = slots_[slot];
     asked.state = Slot::State::asked;
     asked.request_id = pull.request_id;
@@ -173,6 +173,9 @@ void ShmServerSession::ask(Pull& pull) {
     header.offset = range.offset;
     header.length = range.length_bytes;
     queue_frame(header, {});
+  }
+  if (pull.into.size() >= StagingPages::kFromBytes) {
+    staging_pages_.take(staging_, slots_used_ * kStagingSlotBytes);
   }
   if (pull.asked_bytes < pull.into.size()) wait_for_slots_.push_back(pull.request_id);
 }

@@ -99,6 +99,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   List<Push> granted_;  // oldest first
   Timer lease_;
   Slot slots_[kStagingSlots];
+  size_t slots_used_ = 0;                // of them, from the first
   std::vector<uint16_t> free_slots_;     // the last one used is taken first: it is in the cache
   std::deque<uint64_t> wait_for_slots_;  // requests with pulls that want one
 };

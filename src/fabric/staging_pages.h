@@ -1,9 +1,10 @@
 // StagingPages: huge pages for the staging memory of a client that writes much, taken beside its
-// first write. Both sides copy through that memory: in pages of 4 KiB the two copies cost a tenth
-// more CPU.
+// writes. Both sides copy through that memory: in pages of 4 KiB the two copies cost a tenth more
+// CPU.
 //
-// A thread of its own takes them, because the system may look for them for long, and ends. Not
-// every client writes, so that nothing is taken when a client comes. Thread rule: from one thread.
+// A thread of its own takes them, because the system may look for them for long, and ends. Nothing
+// is taken that no write has used: not every client writes, or much at once. Thread rule: from one
+// thread.
 #pragma once
 
 #include <atomic>
@@ -23,13 +24,15 @@ class StagingPages {
   StagingPages& operator=(const StagingPages&) = delete;
   ~StagingPages();  // waits for the page that is being taken
 
-  // The first call starts the thread. `staging` outlives this object.
-  void take(const SharedMapping& staging);
+  // For the first so many bytes of `staging`, which outlives this object and is always the same.
+  void take(const SharedMapping& staging, size_t length_bytes);
 
  private:
-  void run(std::byte* begin, size_t length_bytes) const;
+  void run(std::byte* begin);
 
-  std::atomic<bool> stopping_ = false;
+  std::atomic<size_t> wanted_bytes_ = 0;
+  std::atomic<size_t> done_bytes_ = 0;  // taken, or not to be had
+  std::atomic<bool> running_ = false;
   std::thread thread_;
 };
 
