@@ -8,6 +8,7 @@ namespace gd2fs {
 
 void ActiveChunks::enter(ChunkUpdate& update) {
   update.started = false;
+  update.drive = ChunkUpdate::kNoDrive;
   update.turn.start();
   Chunk& chunk = chunks_[update.key];
   chunk.updates.push_back(update);
@@ -49,6 +50,16 @@ uint32_t ActiveChunks::started(const ChunkUpdate& but) {
     if (update->started && update != &but) ++count;
   }
   return count;
+}
+
+uint16_t ActiveChunks::drive_of(const ChunkKey& key) {
+  const auto found = chunks_.find(key);
+  if (found == chunks_.end()) return ChunkUpdate::kNoDrive;
+  List<ChunkUpdate>& updates = found->second.updates;
+  for (ChunkUpdate* update = updates.front(); update != nullptr; update = updates.next(*update)) {
+    if (update->drive != ChunkUpdate::kNoDrive) return update->drive;
+  }
+  return ChunkUpdate::kNoDrive;
 }
 
 void ActiveChunks::drop_if_quiet(const ChunkKey& key) {

@@ -21,6 +21,9 @@ struct ChunkUpdate : ListNode<> {
   uint32_t first_block = 0;
   uint32_t blocks = 0;
   bool started = false;
+  // Where a write goes, once that is decided; a rewrite goes where the chunk is.
+  static constexpr uint16_t kNoDrive = UINT16_MAX;
+  uint16_t drive = kNoDrive;
   Completion turn;
   uint32_t end_block() const { return first_block + blocks; }
 };
@@ -41,6 +44,8 @@ class ActiveChunks {
   void leave(ChunkUpdate& update);
   // Started updates of this chunk, not counting `but`.
   uint32_t started(const ChunkUpdate& but);
+  // The drive that updates of this chunk are on their way to, or kNoDrive: all to the same.
+  uint16_t drive_of(const ChunkKey& key);
   bool empty() const { return chunks_.empty(); }
 
   void add_fill(const ChunkKey& key, Fill& fill);

@@ -22,8 +22,7 @@ void SlotTaker::start(StoreCore& core, const ChunkKey& key, uint32_t blocks, Com
   rounds_ = 0;
   step_ = Step::make_file;
   tried_.clear();
-  ChunkIndex::View view;
-  bound_to_drive_ = core.index.find(key, &view);
+  bound_to_drive_ = core.drive_of(key) != nullptr;
   unit_ = core.drive_for(key);
   if (unit_ == nullptr || !unit_->drive.serving()) {
     finish(Status(StatusCode::unavailable, "no drive can take this chunk"));

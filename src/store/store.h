@@ -255,7 +255,8 @@ class Store {
   // Reserves; busy while the slab is full of pages in use, no_space when the drives are.
   virtual void reserve(StoreWrite& write) = 0;
   // After the buffer is filled: durable when it completes ok (but for ack_from_memory). stale if a
-  // fence passed meanwhile.
+  // fence passed meanwhile; no_space if a first write of another has taken the chunk to a drive
+  // that is full.
   virtual void commit(StoreWrite& write) = 0;
   // Instead of commit; the buffer may not be touched any more. Nothing completes.
   virtual void abort(StoreWrite& write) = 0;

@@ -84,13 +84,16 @@ bool StoreCore::shows(const ChunkKey& key, const Extent& extent, uint32_t block)
   return top != nullptr && *top == extent;
 }
 
-DriveUnit* StoreCore::drive_for(const ChunkKey& key) {
-  if (limbo_.contains(key)) return nullptr;
+DriveUnit* StoreCore::drive_of(const ChunkKey& key) {
   ChunkIndex::View view;
-  if (index.find(key, &view)) {
-    DriveUnit& owner = unit(view.extents.front());
-    return owner.drive.serving() ? &owner : nullptr;
-  }
+  if (index.find(key, &view)) return &unit(view.extents.front());
+  const uint16_t coming = active.drive_of(key);
+  return coming == ChunkUpdate::kNoDrive ? nullptr : &unit(coming);
+}
+
+DriveUnit* StoreCore::drive_for(const ChunkKey& key) {
+  if (in_limbo(key)) return nullptr;
+  if (DriveUnit* const owner = drive_of(key)) return owner->drive.serving() ? owner : nullptr;
   if (placement.may_be_missing(key)) return nullptr;
   // Instead of a home that is forgotten, any: the same for a chunk until the drives change.
   size_t first = placement.home(key);
@@ -103,7 +106,7 @@ DriveUnit* StoreCore::drive_for(const ChunkKey& key) {
 }
 
 Status StoreCore::check_hole(const ChunkKey& key) {
-  if (limbo_.contains(key)) {
+  if (in_limbo(key)) {
     return Status(StatusCode::unavailable, "the chunk may be on a drive that is set aside");
   }
   ChunkIndex::View view;

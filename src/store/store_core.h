@@ -94,6 +94,8 @@ class StoreCore {
   // Whether exactly this extent shows the block now.
   bool shows(const ChunkKey& key, const Extent& extent, uint32_t block);
   std::vector<Extent> extents_of(const ChunkKey& key, uint8_t* chunk_log2 = nullptr);
+  // The drive that the chunk is on, or that its first update is on its way to; nullptr if none.
+  DriveUnit* drive_of(const ChunkKey& key);
   // The drive for a chunk's next extent: where it already is, else its home, else any that serves;
   // nullptr if there is none, or the chunk may be on a drive that is not here.
   DriveUnit* drive_for(const ChunkKey& key);
@@ -102,6 +104,7 @@ class StoreCore {
   // A write of unknown outcome may have put a new chunk on a drive that is set aside: until the
   // drive is opened again nothing can be said of the chunk.
   void put_in_limbo(const ChunkKey& key) { limbo_.insert(key); }
+  bool in_limbo(const ChunkKey& key) const { return limbo_.contains(key); }
   // ... and of the write itself: at the next start it may turn out to have happened. At most
   // kWritesMax for each drive that is set aside.
   void put_in_limbo(const MutationTag& tag, const ChunkKey& key) {

@@ -170,6 +170,10 @@ void StoreWriteState::on_slot(Completion& done) {
   }
   unit_ = &slot_taker_.unit();
   slot_ = slot_taker_.slot();
+  if (committing_) {
+    on_turn(done);  // what it has waited for may have changed meanwhile
+    return;
+  }
   if (core_->slab.anyone_waits()) {
     core_->slab.wait(memory_);
   } else {
@@ -249,7 +253,11 @@ void StoreWriteState::on_turn(Completion&) {
     return;
   }
   if (!core_->fence_running(write_->key.inode) && !too_many_extents()) {
-    start_update();
+    if (on_wrong_drive()) {
+      take_slot_anew();
+    } else {
+      start_update();
+    }
     return;
   }
   // The fence's rewrite, or one that makes room for another extent, must have its turn first.
@@ -279,6 +287,19 @@ bool StoreWriteState::too_many_extents() {
   return extents.size() - shadowed_extents(extents).size() + others > kExtentsPerChunkMax;
 }
 
+// All extents of a chunk are on one drive. It was new when this one took its slot, and the first to
+// have its turn has a slot elsewhere; in limbo, nobody knows where.
+bool StoreWriteState::on_wrong_drive() {
+  const DriveUnit* const right = core_->drive_of(write_->key);
+  return (right != nullptr && right != unit_) || core_->in_limbo(write_->key);
+}
+
+// Keeps its turn, so that those behind it stay there.
+void StoreWriteState::take_slot_anew() {
+  give_slot_back();
+  slot_taker_.start(*core_, write_->key, update_.blocks, slot_taken_);
+}
+
 void StoreWriteState::on_rewritten(Completion& done) {
   if (done.status.ok() || done.status.is(StatusCode::busy)) {  // busy: a fence is running
     begin_commit();
@@ -289,6 +310,7 @@ void StoreWriteState::on_rewritten(Completion& done) {
 
 void StoreWriteState::start_update() {
   begun_ = true;
+  update_.drive = unit_->drive.index();
   core_->active.begin(inode_update_);
   version_ = core_->versions.start();
   versioned_ = true;
@@ -528,11 +550,16 @@ void StoreWriteState::finish_replayed(uint64_t version) {
   finish(Status());
 }
 
+void StoreWriteState::give_slot_back() {
+  if (unit_ != nullptr && unit_->drive.serving()) unit_->drive.slots.free(slot_);
+  unit_ = nullptr;
+}
+
 void StoreWriteState::finish(const Status& status) {
   StoreCore& core = *core_;
   WriteShared& shared = *shared_;
   StoreWrite& write = *write_;
-  if (unit_ != nullptr && unit_->drive.serving()) unit_->drive.slots.free(slot_);
+  give_slot_back();
   if (versioned_) core.versions.end(version_);
   if (write_back_ != 0) end_write_back(status);
   if (page_ != nullptr) core.slab.unhold(*page_);  // a failed edge read may still hold it too

@@ -1,8 +1,9 @@
 // WriteOp: one StoreWrite on its way.
 //
 //   reserve: checks, a slot, a page             -> the caller fills the page
-//   commit:  waits for its turn in the chunk, takes a version, merges the edges of cut blocks from
-//            what is there, sums up, writes descriptor and data in one transfer
+//   commit:  waits for its turn in the chunk (and takes another slot if the chunk is on another
+//            drive by then), takes a version, merges the edges of cut blocks from what is there,
+//            sums up, writes descriptor and data in one transfer
 //            -> CommitGroups: synced, in the index -> shows, is answered
 //
 // Durability memory: between summing up and writing it shows and is answered already, its page
@@ -84,6 +85,8 @@ struct StoreWriteState {
   void on_fence_ended(Completion& done);
   void on_turn(Completion& done);
   bool too_many_extents();
+  bool on_wrong_drive();
+  void take_slot_anew();
   void on_rewritten(Completion& done);
   void start_update();
   void merge_edges();
@@ -108,6 +111,7 @@ struct StoreWriteState {
 
   // Frees what is held and, but for an abort, answers. The op is back in its pool afterwards.
   void finish(const Status& status);
+  void give_slot_back();
   void end_write_back(const Status& status);
   void finish_replayed(uint64_t version);
 
