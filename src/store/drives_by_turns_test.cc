@@ -134,5 +134,64 @@ TEST_F(DrivesByTurns, AnUnlinkedInodeKeepsNothingThatAStartWithoutTheUnlinkLetIn
   EXPECT_TRUE(t->store->inodes().empty());
 }
 
+// A full drive comes back after a cut: to write anew what is left of the chunk, the start looks for
+// room and removes an empty data file.
+class CutOnAFullDrive : public testing::Test {
+ protected:
+  static constexpr ChunkKey kCut{1, 0};
+  static constexpr ChunkKey kGone{2, 0};
+  static constexpr uint64_t kLength = 2 * kBlockBytes;
+  static constexpr uint64_t kKept = 100'000;
+
+  bool has(size_t drive, const char* file) {
+    SimDisk disk(*t.loop, *t.drives[drive]);
+    return disk.exists(file).value_or(false);
+  }
+  void begin() {
+    t.options.data_file_bytes = kBlockBytes;  // one slot in a file
+    ASSERT_TRUE(t.open().ok());
+    ASSERT_TRUE(t.write(kCut, 0, pattern(kLength, 1), 1).ok());
+    full = has(0, "data/c01-0000") ? 0 : 1;
+    ASSERT_TRUE(t.write(kGone, 0, pattern(kBlockBytes, 2), 1).ok());
+    if (!has(full, "data/c00-0000")) {
+      ASSERT_TRUE(t.write({kGone.inode, 1}, 0, pattern(kBlockBytes, 2), 1).ok());
+    }
+    ASSERT_TRUE(has(full, "data/c00-0000"));
+    ASSERT_TRUE(
+        t.fence({.inode = kGone.inode, .generation = 2, .keep_bytes = 0, .unlinked = true}).ok());
+    ASSERT_TRUE(t.close().ok());
+    std::unique_ptr<SimDrive> away = std::move(t.drives[full]);
+    ASSERT_TRUE(t.open().ok());
+    ASSERT_TRUE(t.fence({.inode = kCut.inode, .generation = 2, .keep_bytes = kKept}).ok());
+    t.crash();
+    t.drives[full] = std::move(away);
+  }
+  // Only what is kept free for the index is left.
+  void fill() {
+    Loop loop(t.world.clock(), Loop::Waits::never);
+    SimDisk disk(loop, *t.drives[full]);
+    const DiskSpace space = disk.space().value_or(DiskSpace());
+    t.drives[full]->set_capacity_bytes(space.total_bytes - space.free_bytes +
+                                       t.options.drive_reserve_bytes);
+  }
+  TestStore t{5, 2};
+  size_t full = 0;
+};
+
+TEST_F(CutOnAFullDrive, AFileThatTheStartItselfRemovesIsNotTakenForLostByALaterOne) {
+  ASSERT_NO_FATAL_FAILURE(begin());
+  fill();
+  ASSERT_TRUE(t.open().ok());
+  ASSERT_FALSE(has(full, "data/c00-0000"));
+  t.drives[full]->set_capacity_bytes(kGiB);
+  t.options.rebuild = true;
+  ASSERT_TRUE(t.crash_and_open().ok());
+  EXPECT_EQ(t.read(kCut, 0, kLength, 2),
+            pattern(kLength, 1).substr(0, kKept) + std::string(kLength - kKept, '\0'));
+  for (const uint32_t chunk : {1u, 2u}) {
+    EXPECT_EQ(t.read({kCut.inode, chunk}, 0, 3, 2), std::string(3, '\0'));
+  }
+}
+
 }  // namespace
 }  // namespace gd2fs

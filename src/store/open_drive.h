@@ -42,6 +42,8 @@ struct OpenedDrive {
   std::string rebuild_why;
   IndexDb::Loaded loaded;
   uint64_t epoch = 0;  // the highest seen anywhere on the drive
+  // That the log tells of and that were not there. Those that the start removes are not among them.
+  std::vector<std::pair<uint8_t, uint32_t>> lost_files;
 };
 
 void open_drive(StoreCore& core, DriveUnit& unit, DriveUuid new_uuid, OpenedDrive& opened);

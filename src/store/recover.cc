@@ -105,6 +105,10 @@ Status Recovery::take_stock() {
   for (size_t i = 0; i < core_.drives.size(); ++i) {
     OpenedDrive& opened = opened_[i];
     if (!opened.status.ok()) continue;
+    for (const auto& [slot_class, number] : opened.log.files) {
+      if (core_.drives[i]->drive.slots.find_file(slot_class, number)) continue;
+      opened.lost_files.emplace_back(slot_class, number);
+    }
     const auto drive = static_cast<uint16_t>(i);
     epoch = std::max(epoch, opened.epoch);
     for (const FenceRecord& fence : opened.log.fences) core_.fences.add(fence, now_ns);
@@ -225,11 +229,9 @@ Status Recovery::take_what_to_forget() {
 }
 
 std::vector<LogRecord> Recovery::log_records(size_t index) const {
-  const DriveUnit& unit = *core_.drives[index];
-  std::vector<LogRecord> records = log_content(core_, unit);
+  std::vector<LogRecord> records = log_content(core_, *core_.drives[index]);
   // A file that is lost stays on the list, so that a later rebuild knows of it too.
-  for (const auto& [slot_class, number] : opened_[index].log.files) {
-    if (unit.drive.slots.find_file(slot_class, number)) continue;
+  for (const auto& [slot_class, number] : opened_[index].lost_files) {
     records.push_back(LogRecord::of(LogRecord::Kind::file_created, slot_class, number));
   }
   return records;
