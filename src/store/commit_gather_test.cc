@@ -33,10 +33,10 @@ struct Timed : StoreWrite {
 class CommitGather : public testing::Test {
  protected:
   static constexpr uint64_t kWriteNs = 1 * kMs;
-  CommitGather() : t(4, 1, steady()) {
+  explicit CommitGather(uint64_t window_bytes = 1) : t(4, 1, steady()) {
     t.options.slab_bytes = t.options.arena_bytes = 64 * kMiB;
     t.options.data_file_bytes = 64 * kMiB;
-    t.options.drive_window_bytes = 1;
+    t.options.drive_window_bytes = window_bytes;
     EXPECT_TRUE(t.open().ok());
     // Its data files are there.
     EXPECT_TRUE(t.write({9, 0}, 0, pattern(1 * kMiB, 1)).ok());
@@ -108,6 +108,19 @@ TEST_F(CommitGather, in_a_flow_without_end_nobody_waits_for_long) {
   EXPECT_EQ(writes[29].done_ns, 0u);
   EXPECT_LE(took_ns(writes[29]), 32 * kWriteNs);
   EXPECT_LE(commits(), 5u);
+}
+
+struct WriteWindow : CommitGather {
+  WriteWindow() : CommitGather(2 * kMiB) {}
+};
+
+TEST_F(WriteWindow, writes_are_given_to_the_drive_two_windows_at_a_time) {
+  std::vector<Timed> writes(8);
+  for (uint32_t i = 0; i < 8; ++i) writes[i].start(t, {1, i}, 1 * kMiB);
+  for (Timed& write : writes) {
+    EXPECT_GE(took_ns(write), 2 * kWriteNs);
+    EXPECT_LT(took_ns(write), 3 * kWriteNs);
+  }
 }
 
 }  // namespace

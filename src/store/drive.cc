@@ -116,9 +116,11 @@ void Drive::transfer(const Transfer& what, Completion& then) {
 
 Drive::Moving* Drive::next_to_submit() {
   if (Moving* const moving = queued_.pop_front()) return moving;
-  if (large_bytes_ >= limits_.window_bytes) return nullptr;
   Moving* const moving = queued_large_.front();
-  if (moving == nullptr || leaves_for_later(*moving)) return nullptr;
+  if (moving == nullptr) return nullptr;
+  const bool is_write = moving->op.kind == DiskOp::Kind::write;
+  const uint64_t windows = is_write ? DriveLimits::kWriteWindows : 1;
+  if (large_bytes_ / windows >= limits_.window_bytes || leaves_for_later(*moving)) return nullptr;
   queued_large_.pop_front();
   queued_large_bytes_ -= moving->op.length_bytes();
   large_bytes_ += moving->op.length_bytes();

@@ -34,6 +34,9 @@ struct DriveLimits {
   // reason it is at most half of what is left, once a request comes to its end: a drive that ends
   // all that it has at the same time (virtual ones do) leaves little to do behind the last bytes.
   uint64_t window_bytes = UINT64_MAX;
+  // Writes may have so many times that: nothing waits for their first bytes, and what ends together
+  // leaves the drive idle until the file system and we have seen to it.
+  static constexpr uint64_t kWriteWindows = 2;
 };
 
 // What to move. `page` and `buffer` are kept alive until the transfer truly ends: the second owner
