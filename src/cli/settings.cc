@@ -76,7 +76,8 @@ const Setting kSettings[] = {
     {"store.deadline", duration, &Config::store_deadline_ns, "",
      "A drive that does not answer for so long is set aside", 100 * kMs, 600 * kSecond},
     {"store.window", size, &Config::store_window_bytes, "",
-     "Bytes of large transfers that a drive works on at one time (writes: twice that); more for one "
+     "Bytes of large transfers that a drive works on at one time (writes: twice that); more for "
+     "one "
      "that is far away",
      kMiB, kGiB},
     {"store.commit_delay", duration, &Config::store_commit_delay_ns, "",

@@ -61,8 +61,9 @@ std::unique_ptr<Listener> ShmFabric::listen_at_door(ListenOptions* options, OnSe
   Status status = socket.has_value() ? Status() : socket.error();
   std::unique_ptr<ShmListener> listener;
   if (status.ok()) {
-    listener = std::make_unique<ShmListener>(loop_, options_, staged_, std::move(*socket),
-                                             std::move(*door), *options, std::move(on_session));
+    listener =
+        std::make_unique<ShmListener>(loop_, options_, staged_, staging_pages_, std::move(*socket),
+                                      std::move(*door), *options, std::move(on_session));
     status = listener->start();
   }
   if (status.ok()) return listener;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "fabric/copy_pool.h"
+#include "fabric/huge_page_taker.h"
 #include "fabric/tcp_fabric.h"
 
 namespace gd2fs {
@@ -48,6 +49,7 @@ class ShmFabric final : public Fabric {
   TcpFabric tcp_;
   CopyPool copies_;  // of what was granted to us, or is staged by us
   CopyPool staged_;  // of what was staged for us
+  HugePageTaker staging_pages_;
   const std::string boot_id_;
   bool said_why_not_ = false;
 };

@@ -17,6 +17,7 @@ class ShmHostile : public testing::Test {
   RealClock clock;
   Loop loop{clock, Loop::Waits::epoll};
   CopyPool copies{loop, 1};
+  HugePageTaker pages;
   Side side;
   std::unique_ptr<RawEnd> peer;
   std::unique_ptr<SharedMapping> staging;
@@ -31,7 +32,8 @@ class ShmHostile : public testing::Test {
   // A server that is tested; the peer plays its client.
   void be_server() {
     auto [mine, theirs] = sockets();
-    auto session = std::make_unique<ShmServerSession>(loop, TcpOptions(), copies, Peer(), 1, "");
+    auto session =
+        std::make_unique<ShmServerSession>(loop, TcpOptions(), copies, pages, Peer(), 1, "");
     Descriptor segment;
     Descriptor staging_fd;
     ASSERT_TRUE(session->make_memory(&segment, &staging_fd).ok());
@@ -44,7 +46,8 @@ class ShmHostile : public testing::Test {
   }
   void be_client() {
     auto [mine, theirs] = sockets();
-    auto session = std::make_unique<ShmClientSession>(loop, TcpOptions(), copies, Peer(), 1, "");
+    auto session =
+        std::make_unique<ShmClientSession>(loop, TcpOptions(), copies, Peer(), 1, "");
     auto segment = make_shared_memory("rings", ShmSegment::kTotalBytes);
     auto staging_fd = make_shared_memory("staging", kStagingBytes);
     ShmSegment mapped = map_segment(segment->fd());

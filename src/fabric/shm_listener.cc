@@ -8,11 +8,13 @@
 
 namespace gd2fs {
 
-ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, TcpSocket socket,
-                         HostDoor door, ListenOptions options, OnSession on_session)
+ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, HugePageTaker& pages,
+                         TcpSocket socket, HostDoor door, ListenOptions options,
+                         OnSession on_session)
     : TcpListener(loop, tcp, std::move(socket), "shm://" + door.socket_path, std::move(options),
                   std::move(on_session)),
       copies_(copies),
+      pages_(pages),
       door_(std::move(door)) {}
 
 Result<std::string> ShmListener::set_up(const TcpSocket& socket) const {
@@ -34,8 +36,8 @@ std::vector<std::string> ShmListener::keys_for(const HelloFacts& hello) const {
 Task<Result<std::unique_ptr<TcpSession>>> ShmListener::make_session(
     TcpGreeting* greeting, Peer peer, uint64_t number, const ServerHandshake* handshake) {
   if (handshake->hello().lanes != 1) co_return fail(StatusCode::invalid, "hello: lanes");
-  auto session = std::make_unique<ShmServerSession>(loop_, tcp_, copies_, std::move(peer), number,
-                                                    handshake->session_key());
+  auto session = std::make_unique<ShmServerSession>(loop_, tcp_, copies_, pages_, std::move(peer),
+                                                    number, handshake->session_key());
   Descriptor segment;
   Descriptor staging;
   // The client goes on over TCP.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fabric/copy_pool.h"
+#include "fabric/huge_page_taker.h"
 #include "fabric/same_host.h"
 #include "fabric/tcp_listener.h"
 
@@ -10,9 +11,10 @@ namespace gd2fs {
 
 class ShmListener final : public TcpListener {
  public:
-  // `copies` takes what clients stage; it outlives the sessions.
-  ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, TcpSocket socket, HostDoor door,
-              ListenOptions options, OnSession on_session);
+  // `copies` takes what clients stage, from memory for which `pages` takes huge pages; both outlive
+  // the sessions.
+  ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, HugePageTaker& pages,
+              TcpSocket socket, HostDoor door, ListenOptions options, OnSession on_session);
   ~ShmListener() override { remove_host_door(door_); }
 
  private:
@@ -23,6 +25,7 @@ class ShmListener final : public TcpListener {
                                                          const ServerHandshake* handshake) override;
 
   CopyPool& copies_;
+  HugePageTaker& pages_;
   HostDoor door_;
 };
 

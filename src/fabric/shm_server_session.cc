@@ -4,6 +4,7 @@
 
 #include "base/cores.h"
 #include "base/crc32c.h"
+#include "base/huge_map.h"
 #include "fabric/shm_session.h"
 #include "fabric/stripes.h"
 
@@ -27,9 +28,11 @@ Status violation(std::string_view what) {
 }  // namespace
 
 ShmServerSession::ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies,
-                                   Peer peer, uint64_t number, std::string session_key)
+                                   HugePageTaker& pages, Peer peer, uint64_t number,
+                                   std::string session_key)
     : TcpSession(loop, options, std::move(peer), number, 1, std::move(session_key)),
-      copies_(copies) {
+      copies_(copies),
+      pages_(pages) {
   lease_.bind<&ShmServerSession::on_lease>(this);
   for (uint16_t slot = kStagingSlots; slot > 0; --slot) {
     slots_[slot - 1].number = slot - 1;
@@ -47,8 +50,9 @@ Status ShmServerSession::make_memory(Descriptor* segment, Descriptor* staging) {
   GD2FS_ASSIGN(*staging, make_shared_memory("gd2fs-staging", kStagingBytes));
   GD2FS_ASSIGN(segment_.memory, SharedMapping::map(segment->fd(), ShmSegment::kTotalBytes,
                                                    SharedMapping::Access::read_write));
-  GD2FS_ASSIGN(staging_,
+  GD2FS_ASSIGN(SharedMapping mapped,
                SharedMapping::map(staging->fd(), kStagingBytes, SharedMapping::Access::read_write));
+  staging_ = std::make_shared<const SharedMapping>(std::move(mapped));
   return {};
 }
 
@@ -174,10 +178,15 @@ void ShmServerSession::ask(Pull& pull) {
     header.length = range.length_bytes;
     queue_frame(header, {});
   }
-  if (pull.into.size() >= StagingPages::kFromBytes) {
-    staging_pages_.take(staging_, slots_used_ * kStagingSlotBytes);
+  if (pull.into.size() >= kHugePagesFromBytes) take_huge_pages();
+  if (free_slots_.empty() && pull.asked_bytes < pull.into.size()) {
+    wait_for_slots_.push_back(pull.request_id);
   }
-  if (pull.asked_bytes < pull.into.size()) wait_for_slots_.push_back(pull.request_id);
+}
+
+void ShmServerSession::take_huge_pages() {
+  constexpr size_t kSlotsPerPage = kHugePageBytes / kStagingSlotBytes;
+  while (pages_asked_for_ * kSlotsPerPage < slots_used_) pages_.take(staging_, pages_asked_for_++);
 }
 
 void ShmServerSession::ask_waiting() {
@@ -232,7 +241,7 @@ Status ShmServerSession::take_staged(const FrameHeader& header) {
     return {};
   }
   slot.state = Slot::State::copying;
-  slot.from = {staging_.data() + header.type * kStagingSlotBytes, header.length};
+  slot.from = {staging_->data() + header.type * kStagingSlotBytes, header.length};
   slot.block_crcs = crcs_of(*slot.pull, header.offset, header.length);
   slot.alone = has_two_cores() && !slot.pull->urgent;
   copies_.submit(slot);

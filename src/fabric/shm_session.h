@@ -24,8 +24,8 @@
 
 #include "base/pool.h"
 #include "fabric/copy_pool.h"
+#include "fabric/huge_page_taker.h"
 #include "fabric/shm_stream.h"
-#include "fabric/staging_pages.h"
 #include "fabric/tcp_session.h"
 
 namespace gd2fs {
@@ -36,9 +36,12 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   static constexpr uint64_t kLeaseNs = 1 * kSecond;
   // Less than that is copied into the ring: cheaper than a grant and its answer.
   static constexpr size_t kGrantMinBytes = 4 * 1024 + 1;
+  // A client that stages at least so much at once is one that writes much: the slots that its
+  // writes have used get huge pages.
+  static constexpr size_t kHugePagesFromBytes = 1 * kMiB;
 
-  ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies, Peer peer,
-                   uint64_t number, std::string session_key);
+  ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies, HugePageTaker& pages,
+                   Peer peer, uint64_t number, std::string session_key);
   ~ShmServerSession() override;
   // What the client must have too; its memory is this session's alone.
   Status make_memory(Descriptor* segment, Descriptor* staging);
@@ -81,6 +84,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   void end_copies(Which which);
   void ask(Pull& pull) override;
   void ask_waiting();
+  void take_huge_pages();
   bool slot_is(const FrameHeader& header) const;
   void free_slot(uint16_t slot);
   Status take_pull_gone(const FrameHeader& header) override;
@@ -89,9 +93,9 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   void send_special(FrameKind kind, uint64_t request_id, uint64_t offset, uint16_t type = 0);
 
   CopyPool& copies_;
+  HugePageTaker& pages_;
   ShmSegment segment_;
-  SharedMapping staging_;
-  StagingPages staging_pages_;
+  std::shared_ptr<const SharedMapping> staging_;
   ShmStream* stream_ = nullptr;  // the lane's
   std::unordered_map<uint32_t, Given> given_;
   uint64_t last_grant_ = 0;
@@ -100,6 +104,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   Timer lease_;
   Slot slots_[kStagingSlots];
   size_t slots_used_ = 0;                // of them, from the first
+  size_t pages_asked_for_ = 0;           // huge ones, from the first
   std::vector<uint16_t> free_slots_;     // the last one used is taken first: it is in the cache
   std::deque<uint64_t> wait_for_slots_;  // requests with pulls that want one
 };

@@ -51,7 +51,7 @@ class Meeting final : public FuzzedSession {
     Status joined;
     if (server) {
       auto session =
-          std::make_unique<ShmServerSession>(loop_, TcpOptions(), copies_, Peer(), 1, "");
+          std::make_unique<ShmServerSession>(loop_, TcpOptions(), copies_, pages_, Peer(), 1, "");
       if (!session->make_memory(&segment, &staging_fd_).ok()) std::abort();
       joined = session->join(std::move(mine));
       start(std::move(session));
@@ -221,6 +221,7 @@ class Meeting final : public FuzzedSession {
 
   const bool server_;
   CopyPool copies_{loop_, 0};
+  HugePageTaker pages_;
   Arena arena_;
   Descriptor staging_fd_;
   SharedMapping staging_;

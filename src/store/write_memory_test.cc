@@ -153,6 +153,34 @@ TEST_F(WriteMemory, WhatADriveRefusesStaysReadableAndEveryFlushSaysSo) {
   resume();
 }
 
+TEST_F(WriteMemory, AWriteThatHasItsTurnOnADriveThatIsSetAsideIsNotAcknowledged) {
+  t.options.drive_deadline_ns = 1 * kSecond;
+  open_with_room(2 * kBlockBytes);
+  ASSERT_TRUE(write({8, 1}, pattern(2 * kBlockBytes, 98)).ok());
+  ASSERT_TRUE(write({1, 0}, pattern(2 * kBlockBytes, 97)).ok());
+  ASSERT_TRUE(flush().ok());
+  const std::string data = pattern(2 * kBlockBytes, 9);
+  hang();
+  ASSERT_TRUE(write({1, 0}, data).ok());
+  StoreWrite behind;
+  behind.key = {1, 0};
+  behind.ack_from_memory = true;
+  behind.length_bytes = 2 * kBlockBytes;
+  t.arm(behind.done);
+  t.store->reserve(behind);
+  ASSERT_TRUE(t.finish(behind.done).ok());
+  std::ranges::fill(behind.buffer, std::byte{7});
+  t.arm(behind.done);
+  t.store->commit(behind);
+  t.world.run_for_ns(100 * kMs);
+  ASSERT_TRUE(behind.done.pending());  // it waits for the first one's end
+  t.world.run_for_ns(3 * kSecond);
+  EXPECT_EQ(t.finish(behind.done).code(), StatusCode::unavailable);
+  EXPECT_EQ(t.store->stats().slab_stranded_bytes, 2 * kBlockBytes);
+  EXPECT_EQ(t.read({1, 0}, 0, data.size()), data);
+  resume();
+}
+
 // One of two drives fails with bytes that only memory has now; the other one records fences.
 struct WriteMemoryStranded : testing::Test {
   static constexpr uint32_t kChunks = 8;

@@ -6,6 +6,13 @@
 #include "base/crc32c.h"
 
 namespace gd2fs {
+namespace {
+
+Status set_aside() {
+  return {StatusCode::unavailable, "the chunk's drive is set aside"};
+}
+
+}  // namespace
 
 bool CommittingTags::wait(StoreWriteState& op, const MutationTag& tag, const ChunkKey& key) {
   const auto found = waiting_.find(Name{tag.incarnation, tag.sequence, key});
@@ -221,9 +228,7 @@ void StoreWriteState::begin_commit() {
   const StoreWrite& w = *write_;
   if (ask_tag() != Question::passed) return;
   Status status = core_->check_generation(w.key.inode, w.generation);
-  if (status.ok() && !unit_->drive.serving()) {
-    status = Status(StatusCode::unavailable, "the chunk's drive is set aside");
-  }
+  if (status.ok() && !unit_->drive.serving()) status = set_aside();
   if (!status.ok()) {
     finish(status);
     return;
@@ -246,8 +251,9 @@ void StoreWriteState::on_fence_ended(Completion&) {
 }
 
 void StoreWriteState::on_turn(Completion&) {
-  // A fence may have come while this one queued.
-  const Status status = core_->check_generation(write_->key.inode, write_->generation);
+  // While this one queued a fence may have come, or the drive may have been set aside.
+  Status status = core_->check_generation(write_->key.inode, write_->generation);
+  if (status.ok() && !unit_->drive.serving()) status = set_aside();
   if (!status.ok()) {
     finish(status);
     return;
@@ -466,7 +472,8 @@ void StoreWriteState::write_slot() {
   commit_.tag = {.tag = w.tag, .key = w.key, .version = version_};
   commit_.client_low = w.tag.low;
   commit_.patient = uint64_t{update_.blocks} * kBlockBytes >= core_->options.patient_bytes;
-  if (w.ack_from_memory) acknowledge();
+  // Set aside while edges were read: what it refuses is not acknowledged.
+  if (w.ack_from_memory && unit_->drive.serving()) acknowledge();
 
   Transfer transfer;
   transfer.kind = DiskOp::Kind::write;

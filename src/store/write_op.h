@@ -10,8 +10,9 @@
 // dirty (write_back.h); the rest happens as if it were not. What overlaps it waits for its turn, a
 // retry for its tag and a fence for its end, so the order of everything is the same as without.
 //
-// From its turn to its end it counts as a started update of its inode: a fence waits for it, so a
-// write is either wholly before a fence or stale. Thread rule: the store's loop.
+// From its turn, once it has a slot on the chunk's drive, to its end it counts as a started update
+// of its inode: a fence waits for it, so a write is either wholly before a fence or stale. Thread
+// rule: the store's loop.
 #pragma once
 
 #include <deque>

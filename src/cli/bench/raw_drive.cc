@@ -88,7 +88,7 @@ RawDrive::RawDrive(RawDrive&& other) noexcept
       large_paths_(std::exchange(other.large_paths_, {})) {}
 
 RawDrive::~RawDrive() {
-  remove_large();
+  for (const std::string& path : large_paths_) unlink(path.c_str());
   if (fd_ < 0) return;
   close(fd_);
   unlink(path_.c_str());
@@ -96,7 +96,6 @@ RawDrive::~RawDrive() {
 
 void RawDrive::remove_large() {
   for (const std::string& path : std::exchange(large_paths_, {})) unlink(path.c_str());
-  if (fd_ < 0) return;
   syncfs(fd_);
   usleep(kDiscardMicroseconds);
 }

@@ -28,8 +28,8 @@ class RawDrive {
   // length; the write makes it and ends with fdatasync (allocating is not timed).
   Result<double> read(Bytes buffer, uint32_t number);
   Result<double> write(ConstBytes buffer, uint32_t number);
-  // Removes the large files, and returns when the file system has told the drive of free blocks, if
-  // it does: nothing is to be measured meanwhile.
+  // Removes the large files, and gives the file system half a second to tell the drive of the free
+  // blocks (if it does): nothing is to be measured meanwhile.
   void remove_large();
   // `count` writes of 4 KiB at random places, each durable by itself, from `depth` threads; the
   // times in microseconds, and the seconds for all.
