@@ -151,45 +151,57 @@ const std::byte* round_after(const std::byte* at, const std::byte* end) {
   return end - at >= static_cast<ptrdiff_t>(2 * kRound) ? at + kRound : nullptr;
 }
 
-// `raw` continued over the whole rounds of data. Bytes up to `fetch_end`, which may lie behind
-// data, will be read next.
-__attribute__((target("sse4.2"), noinline)) uint32_t rounds_sse42(uint32_t raw, ConstBytes data,
-                                                                  const std::byte* fetch_end) {
+__attribute__((target("sse4.2"))) inline uint64_t crc_16(uint64_t raw, const std::byte* at) {
+  raw = _mm_crc32_u64(raw, load_le<uint64_t>(at));
+  return _mm_crc32_u64(raw, load_le<uint64_t>(at + 8));
+}
+
+// `raw` continued over less than a round. Most messages are shorter than a lane: these lines are
+// what a small request pays.
+__attribute__((target("sse4.2"))) inline uint32_t tail_sse42(uint32_t raw, const std::byte* at,
+                                                             size_t left) {
+  uint64_t wide = raw;
+  for (; left >= 64; at += 64, left -= 64) {
+    wide = crc_16(crc_16(crc_16(crc_16(wide, at), at + 16), at + 32), at + 48);
+  }
+  if ((left & 32) != 0) {
+    wide = crc_16(crc_16(wide, at), at + 16);
+    at += 32;
+  }
+  if ((left & 16) != 0) {
+    wide = crc_16(wide, at);
+    at += 16;
+  }
+  if ((left & 8) != 0) {
+    wide = _mm_crc32_u64(wide, load_le<uint64_t>(at));
+    at += 8;
+  }
+  raw = static_cast<uint32_t>(wide);
+  if ((left & 4) != 0) {
+    raw = _mm_crc32_u32(raw, load_le<uint32_t>(at));
+    at += 4;
+  }
+  for (left &= 3; left > 0; ++at, --left) raw = _mm_crc32_u8(raw, static_cast<uint8_t>(*at));
+  return raw;
+}
+
+// Bytes up to `fetch_end`, which may lie behind data, will be read next. A function of its own:
+// what it keeps on the stack is not for small requests to pay.
+__attribute__((target("sse4.2"), noinline)) uint32_t
+extend_rounds_sse42(uint32_t crc, ConstBytes data, const std::byte* fetch_end) {
+  uint32_t raw = ~crc;
   const std::byte* at = data.data();
-  for (size_t left = data.size(); left >= kRound; at += kRound, left -= kRound) {
+  size_t left = data.size();
+  for (; left >= kRound; at += kRound, left -= kRound) {
     raw = round_sse42(raw, at, round_after(at, fetch_end));
   }
-  return raw;
+  return ~tail_sse42(raw, at, left);
 }
 
 __attribute__((target("sse4.2"))) uint32_t extend_sse42(uint32_t crc, ConstBytes data,
                                                         const std::byte* fetch_end) {
-  uint64_t raw = static_cast<uint32_t>(~crc);
-  const std::byte* at = data.data();
-  size_t left = data.size();
-  if (left >= kRound) {
-    // A call: what it keeps on the stack is not for small requests to pay.
-    raw = rounds_sse42(static_cast<uint32_t>(raw), data, fetch_end);
-    at += left / kRound * kRound;
-    left %= kRound;
-  }
-  // Most messages are shorter than a lane: these lines are what a small request pays.
-  for (; left >= 32; at += 32, left -= 32) {
-    raw = _mm_crc32_u64(raw, load_le<uint64_t>(at));
-    raw = _mm_crc32_u64(raw, load_le<uint64_t>(at + 8));
-    raw = _mm_crc32_u64(raw, load_le<uint64_t>(at + 16));
-    raw = _mm_crc32_u64(raw, load_le<uint64_t>(at + 24));
-  }
-  for (; left >= 8; at += 8, left -= 8) raw = _mm_crc32_u64(raw, load_le<uint64_t>(at));
-  if (left >= 4) {
-    raw = _mm_crc32_u32(static_cast<uint32_t>(raw), load_le<uint32_t>(at));
-    at += 4;
-    left -= 4;
-  }
-  for (; left > 0; ++at, --left) {
-    raw = _mm_crc32_u8(static_cast<uint32_t>(raw), static_cast<uint8_t>(*at));
-  }
-  return ~static_cast<uint32_t>(raw);
+  if (data.size() >= kRound) return extend_rounds_sse42(crc, data, fetch_end);
+  return ~tail_sse42(~crc, data.data(), data.size());
 }
 
 const bool kHasSse42 = __builtin_cpu_supports("sse4.2") != 0;
