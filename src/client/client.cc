@@ -191,6 +191,7 @@ Operation* Client::make(Request& request) {
 }
 
 void Client::submit(Request& request) {
+  ended_.clear();
   Operation& operation = *make(request);
   request.operation_ = &operation;
   operation.progress_ns = loop_.now_ns();
@@ -213,7 +214,9 @@ void Client::retire(Operation& operation) {
   --active_count_;
   // The request first: whoever waits for it shall not wait for the sweeping.
   loop_.complete(request.done, request.status, request.value);
-  if (!sweep_.pending()) loop_.complete(sweep_, Status());
+  // The next request sweeps, or the tick behind the last one. What failed may hold what others wait
+  // for.
+  if (!request.status.ok() && !sweep_.pending()) loop_.complete(sweep_, Status());
 }
 
 void Client::on_sweep(Completion&) {
@@ -226,6 +229,7 @@ uint64_t Client::patience_ns() const {
 }
 
 void Client::on_tick(Completion&) {
+  ended_.clear();
   if (active_count_ == 0) return;
   const uint64_t now_ns = loop_.now_ns();
   // A controller that hangs is worse than one that is gone; while there is time, ask another.

@@ -232,7 +232,7 @@ void DataOperation::pump() {
     if (!in_flight_.empty() && !ending()) give_way(*in_flight_.back());
   }
   if (ending()) return;
-  if (!more_to_start() && in_flight_.empty()) on_batches_done();
+  if (in_flight_.empty() && !more_to_start()) on_batches_done();
 }
 
 // To make a long batch takes 20 us, and a short one 2: what the server answered meanwhile has its
