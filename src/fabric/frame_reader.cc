@@ -106,7 +106,7 @@ Status FrameReader::received(size_t length_bytes) {
   if (state_ == State::body) {
     body_done_ += into;
     if (body_done_ < frame_.header.body_bytes) return {};
-    GD2FS_TRY(end_body());
+    GD2FS_TRY(end_body(body_.data()));
   } else if (state_ == State::payload) {
     add_received_crc(into);
     payload_done_ += into;
@@ -128,9 +128,15 @@ Status FrameReader::parse() {
         break;
       }
       case State::body:
+        if (lies_whole(available)) {
+          const std::byte* const body = buffer_.data() + begin_;
+          begin_ += frame_.header.body_bytes;
+          GD2FS_TRY(end_body(body));
+          break;
+        }
         begin_ += take_body(available);
         if (body_done_ < frame_.header.body_bytes) return {};
-        GD2FS_TRY(end_body());
+        GD2FS_TRY(end_body(body_.data()));
         break;
       case State::payload:
         begin_ += take_payload(available);
@@ -158,7 +164,16 @@ Status FrameReader::begin_frame() {
   state_ = State::body;
   // Grown before it is known that the bytes come; bounded by kFrameBodyMaxBytes for each lane.
   if (body_.size() < header.body_bytes) body_.resize(header.body_bytes);
-  return header.body_bytes == 0 ? end_body() : Status();
+  return header.body_bytes == 0 ? end_body(body_.data()) : Status();
+}
+
+// A body that is all there, and aligned as one of our own would be, is used where it lies. Nothing
+// is received before its frame ends.
+bool FrameReader::lies_whole(size_t available) const {
+  constexpr size_t kAlignment = 16;
+  return body_done_ == 0 && available >= frame_.header.body_bytes &&
+         frame_.header.payload_bytes == 0 &&
+         is_aligned(reinterpret_cast<uintptr_t>(buffer_.data() + begin_), kAlignment);
 }
 
 size_t FrameReader::take_body(size_t available) {
@@ -168,8 +183,8 @@ size_t FrameReader::take_body(size_t available) {
   return part;
 }
 
-Status FrameReader::end_body() {
-  frame_.body = ConstBytes(body_).first(frame_.header.body_bytes);
+Status FrameReader::end_body(const std::byte* body) {
+  frame_.body = ConstBytes(body, frame_.header.body_bytes);
   if (!frame_.body.empty() && crc32c(frame_.body) != frame_.header.body_crc) {
     return {StatusCode::corrupt, "frame: body crc"};
   }

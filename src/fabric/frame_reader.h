@@ -71,8 +71,9 @@ class FrameReader {
   enum class State : uint8_t { header, body, payload };
   Status parse();
   Status begin_frame();
-  Status end_body();
+  Status end_body(const std::byte* body);
   Status end_frame();
+  bool lies_whole(size_t available) const;
   size_t take_body(size_t available);
   size_t take_payload(size_t available);
   void add_crc(ConstBytes bytes, uint64_t offset);
