@@ -8,7 +8,7 @@
 namespace gd2fs {
 namespace {
 
-Status violation(std::string_view what) {
+Status broken_rule(std::string_view what) {
   return {StatusCode::invalid, what};
 }
 
@@ -51,15 +51,15 @@ Status RdmaServerSession::take_special(InFrame& frame) {
       take_recall(frame.header.request_id);
       return {};
     default:
-      return violation("a frame that only a server sends over RDMA, or nobody");
+      return broken_rule("a frame that only a server sends over RDMA, or nobody");
   }
 }
 
 Status RdmaServerSession::take_window(const InFrame& frame) {
   const uint64_t id = frame.header.request_id;
-  if (remotes_.size() >= kWindowsMax) return violation("the peer shows more windows than it may");
+  if (remotes_.size() >= kWindowsMax) return broken_rule("the peer shows more windows than it may");
   Remote* const inserted = incoming_.contains(id) ? nullptr : remotes_.insert(id);
-  if (inserted == nullptr) return violation("the peer used a request id twice");
+  if (inserted == nullptr) return broken_rule("the peer used a request id twice");
   Remote& remote = *inserted;
   remote.reset();
   remote.source = (frame.header.type & kWindowSource) != 0;
@@ -68,7 +68,7 @@ Status RdmaServerSession::take_window(const InFrame& frame) {
     const auto segment = load_le<RemoteSegment>(frame.body.data() + at);
     const uint64_t before = remote.length_bytes();
     if (segment.length_bytes == 0 || segment.length_bytes > kWindowMaxBytes - before) {
-      return violation("the peer shows a window that cannot be");
+      return broken_rule("the peer shows a window that cannot be");
     }
     remote.segments.push_back(segment);
     remote.ends.push_back(before + segment.length_bytes);
