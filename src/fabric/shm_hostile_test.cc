@@ -46,8 +46,7 @@ class ShmHostile : public testing::Test {
   }
   void be_client() {
     auto [mine, theirs] = sockets();
-    auto session =
-        std::make_unique<ShmClientSession>(loop, TcpOptions(), copies, Peer(), 1, "");
+    auto session = std::make_unique<ShmClientSession>(loop, TcpOptions(), copies, Peer(), 1, "");
     auto segment = make_shared_memory("rings", ShmSegment::kTotalBytes);
     auto staging_fd = make_shared_memory("staging", kStagingBytes);
     ShmSegment mapped = map_segment(segment->fd());
