@@ -55,7 +55,6 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
       GD2FS_TRY(keep(large_write_row(bench, size_bytes, samples)));
       if (wants("miss")) GD2FS_TRY(keep(large_miss_row(bench, size_bytes, samples)));
       if (wants("hit")) GD2FS_TRY(keep(large_hit_row(bench, size_bytes, samples)));
-      bench.drive.remove_large();
       return {};
     }));
   } else if (wants("small")) {
