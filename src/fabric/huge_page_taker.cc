@@ -57,20 +57,20 @@ void HugePageTaker::run() {
       changed_.wait(lock);
       continue;
     }
-    Wanted next = std::move(wanted_.front());
-    wanted_.pop_front();
-    lock.unlock();
-    const int error = take_now(std::move(next));
+    int error = 0;
+    {
+      const Wanted next = std::move(wanted_.front());
+      wanted_.pop_front();
+      lock.unlock();
+      if (next.memory.use_count() > 1) {
+        error = take_huge_page(next.memory->data() + next.page * kHugePageBytes);
+      }
+    }  // it lets go of the memory without the lock
     lock.lock();
     // Other errors: none is at hand, or a GPU has pinned the memory; that page stays small.
     given_up_ = error == EINVAL;
   }
   wanted_.clear();
-}
-
-int HugePageTaker::take_now(Wanted wanted) {
-  if (wanted.memory.use_count() == 1) return 0;
-  return take_huge_page(wanted.memory->data() + wanted.page * kHugePageBytes);
 }
 
 }  // namespace gd2fs

@@ -33,7 +33,6 @@ class HugePageTaker {
   };
   bool start();
   void run();
-  static int take_now(Wanted wanted);
 
   std::thread thread_;
   std::mutex mutex_;  // of everything below
