@@ -29,6 +29,17 @@ struct WriteMemory : testing::Test {
     t.store->flush(done);
     return t.finish(done);
   }
+  void start_commit_of_sevens(StoreWrite& w, ChunkKey key, uint32_t length_bytes) {
+    w.key = key;
+    w.ack_from_memory = true;
+    w.length_bytes = length_bytes;
+    t.arm(w.done);
+    t.store->reserve(w);
+    ASSERT_TRUE(t.finish(w.done).ok());
+    std::ranges::fill(w.buffer, std::byte{7});
+    t.arm(w.done);
+    t.store->commit(w);
+  }
   void hang() {
     for (auto& drive : t.drives) drive->hang();
   }
@@ -89,15 +100,7 @@ TEST_F(WriteMemory, OverTheLimitAWriteWaitsForItsDrive) {
   hang();
   ASSERT_TRUE(write({1, 0}, pattern(2 * kBlockBytes, 5)).ok());
   StoreWrite w;
-  w.key = {1, 1};
-  w.ack_from_memory = true;
-  w.length_bytes = kBlockBytes;
-  t.arm(w.done);
-  t.store->reserve(w);
-  ASSERT_TRUE(t.finish(w.done).ok());
-  std::ranges::fill(w.buffer, std::byte{7});
-  t.arm(w.done);
-  t.store->commit(w);
+  ASSERT_NO_FATAL_FAILURE(start_commit_of_sevens(w, {1, 1}, kBlockBytes));
   t.world.run_for_ns(100 * kMs);
   EXPECT_TRUE(w.done.pending());
   EXPECT_EQ(t.store->stats().slab_dirty_bytes, 2 * kBlockBytes);
@@ -163,15 +166,7 @@ TEST_F(WriteMemory, AWriteThatHasItsTurnOnADriveThatIsSetAsideIsNotAcknowledged)
   hang();
   ASSERT_TRUE(write({1, 0}, data).ok());
   StoreWrite behind;
-  behind.key = {1, 0};
-  behind.ack_from_memory = true;
-  behind.length_bytes = 2 * kBlockBytes;
-  t.arm(behind.done);
-  t.store->reserve(behind);
-  ASSERT_TRUE(t.finish(behind.done).ok());
-  std::ranges::fill(behind.buffer, std::byte{7});
-  t.arm(behind.done);
-  t.store->commit(behind);
+  ASSERT_NO_FATAL_FAILURE(start_commit_of_sevens(behind, {1, 0}, 2 * kBlockBytes));
   t.world.run_for_ns(100 * kMs);
   ASSERT_TRUE(behind.done.pending());  // it waits for the first one's end
   t.world.run_for_ns(3 * kSecond);
