@@ -1,5 +1,6 @@
 #include "fabric/huge_page_taker.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <pthread.h>
@@ -23,11 +24,11 @@ HugePageTaker::~HugePageTaker() {
   if (thread_.joinable()) thread_.join();
 }
 
-void HugePageTaker::take(std::shared_ptr<const SharedMapping> memory, size_t page) {
+void HugePageTaker::take(const std::shared_ptr<const SharedMapping>& memory, size_t page) {
   {
     const std::lock_guard lock(mutex_);
     if (given_up_ || (!thread_.joinable() && !start())) return;
-    wanted_.push_back({std::move(memory), page});
+    wanted_.push_back({memory, page, 0, {}});
   }
   changed_.notify_one();
 }
@@ -53,24 +54,37 @@ void HugePageTaker::run() {
   setpriority(PRIO_PROCESS, 0, kNice);  // on Linux the thread's own
   std::unique_lock lock(mutex_);
   while (!stopping_ && !given_up_) {
-    if (wanted_.empty()) {
+    const auto next = std::ranges::min_element(wanted_, {}, &Wanted::not_before);
+    if (next == wanted_.end()) {
       changed_.wait(lock);
-      continue;
-    }
-    int error = 0;
-    {
-      const Wanted next = std::move(wanted_.front());
-      wanted_.pop_front();
+    } else if (next->not_before > Clock::now()) {
+      changed_.wait_until(lock, next->not_before);
+    } else {
+      Wanted wanted = std::move(*next);
+      wanted_.erase(next);
       lock.unlock();
-      if (next.memory.use_count() > 1) {
-        error = take_huge_page(next.memory->data() + next.page * kHugePageBytes);
-      }
-    }  // it lets go of the memory without the lock
-    lock.lock();
-    // Other errors: none is at hand, or a GPU has pinned the memory; that page stays small.
-    given_up_ = error == EINVAL;
+      const bool again = try_to_take(wanted);
+      lock.lock();
+      if (again) wanted_.push_back(std::move(wanted));
+    }
   }
   wanted_.clear();
+}
+
+// False: it is done with.
+bool HugePageTaker::try_to_take(Wanted& wanted) {
+  const auto memory = wanted.memory.lock();
+  if (memory == nullptr) return false;
+  const int error = take_huge_page(memory->data() + wanted.page * kHugePageBytes);
+  if (error == 0) return false;
+  refusals_.fetch_add(1, std::memory_order_relaxed);
+  if (error == EINVAL) {
+    const std::lock_guard lock(mutex_);
+    given_up_ = true;
+  }
+  if (error == EINVAL || wanted.pauses == kPausesMax) return false;
+  wanted.not_before = Clock::now() + kPause * (1U << wanted.pauses++);
+  return true;
 }
 
 }  // namespace gd2fs

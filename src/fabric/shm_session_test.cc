@@ -1,14 +1,11 @@
 // Grants, leases, staging and the ways out of shared memory.
 #include "fabric/shm_session.h"
 
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "base/huge_map.h"
 #include "fabric/same_host.h"
 #include "fabric/shm_fixture.h"
 #include "wire/message.h"
@@ -282,57 +279,6 @@ TEST_F(ShmWorld, more_is_pulled_at_once_than_there_are_staging_slots) {
 }
 
 // Of staging memory in all page tables of this process, which is server and client.
-uint64_t staging_bytes_in_huge_pages() {
-  std::ifstream smaps("/proc/self/smaps");
-  uint64_t kib = 0;
-  bool is_staging = false;
-  for (std::string line; std::getline(smaps, line);) {
-    std::istringstream fields(line);
-    std::string name;
-    uint64_t value = 0;
-    fields >> name >> value;
-    if (!name.ends_with(':')) is_staging = line.find("memfd:gd2fs-staging") != std::string::npos;
-    if (is_staging && (name == "ShmemPmdMapped:" || name == "FilePmdMapped:")) kib += value;
-  }
-  return kib * kKiB;
-}
-
-bool system_makes_huge_pages_in_place() {
-  const auto memory = make_shared_memory("gd2fs-scratch", kHugePageBytes);
-  const auto mapped =
-      SharedMapping::map(memory->fd(), kHugePageBytes, SharedMapping::Access::read_write);
-  return take_huge_page(mapped->data()) == 0;  // since Linux 6.1
-}
-
-TEST_F(ShmWorld, staging_memory_gets_huge_pages_once_a_client_writes_much) {
-  ASSERT_NO_FATAL_FAILURE(join());
-  const auto write = [&](size_t size) {
-    std::vector<std::byte> source = random_bytes(random, size);
-    std::vector<std::byte> target(size);
-    Window window;
-    const uint64_t id = request(window, Window::Direction::source, source);
-    PullFlag pull(id, 0, target);
-    server().session->pull(pull);
-    ASSERT_TRUE(until([&] { return pull.finished; }));
-    EXPECT_TRUE(pull.status.ok()) << pull.status.to_string();
-    EXPECT_TRUE(target == source);
-    Flag flag;
-    client.session->withdraw(window, flag.done);
-    ASSERT_TRUE(until([&] { return flag.finished; }));
-  };
-  constexpr size_t kLittle = ShmServerSession::kHugePagesFromBytes / 2;
-  for (int i = 0; i < 4; ++i) ASSERT_NO_FATAL_FAILURE(write(kLittle));
-  if (!system_makes_huge_pages_in_place()) GTEST_SKIP() << "the system cannot";
-  EXPECT_EQ(staging_bytes_in_huge_pages(), 0u);
-  // While pages change under them, bytes stay right.
-  for (int i = 0; i < 8; ++i) ASSERT_NO_FATAL_FAILURE(write(4 * kMiB));
-  EXPECT_TRUE(until([] { return staging_bytes_in_huge_pages() >= 4 * kMiB; }));
-  // No page is taken that no write has used; each counts once on either side.
-  EXPECT_LE(staging_bytes_in_huge_pages(), 2 * 4 * kMiB);
-  for (int i = 0; i < 8; ++i) ASSERT_NO_FATAL_FAILURE(write(2 * kStagingBytes));
-  EXPECT_TRUE(until([] { return staging_bytes_in_huge_pages() > kStagingBytes; }));
-}
-
 TEST_F(ShmWorld, without_a_door_or_without_its_secret_it_is_tcp_or_an_error_if_shm_is_required) {
   ASSERT_NO_FATAL_FAILURE(listen(""));
   Status status = connect(options_to(listener->address()));
