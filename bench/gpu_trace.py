@@ -1,10 +1,11 @@
 """Where the time of one hit into the GPU goes: when the driver was called for it, and when it answered.
 
-    gpu_trace.py BUILD_FOLDER [MIB...]
+    gpu_trace.py BUILD_FOLDER [--tcp] [MIB...]
 
 The calls are noted by lib/libcuda_trace.so, which stands before the driver's library. The request's first message has been
 sent when the driver is woken for the copies (the first event that is recorded), and the first grant is there when the first copy begins.
-Times are microseconds from the call of submit. Hits and plain pinned copies by turns, as in gpu_e2e.py.
+Times are microseconds from the call of submit. Hits and plain pinned copies by turns, as in gpu_e2e.py. With --tcp the bytes come
+over TCP, and what is beside them is the same hit into host memory.
 """
 
 import ctypes
@@ -14,6 +15,10 @@ import statistics
 import sys
 import time
 
+TCP = "--tcp" in sys.argv
+if TCP:
+    sys.argv.remove("--tcp")
+    os.environ["GD2FS_SHM"] = "off"
 os.environ["GD2FS_CUDA_LIBRARY"] = str(pathlib.Path(sys.argv[1]).resolve() / "lib" / "libcuda_trace.so")
 
 import torch  # noqa: E402
@@ -87,17 +92,24 @@ def hits(client, length):
     data, back = random_bytes(length), torch.zeros(length, dtype=torch.uint8, device="cuda")
     pinned = torch.zeros(length, dtype=torch.uint8, pin_memory=True)
     torch.cuda.synchronize()
-    data_io, back_io = client.reg(data), client.reg(back)
+    host = data.cpu()
+    data_io, back_io, host_io = client.reg(data), client.reg(back), client.reg(host)
     client.move(WRITE, path, data, data_io, length)
-    check(f"{length // MIB} MiB go straight from the server's memory", until_straight(client, path, back, back_io, length))
+    if not TCP:
+        check(f"{length // MIB} MiB go straight from the server's memory", until_straight(client, path, back, back_io, length))
     op = op_of(READ, path, 0, (Sge * 1)(Sge(back.data_ptr(), length, back_io)), 0)
+    host_op = op_of(READ, path, 0, (Sge * 1)(Sge(host.data_ptr(), length, host_io)), 0)
     time.sleep(0.5)
     plain, all_hits = [], []
     for _ in range(ROUNDS):
         torch.cuda.synchronize()
         began = time.perf_counter_ns()
-        back.copy_(pinned, non_blocking=True)
-        torch.cuda.synchronize()
+        if TCP:
+            client.send(host_op)
+            client.wait(1)
+        else:
+            back.copy_(pinned, non_blocking=True)
+            torch.cuda.synchronize()
         plain.append((time.perf_counter_ns() - began) / 1e3)
         all_hits.append(traced(client, op))
     check(f"{length // MIB} MiB are equal", torch.equal(data, back))
@@ -109,7 +121,7 @@ def hits(client, length):
     for share in (0.1, 0.5, 0.9):
         print(f"{length // MIB} MiB, the hit at {share:.0%} of {ROUNDS}:")
         timeline(all_hits[int(share * (ROUNDS - 1))])
-    for iomem in (data_io, back_io):
+    for iomem in (data_io, back_io, host_io):
         client.dereg(iomem)
 
 

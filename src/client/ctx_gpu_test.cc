@@ -250,6 +250,16 @@ TEST_F(CtxGpuTest, the_ring_stays_within_its_bound_and_no_copy_blocks) {
   EXPECT_LE(after.registered_bytes, gpus_.size() * per_gpu);
 }
 
+// What comes last is short, so that little is left to copy when all has been received: 8, 6, 3, 1,
+// 1, 1 MiB.
+TEST_F(CtxGpuTest, a_large_read_ends_in_short_copies) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  EXPECT_EQ(run(kWrite, whole(0)).status, 0);
+  const uint64_t before = cuda().counts().copies;
+  EXPECT_EQ(run(kRead, whole(0)).status, 0);
+  EXPECT_EQ(cuda().counts().copies - before, 6u);
+}
+
 TEST_F(CtxGpuTest, a_full_ring_stops_nobody_elses_reads) {
   GD2FS_NEEDS_FAKE_CUDA();
   EXPECT_EQ(run(kWrite, whole(0)).status, 0);

@@ -164,14 +164,23 @@ void DataOperation::start_batches(uint64_t length_bytes) {
 // copy less is 2 us of the link won: neighbours in the slab become one. But lists of small pieces
 // take long to make.
 uint64_t DataOperation::batch_bytes() const {
-  if (write_ || planned_ < kSmallBatchesBytes || in_flight_.empty()) return kBatchBytes;
+  if (write_ || in_flight_.empty()) return kBatchBytes;
   const Batch& other = *in_flight_.front();
-  const bool large_pieces = other.on_one_gpu() && other.segment_count() < kLongBatchSegments;
+  if (!other.on_one_gpu() || other.by_nic()) return kBatchBytes;
   const bool here = other.peer() != nullptr && other.peer()->shares_memory();
-  if (!large_pieces || !here) return kBatchBytes;
+  if (!here) return last_batches_bytes();
+  const bool large_pieces = other.segment_count() < kLongBatchSegments;
+  if (!large_pieces || planned_ < kSmallBatchesBytes) return kBatchBytes;
   // It takes its slots of the ring like any other, which may be one that could not grow.
   const GpuRing& ring = client_.rings().of(request_.memory.first_target());
   return ring.pinned_bytes() >= 2 * kLargeBatchBytes ? kLargeBatchBytes : kBatchBytes;
+}
+
+// Of a read through the ring, each of the last ones half of what is left: nothing is received while
+// the last one is copied, and what has just been received is slow to copy (decision 023).
+uint64_t DataOperation::last_batches_bytes() const {
+  return std::clamp(align_down((length_ - planned_) / 2, GpuRing::kSlotBytes), GpuRing::kSlotBytes,
+                    kBatchBytes);
 }
 
 // A read into a GPU has as many bytes under way as batches of the usual size would have, so that

@@ -38,6 +38,7 @@ class DataOperation : public Operation {
   // Of the batches.
   virtual msg::Type message_type() const { return write_ ? msg::Type::write : msg::Type::read; }
   virtual uint64_t batch_bytes() const;
+  uint64_t last_batches_bytes() const;
   // What to do with a finished batch. A failure ends the operation.
   virtual Status on_batch_ok(Batch& batch) = 0;
   virtual void on_batch_stale(std::unique_ptr<Batch> batch) = 0;
