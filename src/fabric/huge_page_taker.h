@@ -46,12 +46,12 @@ class HugePageTaker {
   bool try_to_take(Wanted& wanted);
 
   std::thread thread_;
+  std::atomic<uint32_t> refusals_{0};
   std::mutex mutex_;  // of everything below
   std::condition_variable changed_;
   std::deque<Wanted> wanted_;
   bool given_up_ = false;  // the system has no such pages, or no thread
   bool stopping_ = false;
-  std::atomic<uint32_t> refusals_{0};
 };
 
 }  // namespace gd2fs

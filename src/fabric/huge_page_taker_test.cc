@@ -16,6 +16,7 @@
 namespace gd2fs {
 namespace {
 
+// Of such memory in all page tables of this process.
 uint64_t bytes_in_huge_pages(const std::string& memory) {
   std::ifstream smaps("/proc/self/smaps");
   uint64_t kib = 0;
@@ -31,6 +32,7 @@ uint64_t bytes_in_huge_pages(const std::string& memory) {
   return kib * kKiB;
 }
 
+// The process is server and client, so each page counts twice.
 uint64_t staging_bytes_in_huge_pages() {
   return bytes_in_huge_pages("gd2fs-staging");
 }

@@ -278,7 +278,6 @@ TEST_F(ShmWorld, more_is_pulled_at_once_than_there_are_staging_slots) {
   for (int i = 0; i < 4; ++i, ++target) EXPECT_TRUE(*target == sources[i]) << i;
 }
 
-// Of staging memory in all page tables of this process, which is server and client.
 TEST_F(ShmWorld, without_a_door_or_without_its_secret_it_is_tcp_or_an_error_if_shm_is_required) {
   ASSERT_NO_FATAL_FAILURE(listen(""));
   Status status = connect(options_to(listener->address()));
