@@ -73,6 +73,7 @@ SimNics::SimNics(SimWorld& world)
 }
 
 SimNics::~SimNics() {
+  loop_.remove(*this);
   controls_.reset();
   in_use = false;
 }

@@ -67,7 +67,7 @@ Status UringDisk::probe() {
 
 UringDisk::~UringDisk() {
   if (!ring_made_) return;
-  unlink();
+  loop_.remove(*this);
   loop_.unwatch(watch_);
   loop_.cancel(flush_retry_);
   while (free_.size() < transfers_.size()) {

@@ -39,7 +39,7 @@ Result<std::shared_ptr<RdmaPort>> RdmaPort::open(Loop& loop,
 }
 
 RdmaPort::~RdmaPort() {
-  ListNode<PollerTag>::unlink();
+  loop_.remove(*this);
   loop_.unwatch(watch_);
   loop_.unwatch(device_watch_);
 }

@@ -37,7 +37,7 @@ Status ShmStream::start(LaneEvents& events) {
 }
 
 void ShmStream::stop() {
-  ListNode<PollerTag>::unlink();
+  loop_.remove(*this);
   loop_.unwatch(watch_);
   socket_.close();
 }

@@ -416,17 +416,22 @@ void Loop::disarm_pollers() {
   }
 }
 
-// Each once. What one of them does may take others away, and itself.
+// Each once. What one of them does may take others away, and itself: remove() sees to it.
 size_t Loop::run_pollers() {
   if (pollers_.empty()) return 0;
   disarm_pollers();
   size_t ran = 0;
-  for (size_t left = pollers_.count(); left > 0 && !pollers_.empty(); --left) {
-    Poller& poller = *pollers_.front();
-    pollers_.push_back(poller);
-    ran += poller.poll();
+  for (Poller* poller = pollers_.front(); poller != nullptr; poller = next_poller_) {
+    next_poller_ = pollers_.next(*poller);
+    ran += poller->poll();
   }
   return ran;
+}
+
+void Loop::remove(Poller& poller) {
+  if (!poller.linked()) return;
+  if (next_poller_ == &poller) next_poller_ = pollers_.next(poller);
+  poller.unlink();
 }
 
 size_t Loop::run_ready() {

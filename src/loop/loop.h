@@ -97,7 +97,7 @@ class Mail {
 // A source of work in memory that another process writes, a ring for example: looked at in every
 // turn and between two looks at the fds while the loop spins, which costs no system call. While the
 // loop sleeps, or is not driven and nobody will come by soon, it is armed: its peer must then make
-// a watched fd readable. The loop's thread only; unlink it to take it away.
+// a watched fd readable. The loop's thread only.
 struct PollerTag;
 class Poller : public ListNode<PollerTag> {
  public:
@@ -155,6 +155,7 @@ class Loop {
     pollers_.push_back(poller);
     armed_ = false;
   }
+  void remove(Poller& poller);  // before it is destroyed
   // Until then turn() looks for work again and again instead of sleeping, if it may sleep: more is
   // about to come, and whoever brings it would wake the loop late (decision 024). Of several times
   // the last one counts.
@@ -261,10 +262,11 @@ class Loop {
   AdaptiveSpin spin_;
   uint64_t awake_until_ns_ = 0;
   List<Poller, PollerTag> pollers_;
-  bool armed_ = false;          // all of them
-  uint32_t fds_skipped_ = 0;    // turns since the last look at the fds
-  uint64_t fds_looked_ns_ = 0;  // when a turn began that looked at them
-  List<Completion> first_;      // run before completions_
+  Poller* next_poller_ = nullptr;  // behind the one that has its turn
+  bool armed_ = false;             // all of them
+  uint32_t fds_skipped_ = 0;       // turns since the last look at the fds
+  uint64_t fds_looked_ns_ = 0;     // when a turn began that looked at them
+  List<Completion> first_;         // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   List<Completion> after_pollers_;

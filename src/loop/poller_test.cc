@@ -1,5 +1,6 @@
 // Pollers: work in memory that a loop looks for between its other work.
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -21,7 +22,7 @@ class Word final : public Poller {
     watch_.bind<&Word::on_bell>(this);
   }
   ~Word() {
-    unlink();
+    loop_.remove(*this);
     loop_.unwatch(watch_);
     close(bell_);
   }
@@ -80,6 +81,37 @@ TEST(Poller, is_looked_at_in_every_turn_and_not_after_it_was_taken_away) {
   word.raise();
   loop.turn(0);
   EXPECT_EQ(word.seen, 2u);
+}
+
+// What one finds takes itself away, and the one behind it.
+struct Leaver final : Poller {
+  explicit Leaver(Loop& its_loop) : loop(its_loop) { loop.add(*this); }
+  ~Leaver() { loop.remove(*this); }
+  size_t poll() override {
+    ++looks;
+    if (next == nullptr) return 0;
+    loop.remove(*this);
+    next.reset();
+    return 1;
+  }
+  bool arm() override { return true; }
+  void disarm() override {}
+  Loop& loop;
+  std::unique_ptr<Leaver> next;
+  int looks = 0;
+};
+
+TEST(Poller, may_take_itself_and_the_next_away_when_it_is_looked_at) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Leaver first(loop);
+  first.next = std::make_unique<Leaver>(loop);
+  Leaver last(loop);
+  loop.turn(0);
+  EXPECT_EQ(first.looks, 1);
+  EXPECT_EQ(last.looks, 1);
+  loop.turn(0);
+  EXPECT_EQ(first.looks, 1);
+  EXPECT_EQ(last.looks, 2);
 }
 
 // Work in parts, of which each raises the word and lets the pollers come in before the next.
