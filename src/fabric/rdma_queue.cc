@@ -34,6 +34,7 @@ Result<std::unique_ptr<RdmaQueue>> RdmaQueue::make(const std::shared_ptr<const v
   // A child of a fork must not take pages away from the NIC.
   madvise(memory, kBuffersBytes, MADV_DONTFORK);
   GD2FS_ASSIGN(queue->region_, nic->register_memory(memory, kBuffersBytes, verbs::Use::message));
+  queue->message_key_ = queue->region_->local_key();
   auto pair = verbs::QueuePair::make(nic, *completions, {kSendDepth, kReceiveDepth}, first_packet);
   if (!pair.has_value()) return fail(as_trouble(pair.error()));
   queue->pair_ = std::move(*pair);
@@ -73,32 +74,34 @@ void RdmaQueue::break_off(Status why) {
 
 // --- sending ---
 
-ibv_send_wr& RdmaQueue::add(const Work& work) {
+// Only what our work requests use is filled in: the rest of all of them is zero from the start.
+ibv_send_wr& RdmaQueue::add(const Work& work, ibv_wr_opcode opcode) {
   CHECK(added_ - done_ < kSendDepth);
   const uint32_t index = added_++;
   const uint32_t at = index % kRing;
   work_[at] = work;
   ibv_send_wr& request = requests_[at];
-  std::memset(&request, 0, sizeof request);
   request.wr_id = id_of(index);
+  request.next = nullptr;
   request.sg_list = &parts_[at];
+  request.num_sge = work.length_bytes > 0 ? 1 : 0;
+  request.opcode = opcode;
+  request.send_flags = 0;
   if (index != posted_) requests_[(index - 1) % kRing].next = &request;
   return request;
 }
 
 void RdmaQueue::add_message(uint32_t buffer, uint32_t length_bytes) {
   Work work;
+  work.length_bytes = length_bytes;
   work.buffer = length_bytes > 0;
   work.credit = !work.buffer;
   wants_signal_ |= work.credit;
-  ibv_send_wr& request = add(work);
-  request.opcode = IBV_WR_SEND_WITH_IMM;
+  ibv_send_wr& request = add(work, IBV_WR_SEND_WITH_IMM);
   request.imm_data = htonl(std::exchange(to_return_, 0));
-  if (length_bytes == 0) return;
-  request.num_sge = 1;
   *request.sg_list = {
       reinterpret_cast<uintptr_t>(buffers_) + uint64_t{kReceiveDepth + buffer} * kBufferBytes,
-      length_bytes, region_->local_key()};
+      length_bytes, message_key_};
 }
 
 void RdmaQueue::knock() {
@@ -133,9 +136,7 @@ void RdmaQueue::add_move(const Range& range, ibv_wr_opcode opcode, const Work& w
   CHECK(can_move());
   ++data_work_;
   wants_signal_ = true;
-  ibv_send_wr& request = add(work);
-  request.opcode = opcode;
-  request.num_sge = 1;
+  ibv_send_wr& request = add(work, opcode);
   request.wr.rdma.remote_addr = range.remote;
   request.wr.rdma.rkey = range.remote_key;
   *request.sg_list = {reinterpret_cast<uintptr_t>(range.local), range.length_bytes,
@@ -253,7 +254,7 @@ size_t RdmaQueue::receive(std::span<iovec> parts) {
 
 Status RdmaQueue::post_receive(uint32_t buffer) {
   ibv_sge part{reinterpret_cast<uintptr_t>(buffers_) + uint64_t{buffer} * kBufferBytes,
-               kBufferBytes, region_->local_key()};
+               kBufferBytes, message_key_};
   ibv_recv_wr request{};
   request.wr_id = id_of(buffer);
   request.sg_list = &part;

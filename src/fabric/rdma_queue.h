@@ -133,7 +133,7 @@ class RdmaQueue : public ListNode<> {
   };
   RdmaQueue() = default;
   uint64_t id_of(uint32_t index) const { return id_base_ | index; }
-  ibv_send_wr& add(const Work& work);
+  ibv_send_wr& add(const Work& work, ibv_wr_opcode opcode);
   void add_message(uint32_t buffer, uint32_t length_bytes);
   void add_move(const Range& range, ibv_wr_opcode opcode, const Work& work);
   Status post_receive(uint32_t buffer);
@@ -145,6 +145,7 @@ class RdmaQueue : public ListNode<> {
   RdmaEntries entries_;
   std::byte* buffers_ = nullptr;  // kReceiveDepth to receive into, then kBuffers to send from
   std::unique_ptr<verbs::MemoryRegion> region_;
+  uint32_t message_key_ = 0;  // of them
   std::unique_ptr<verbs::QueuePair> pair_;
   RdmaPort* port_ = nullptr;
   Owner* owner_ = nullptr;
@@ -160,7 +161,7 @@ class RdmaQueue : public ListNode<> {
   bool wants_signal_ = false;  // something added waits for its completion
   uint32_t data_work_ = 0;
   Work work_[kRing];
-  ibv_send_wr requests_[kRing];
+  ibv_send_wr requests_[kRing] = {};
   ibv_sge parts_[kRing];
 
   uint32_t next_buffer_ = 0;  // to send from; they are used in turn
