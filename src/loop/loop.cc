@@ -507,19 +507,20 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_n
     size_t ran = spin_for_fds(window_ns, &found);
     now_ns = clock_.now_ns();
     if (adapts) spin_.spun(found, now_ns - idle_from_ns, window_ns);
-    if (ran > 0) {
+    if (ran > 0 || now_ns >= next_timer_ns()) {
       ran += run_mail();
       return ran + run_timers(now_ns);
     }
   }
+  // Announce the sleep, then look: whoever posts or wakes does it the other way round. A poller
+  // that is armed may start a timer.
+  sleeping_.store(true, std::memory_order_seq_cst);
+  const bool woken = woken_.exchange(false, std::memory_order_seq_cst);
+  const bool quiet = timeout_ns == 0 || arm_pollers();
   const uint64_t timer_ns = next_timer_ns();
   if (timeout_ns != 0 && timer_ns != UINT64_MAX) {
     timeout_ns = std::min(timeout_ns, timer_ns > now_ns ? timer_ns - now_ns : 0);
   }
-  // Announce the sleep, then look: whoever posts or wakes does it the other way round.
-  sleeping_.store(true, std::memory_order_seq_cst);
-  const bool woken = woken_.exchange(false, std::memory_order_seq_cst);
-  const bool quiet = timeout_ns == 0 || arm_pollers();
   size_t ran = run_fds(woken || has_mail() || !quiet ? 0 : timeout_ns);
   sleeping_.store(false, std::memory_order_relaxed);
   ran += run_pollers();

@@ -97,7 +97,7 @@ class Mail {
 // A source of work in memory that another process writes, a ring for example: looked at in every
 // turn and between two looks at the fds while the loop spins, which costs no system call. While the
 // loop sleeps, or is not driven and nobody will come by soon, it is armed: its peer must then make
-// a watched fd readable. The loop's thread only.
+// a watched fd readable, or have started a timer. The loop's thread only.
 struct PollerTag;
 class Poller : public ListNode<PollerTag> {
  public:

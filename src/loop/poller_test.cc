@@ -83,6 +83,44 @@ TEST(Poller, is_looked_at_in_every_turn_and_not_after_it_was_taken_away) {
   EXPECT_EQ(word.seen, 2u);
 }
 
+// Armed, it wants to be looked at by a time of its own.
+class Impatient final : public Poller {
+ public:
+  explicit Impatient(Loop& loop) : loop_(loop) {
+    timer_.bind<&Impatient::on_time>(this);
+    loop_.add(*this);
+  }
+  ~Impatient() { loop_.remove(*this); }
+  size_t poll() override {
+    ++looks;
+    return 0;
+  }
+  bool arm() override {
+    loop_.start(timer_, kMs);
+    return true;
+  }
+  void disarm() override {}
+  int looks = 0;
+  bool fired = false;
+
+ private:
+  void on_time(Completion&) { fired = true; }
+  Loop& loop_;
+  Timer timer_;
+};
+
+TEST(Poller, may_start_a_timer_when_it_is_armed) {
+  Loop loop(g_clock, Loop::Waits::epoll);
+  Impatient poller(loop);
+  Timer late;
+  late.fired.bind(nullptr, [](void*, Completion&) {});
+  loop.start(late, 10 * kSecond);
+  loop.turn(UINT64_MAX);
+  EXPECT_TRUE(poller.fired);
+  EXPECT_TRUE(late.running());  // it was not slept through
+  EXPECT_GT(poller.looks, 0);
+}
+
 // What one finds takes itself away, and the one behind it.
 struct Leaver final : Poller {
   explicit Leaver(Loop& its_loop) : loop(its_loop) { loop.add(*this); }
