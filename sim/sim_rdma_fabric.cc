@@ -131,7 +131,7 @@ Task<Status> SimRdmaFabric::join_server(Greeting* greeting, std::unique_ptr<SimR
   if (!queue.has_value()) co_return queue.error();
   if (!greeting->open()) co_return Status(StatusCode::unavailable, "the client has gone");
   const std::vector<std::byte> ours = pack_queue_pair(**queue);
-  Status status = (*queue)->join(*port_, theirs->address, theirs->buffers);
+  Status status = (*queue)->join(*port_, *theirs);
   if (!status.ok()) co_return status;
   Peer peer = greeting->session().peer();
   auto session = std::make_unique<RdmaServerSession>(loop_, options_, std::move(peer), 1,
@@ -226,7 +226,7 @@ Task<Status> SimRdmaFabric::join_client(Greeting* greeting, SessionEvents* event
   if (!status.ok()) co_return status;
   const Result<RdmaPeer> theirs = open_queue_pair(greeting->body());
   if (!theirs.has_value()) co_return theirs.error();
-  status = (*queue)->join(*port_, theirs->address, theirs->buffers);
+  status = (*queue)->join(*port_, *theirs);
   if (status.ok()) status = co_await prove_rdma_queue(&loop_, queue->get(), deadline_ns);
   if (status.ok() && !greeting->open()) {
     status = Status(StatusCode::unavailable, "the server has gone");

@@ -43,6 +43,8 @@ class RawRdmaEnd final : private RdmaQueue::Owner {
   }
   // What it tells of itself at the next join(): so many messages may be on their way to it.
   uint32_t buffers = RdmaQueue::kBuffers;
+  // What it tells too, and does all the same.
+  bool solicits = true;
   // False: what arrives stays in its buffers until read().
   bool reads_at_once = true;
   // Its queue pair carries something.
@@ -144,7 +146,7 @@ class RawRdmaEnd final : private RdmaQueue::Owner {
       if (!status.ok()) co_return status;
       const Result<RdmaPeer> theirs = open_queue_pair(greeting->body());
       if (!theirs.has_value()) co_return theirs.error();
-      status = (*queue)->join(*end_.port_, theirs->address, theirs->buffers);
+      status = (*queue)->join(*end_.port_, *theirs);
       if (status.ok()) status = co_await prove_rdma_queue(&loop_, queue->get(), deadline_ns());
       if (!status.ok()) co_return status;
       end_.queue_ = std::move(*queue);
@@ -165,6 +167,7 @@ class RawRdmaEnd final : private RdmaQueue::Owner {
     msg::QueuePairT out;
     open_body<msg::QueuePair>(packed)->UnPackTo(&out);
     out.buffers = buffers;
+    out.solicits = solicits;
     return pack_body(out);
   }
   // One frame in one message.
@@ -185,6 +188,7 @@ class RawRdmaEnd final : private RdmaQueue::Owner {
   }
 
   void on_work_done(const RdmaQueue::Work&) override { ++moves_; }
+  bool waits_for_work() const override { return true; }
   void on_queue_ready() override {
     if (queue_->ok() && reads_at_once) read();
   }

@@ -32,7 +32,7 @@ Task<Status> RdmaConnect::begin_session(TcpGreeting* greeting, Peer peer, Greete
   if (!status.ok()) co_return status;
   const Result<RdmaPeer> theirs = open_queue_pair(greeting->body());
   if (!theirs.has_value()) co_return theirs.error();
-  status = (*queue)->join(*shared->port, theirs->address, theirs->buffers);
+  status = (*queue)->join(*shared->port, *theirs);
   if (status.ok()) status = co_await prove_rdma_queue(&loop_, queue->get(), deadline_ns());
   if (!status.ok()) {
     co_await end_rdma_queue(&loop_, *shared, std::move(*queue));

@@ -189,6 +189,7 @@ class Proof final : public RdmaQueue::Owner {
 
  private:
   void on_work_done(const RdmaQueue::Work&) override {}
+  bool waits_for_work() const override { return true; }
   void on_queue_ready() override {
     if (!queue_.ok()) {
       end(queue_.broken());
@@ -250,6 +251,7 @@ std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue) {
   out.link_layer = address.link_layer == verbs::LinkLayer::infiniband ? msg::LinkLayer::infiniband
                                                                       : msg::LinkLayer::ethernet;
   out.lid = address.lid;
+  out.solicits = true;
   return pack_body(out);
 }
 
@@ -278,6 +280,7 @@ Result<RdmaPeer> open_queue_pair(ConstBytes body) {
   peer.address.reads_max = in->reads_max();
   // We never have more on their way than we have buffers to send from.
   peer.buffers = std::min<uint32_t>(in->buffers(), RdmaQueue::kBuffers);
+  peer.solicits = in->solicits();
   return peer;
 }
 

@@ -74,10 +74,6 @@ Task<void> end_rdma_queue(Loop* loop, RdmaShared shared, std::unique_ptr<RdmaQue
 
 // Where a queue pair is, as a message and back. invalid: a peer that nobody can speak to.
 std::vector<std::byte> pack_queue_pair(const RdmaQueue& queue);
-struct RdmaPeer {
-  verbs::QueuePairAddress address;
-  uint32_t buffers = 0;
-};
 Result<RdmaPeer> open_queue_pair(ConstBytes body);
 
 // "tcp://x" -> "rdma://x", for messages.

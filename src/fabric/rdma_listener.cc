@@ -34,7 +34,7 @@ Task<Result<std::unique_ptr<TcpSession>>> RdmaListener::make_session(
   Result<std::unique_ptr<RdmaQueue>> queue = co_await make_rdma_queue(&loop_, *shared);
   if (!queue.has_value()) co_return fail(queue.error());
   const std::vector<std::byte> ours = pack_queue_pair(**queue);
-  status = (*queue)->join(*shared->port, theirs->address, theirs->buffers);
+  status = (*queue)->join(*shared->port, *theirs);
   if (!status.ok()) {
     co_await end_rdma_queue(&loop_, *shared, std::move(*queue));
     co_return fail(status);

@@ -29,6 +29,7 @@ RdmaPort::RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic)
     : loop_(loop), nic_(std::move(nic)) {
   watch_.bind<&RdmaPort::on_event>(this);
   device_watch_.bind<&RdmaPort::on_device_event>(this);
+  held_.bind<&RdmaPort::on_held>(this);
 }
 
 Result<std::shared_ptr<RdmaPort>> RdmaPort::open(Loop& loop,
@@ -179,13 +180,26 @@ void RdmaPort::deliver(const ibv_wc& completion) {
   if (queue != nullptr) queue->on_completion(completion);
 }
 
+bool RdmaPort::needs_each_completion() const {
+  return slots_.size() > kAskedMax || std::ranges::any_of(slots_, [](const Slot& slot) {
+           return slot.queue != nullptr && slot.queue->needs_each_completion();
+         });
+}
+
+bool RdmaPort::holds_memory() const {
+  return std::ranges::any_of(
+      slots_, [](const Slot& slot) { return slot.queue != nullptr && slot.queue->holds_memory(); });
+}
+
 bool RdmaPort::arm() {
   bool quiet = ready_.empty();
+  const bool messages_alone = !needs_each_completion();
   for (Completions& each : completions_) {
     // What came before the question is found by looking once more.
-    if (!gone() && ibv_req_notify_cq(each.queue->get(), 0) != 0) return false;
+    if (!gone() && ibv_req_notify_cq(each.queue->get(), messages_alone ? 1 : 0) != 0) return false;
     quiet = quiet && take(each.queue->get()) == 0;
   }
+  if (quiet && messages_alone && !held_.running() && holds_memory()) loop_.start(held_, kHeldMaxNs);
   return quiet && ready_.empty();
 }
 

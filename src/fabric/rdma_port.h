@@ -1,5 +1,9 @@
 // RdmaPort: a NIC on a loop. Its completion queues are shared by all queue pairs of the loop's
-// sessions over that NIC, looked at in every turn, and armed before the loop sleeps.
+// sessions over that NIC, looked at in every turn, and armed before the loop sleeps: for each
+// completion, or, while no session waits for the end of what it has posted, for messages of peers
+// alone (solicited events), so that an answered request does not wake the loop once more. Others
+// than sessions may wait for what its WRITEs hold (pages of the slab, a server's budgets): a timer
+// sees to it that those are looked for within kHeldMaxNs.
 //
 // What the device says by itself (the port is down, a queue pair or all of it has failed) breaks
 // the queue pairs that it is about at once, instead of after their retries. Of a device that was
@@ -63,6 +67,9 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   static constexpr int kQueueEntries = 16384;  // of one completion queue, if the NIC can
   static constexpr size_t kQueuesMax = 4096;   // queue pairs
   static constexpr int kEntriesAtOnce = 32;    // polled
+  // With more there are others to share a wake with, and asking them all costs more than it saves.
+  static constexpr size_t kAskedMax = 16;  // queue pairs that were there at once
+  static constexpr uint64_t kHeldMaxNs = 1 * kMs;
 
   // Blocks: on a worker.
   static Result<std::shared_ptr<RdmaPort>> open(Loop& loop, std::shared_ptr<const verbs::Nic> nic);
@@ -109,6 +116,9 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic);
   void give_back(const verbs::CompletionQueue* queue, int entries);
   bool arm() override;
+  bool needs_each_completion() const;
+  bool holds_memory() const;
+  void on_held(Completion&) {}  // it has made the loop turn, and look
   void disarm() override {}
   void on_event(uint32_t events);
   void on_device_event(uint32_t events);
@@ -123,6 +133,7 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   std::vector<Completions> completions_;  // after the channel: they end first
   Watch watch_;
   Watch device_watch_;
+  Timer held_;
   RdmaCounters counters_;
   bool up_ = true;
   bool asking_ = false;

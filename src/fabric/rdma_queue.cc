@@ -48,13 +48,14 @@ RdmaQueue::~RdmaQueue() {
   if (buffers_ != nullptr) munmap(buffers_, kBuffersBytes);
 }
 
-Status RdmaQueue::join(RdmaPort& port, const verbs::QueuePairAddress& peer, uint32_t peer_buffers) {
+Status RdmaQueue::join(RdmaPort& port, const RdmaPeer& peer) {
   CHECK(port_ == nullptr);
   GD2FS_TRY(port.attach(*this));
   port_ = &port;
-  peer_buffers_ = credits_ = peer_buffers;
+  peer_buffers_ = credits_ = peer.buffers;
+  peer_solicits_ = peer.solicits;
   for (uint32_t buffer = 0; buffer < kReceiveDepth; ++buffer) GD2FS_TRY(post_receive(buffer));
-  return as_trouble(pair_->connect(peer));
+  return as_trouble(pair_->connect(peer.address));
 }
 
 void RdmaQueue::attached(uint16_t slot, uint16_t generation) {
@@ -99,6 +100,7 @@ void RdmaQueue::add_message(uint32_t buffer, uint32_t length_bytes) {
   wants_signal_ |= work.credit;
   ibv_send_wr& request = add(work, IBV_WR_SEND_WITH_IMM);
   request.imm_data = htonl(std::exchange(to_return_, 0));
+  if (work.buffer) request.send_flags = IBV_SEND_SOLICITED;
   *request.sg_list = {
       reinterpret_cast<uintptr_t>(buffers_) + uint64_t{kReceiveDepth + buffer} * kBufferBytes,
       length_bytes, message_key_};

@@ -28,6 +28,13 @@ namespace gd2fs {
 struct Push;
 struct Pull;
 
+// What a peer has told of its queue pair.
+struct RdmaPeer {
+  verbs::QueuePairAddress address;
+  uint32_t buffers = 0;   // for messages
+  bool solicits = false;  // its messages with bytes are solicited events
+};
+
 class RdmaQueue : public ListNode<> {
  public:
   static constexpr uint32_t kBufferBytes = 8 * 1024;
@@ -57,6 +64,9 @@ class RdmaQueue : public ListNode<> {
     virtual void on_work_done(const Work& work) = 0;
     // There is something to read, or room, or the queue is broken.
     virtual void on_queue_ready() = 0;
+    // Whether somebody waits for the end of what was posted. If not, only a message of the peer's
+    // wakes the loop (RdmaPort::arm).
+    virtual bool waits_for_work() const = 0;
 
    protected:
     ~Owner() = default;
@@ -75,8 +85,8 @@ class RdmaQueue : public ListNode<> {
   // after.
   RdmaEntries take_entries() { return std::move(entries_); }
   verbs::QueuePairAddress address() const { return pair_->address(); }
-  // Begins: receives are posted, the pair is connected to a peer with so many buffers.
-  Status join(RdmaPort& port, const verbs::QueuePairAddress& peer, uint32_t peer_buffers);
+  // Begins: receives are posted, the pair is connected to this peer.
+  Status join(RdmaPort& port, const RdmaPeer& peer);
   // Once joined. Without an owner what happens is kept until look_again().
   void set_owner(Owner* owner) { owner_ = owner; }
   bool joined() const { return port_ != nullptr; }
@@ -115,6 +125,13 @@ class RdmaQueue : public ListNode<> {
   const Status& broken() const { return broken_; }
 
   // --- for the port ---
+  // Whether each completion is to wake the loop, and not messages of the peer's alone.
+  bool needs_each_completion() const {
+    return !ok() || !peer_solicits_ || owner_ == nullptr || !has_room() || !can_move() ||
+           credit_work_ > 0 || owner_->waits_for_work();
+  }
+  // WRITEs or READs are posted: their memory is held until they are found to be done.
+  bool holds_memory() const { return data_work_ > 0; }
   // It will carry nothing more: breaks, and says so to its owner.
   void cut(const Status& why) { break_off(why); }
   bool is(const ibv_qp* pair) const { return pair_->get() == pair; }
@@ -167,6 +184,7 @@ class RdmaQueue : public ListNode<> {
   uint32_t next_buffer_ = 0;  // to send from; they are used in turn
   uint32_t buffers_free_ = kBuffers;
   uint32_t peer_buffers_ = 0;
+  bool peer_solicits_ = false;
   uint32_t credits_ = 0;      // messages that the peer has buffers for
   uint32_t credit_work_ = 0;  // messages that only return credit, posted
   uint32_t to_return_ = 0;    // buffers emptied and posted again since we said so

@@ -80,7 +80,7 @@ void RdmaServerSession::take_recall(uint64_t request_id) {
   ++counters().recalls;
   Remote* const remote = remotes_.find(request_id);
   if (remote == nullptr) return send_bare(FrameKind::recalled, request_id);
-  remote->recalled = true;
+  if (!std::exchange(remote->recalled, true)) ++recalled_;
   drop_request(request_id);
 }
 
@@ -311,7 +311,10 @@ void RdmaServerSession::settle(uint64_t request_id, Remote& remote) {
     remote.over = true;
   }
   if (!remote.over || remote.transfers > 0) return;
-  if (remote.recalled) send_bare(FrameKind::recalled, request_id);
+  if (remote.recalled) {
+    --recalled_;
+    send_bare(FrameKind::recalled, request_id);
+  }
   remotes_.erase(request_id);
 }
 
@@ -366,6 +369,7 @@ void RdmaServerSession::on_queue_gone() {
     while (Pull* pull = list->pop_front()) loop_.complete(pull->done, lost);
   }
   remotes_.clear();
+  recalled_ = 0;
 }
 
 }  // namespace gd2fs

@@ -41,7 +41,7 @@ class RdmaSession : public TcpSession, private RdmaQueue::Owner {
   void end_close() override;
   // Adds what bulk bytes may be posted now.
   virtual void move_bytes() {}
-  virtual bool has_bytes_to_move() { return false; }
+  virtual bool has_bytes_to_move() const { return false; }
   // The queue pair is destroyed: no memory is touched any more.
   virtual void on_queue_gone() = 0;
   // Destroys it now; for destructors.
@@ -111,7 +111,7 @@ class RdmaServerSession final : public RdmaSession {
     uint32_t transfers = 0;      // pushes and pulls that have not ended
     uint64_t moved_bytes = 0;
     bool over = false;       // answered or dropped
-    bool recalled = false;   // and the client waits to be told the end
+    bool recalled = false;   // and the client waits to be told the end: counted in recalled_
     bool has_reply = false;  // held until the last of its bytes is posted
     uint16_t reply_type = 0;
     std::vector<std::byte> reply_body;
@@ -119,10 +119,14 @@ class RdmaServerSession final : public RdmaSession {
     void reset();  // as new, but for the memory of its lists
   };
   void move_bytes() override;
-  bool has_bytes_to_move() override {
+  bool has_bytes_to_move() const override {
     return !small_writes_.empty() || !reads_.empty() || !large_writes_.empty();
   }
   void on_work_done(const RdmaQueue::Work& work) override;
+  // An answered request's WRITEs hold slab and budgets, but nobody here.
+  bool waits_for_work() const override {
+    return unanswered_ > 0 || recalled_ > 0 || has_bytes_to_move();
+  }
   void on_queue_gone() override;
   Status take_special(InFrame& frame) override;
   Status take_window(const InFrame& frame);
@@ -140,6 +144,7 @@ class RdmaServerSession final : public RdmaSession {
   void settle(uint64_t request_id, Remote& remote);
 
   IdTable<Remote> remotes_;
+  size_t recalled_ = 0;  // of them
   uint64_t posted_bytes_ = 0;
   List<Push> small_writes_;  // with bytes left to post
   List<Push> large_writes_;
@@ -177,6 +182,7 @@ class RdmaClientSession final : public RdmaSession {
   Status take_special(InFrame& frame) override;
   Status take_reply(InFrame& frame) override;
   void on_work_done(const RdmaQueue::Work&) override {}
+  bool waits_for_work() const override { return false; }  // all is told by messages
   void on_queue_gone() override;
   void on_recall_late(Completion&);
 

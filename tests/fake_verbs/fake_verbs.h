@@ -5,7 +5,8 @@
 // posted is carried out later by a thread of the fake's own, in the order of its queue pair, with
 // the rules of a reliable connection: keys are checked on both sides (domain, range, access, still
 // registered), a message needs a posted buffer, an error ends the pair and flushes what is queued,
-// completions only for what is signalled or has failed, a slot of a queue is free again when a
+// completions only for what is signalled or has failed, an event for what its completion queue was
+// asked to tell of (a failure is always solicited), a slot of a queue is free again when a
 // completion behind it was polled.
 //
 // The functions below control it; find them with dlsym. FAKE_VERBS_DEVICES says how many devices
@@ -98,6 +99,7 @@ typedef struct fake_verbs_counts {
   uint64_t queue_pairs;          // alive
   uint64_t regions;              // alive
   uint64_t late_bytes;           // moved only because late bytes are let through
+  uint64_t events;               // completion queues that told of what they were asked for
   uint64_t gpu_bytes;            // moved into or out of GPU memory that this device registered
 } fake_verbs_counts;
 void fake_verbs_get_counts(int device, fake_verbs_counts* counts);

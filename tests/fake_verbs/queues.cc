@@ -25,6 +25,7 @@ int post_send(ibv_qp* target, ibv_send_wr* first, ibv_send_wr** bad) {
       work.id = wr->wr_id;
       work.opcode = wr->opcode;
       work.signaled = (wr->send_flags & IBV_SEND_SIGNALED) != 0;
+      work.solicited = (wr->send_flags & IBV_SEND_SOLICITED) != 0;
       work.immediate = wr->imm_data;
       if (wr->num_sge == 1) work.local = wr->sg_list[0];
       work.remote_address = wr->wr.rdma.remote_addr;
@@ -73,11 +74,12 @@ int poll_cq(ibv_cq* target, int count, ibv_wc* out) {
   return taken;
 }
 
-int req_notify_cq(ibv_cq* target, int) {
+int req_notify_cq(ibv_cq* target, int solicited_only) {
   World& world = World::instance();
   std::lock_guard lock(world.mutex);
   if (context_of(target->context).gone) return EIO;
-  static_cast<Queue*>(target)->armed = true;
+  static_cast<Queue*>(target)->armed =
+      solicited_only != 0 ? Queue::Armed::solicited : Queue::Armed::any;
   return 0;
 }
 

@@ -148,7 +148,7 @@ void World::remove(Device& device) {
   }
 }
 
-void World::complete(ibv_cq* target, const Entry& entry) {
+void World::complete(ibv_cq* target, const Entry& entry, bool solicited) {
   auto& queue = *static_cast<Queue*>(target);
   if (!queue.alive || context_of(queue.context).gone) return;
   if (queue.entries.size() >= static_cast<size_t>(queue.cqe)) {
@@ -156,8 +156,12 @@ void World::complete(ibv_cq* target, const Entry& entry) {
     return;
   }
   queue.entries.push_back(entry);
-  if (!queue.armed || queue.channel == nullptr) return;
-  queue.armed = false;
+  solicited |= entry.wc.status != IBV_WC_SUCCESS;
+  const bool asked_for =
+      queue.armed == Queue::Armed::any || (queue.armed == Queue::Armed::solicited && solicited);
+  if (!asked_for || queue.channel == nullptr) return;
+  queue.armed = Queue::Armed::no;
+  ++queue.device->counts.events;
   static_cast<Channel*>(queue.channel)->events.push_back(&queue);
   const char bell = 1;
   // A full pipe is readable anyway. refcnt keeps the writing end.
@@ -371,7 +375,7 @@ bool World::send(Pair& pair, Pair& peer, Work& work, const std::byte* from, uint
     entry.wc.imm_data = lose_credit ? 0 : work.immediate;
   }
   ++peer.device->counts.receive_completions;
-  complete(peer.recv_cq, entry);
+  complete(peer.recv_cq, entry, work.solicited);
   return true;
 }
 

@@ -74,7 +74,8 @@ struct Entry {
 struct Queue : ibv_cq {
   Device* device = nullptr;
   std::deque<Entry> entries;
-  bool armed = false;
+  enum class Armed { no, solicited, any };  // what it was asked for last
+  Armed armed = Armed::no;
   bool alive = true;
 };
 
@@ -82,6 +83,7 @@ struct Work {
   uint64_t id = 0;
   ibv_wr_opcode opcode = IBV_WR_SEND;
   bool signaled = false;
+  bool solicited = false;
   uint32_t immediate = 0;
   ibv_sge local{};
   uint64_t remote_address = 0;
@@ -146,8 +148,9 @@ class World {
 
   Region* add_region(ibv_pd* domain, uint64_t begin, uint64_t size, std::byte* memory,
                      unsigned access);
-  // Appends a completion and rings the channel if somebody waits.
-  void complete(ibv_cq* queue, const Entry& entry);
+  // Appends a completion and rings the channel if somebody waits for one of its kind. What has
+  // failed is always solicited.
+  void complete(ibv_cq* queue, const Entry& entry, bool solicited = false);
   void complete_send(Pair& pair, const Work& work, ibv_wc_status status, uint32_t length);
   // Into the error state: everything that is posted is flushed.
   void stop(Pair& pair);
