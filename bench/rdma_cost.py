@@ -17,8 +17,7 @@ thread (the client's threads) execute, less
 Of these, `turns` is what the loops' turns cost by themselves: what a loop executes to look for work (mail, timers, pollers,
 the completion queue, fds), whether it finds some or not, and to sleep and come back; what it then runs is no part of it. It is
 paid for each wake, however many requests that brings: with one request at a time nobody shares it. `looks` is how often the
-completion queue was looked at for a request, and `empty` how many of those looks, at least, found nothing: as many as there
-were more looks than entries. A loop that spins before it sleeps looks in vain; how often depends on the machine and the day,
+completion queue was looked at for a request. A loop that spins before it sleeps looks in vain; how often depends on the machine and the day,
 so with one request at a time compare what is left without `turns`.
 
 System calls cost what they cost in the kernel, which callgrind does not see; they are counted by the line `sleeps`.
@@ -42,7 +41,6 @@ TURNS = re.compile(
     r"Loop::(turn|wait_for_work|spin_for_fds|run_fds|wait_for_fds|run_mail|run_timers|take_after_\w+|(run|arm|disarm)_pollers)"
     r"|RdmaPort::(poll|arm|take|on_event)|verbs::CompletionChannel::take_event|UringDisk::(poll|arm))\(")
 LOOKS = re.compile(r"^gd2fs::RdmaPort::take\(")
-ENTRIES = re.compile(r"^gd2fs::RdmaQueue::on_completion\(")
 SLEEPS = re.compile(r"^(epoll_wait|epoll_pwait2?|syscall)$")
 
 
@@ -109,7 +107,7 @@ class Dump:
 class Side:
     def __init__(self, dumps):
         self.total = sum(sum(dump.own.values()) for dump in dumps)
-        self.fake = self.copied = self.caller = self.turns = self.sleeps = self.looks = self.entries = 0
+        self.fake = self.copied = self.caller = self.turns = self.sleeps = self.looks = 0
         self.functions = collections.Counter()
         for dump in dumps:
             for (from_object, caller, to_object, to), cost in dump.calls.items():
@@ -126,8 +124,6 @@ class Side:
                     self.sleeps += times
                 elif LOOKS.match(to):
                     self.looks += times
-                elif ENTRIES.match(to):
-                    self.entries += times
             for (where, function), cost in dump.own.items():
                 if CALLER in function:
                     self.caller += cost
@@ -139,7 +135,7 @@ class Side:
 
     def less(self, other):
         """What this has more than the other."""
-        for name in ("total", "fake", "copied", "turns", "sleeps", "looks", "entries", "ours"):
+        for name in ("total", "fake", "copied", "turns", "sleeps", "looks", "ours"):
             setattr(self, name, getattr(self, name) - getattr(other, name))
         self.functions.subtract(other.functions)
         return self
@@ -168,14 +164,14 @@ def main():
     build = pathlib.Path(arguments.build).resolve()
     rows = [tuple(map(int, row.split(","))) for row in arguments.row] if arguments.row else ROWS
     print(f"{'read':>10} {'at once':>7} {'side':>7} {'per request':>12} {'of it turns':>12} {'per MiB':>9} "
-          f"{'copied':>7} {'sleeps':>7} {'looks':>6} {'empty':>6}")
+          f"{'copied':>7} {'sleeps':>7} {'looks':>6}")
     for length, depth, reads in rows:
         few, many = count(build, length, depth, reads), count(build, length, depth, 3 * reads)
         reads *= 2
         for name, side in {name: many[name].less(few[name]) for name in few}.items():
             print(f"{length:>10} {depth:>7} {name:>7} {side.ours / reads:>12.0f} {side.turns / reads:>12.0f} "
                   f"{side.ours / reads * MIB / length:>9.0f} {side.copied / reads:>7.0f} {side.sleeps / reads:>7.2f} "
-                  f"{side.looks / reads:>6.2f} {max(0, side.looks - side.entries) / reads:>6.2f}", flush=True)
+                  f"{side.looks / reads:>6.2f}", flush=True)
             for function, cost in side.functions.most_common(arguments.top):
                 print(f"{cost / reads:>40.0f}  {function[:150]}")
 
