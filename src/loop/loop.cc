@@ -9,6 +9,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 namespace gd2fs {
 
@@ -350,24 +351,41 @@ void Loop::take_after_pollers() {
   while (Completion* done = after_pollers_.pop_front()) completions_.push_back(*done);
 }
 
+namespace {
+
+// Past the C library, whose own are cancellation points: a thread of the application that drives
+// the loop and is canceled must not end in the middle of a turn. (And they cost 75 instructions
+// more.)
+int wait_ms(int epoll_fd, epoll_event* ready, int ready_max, int timeout_ms) {
+  return static_cast<int>(
+      syscall(SYS_epoll_pwait, epoll_fd, ready, ready_max, timeout_ms, nullptr, 0));
+}
+
+// Linux 5.11 knows nanoseconds. nullptr: for ever.
+int wait_ns(int epoll_fd, epoll_event* ready, int ready_max, const timespec* timeout) {
+  return static_cast<int>(
+      syscall(SYS_epoll_pwait2, epoll_fd, ready, ready_max, timeout, nullptr, 0));
+}
+
+}  // namespace
+
 int Loop::wait_for_fds(uint64_t timeout_ns) {
-  if (timeout_ns == 0) return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, 0);
+  if (timeout_ns == 0) return wait_ms(epoll_fd_, ready_, kFdsPerTurn, 0);
   const bool forever = timeout_ns == UINT64_MAX;
-  // epoll_pwait2 (Linux 5.11) knows nanoseconds. Older kernels and some containers refuse it.
-  static std::atomic<bool> has_pwait2{true};
-  if (has_pwait2.load(std::memory_order_relaxed)) {
+  // Older kernels and some containers refuse it.
+  static std::atomic<bool> has_nanoseconds{true};
+  if (has_nanoseconds.load(std::memory_order_relaxed)) {
     timespec timeout{};
     if (!forever) {
       timeout.tv_sec = static_cast<time_t>(timeout_ns / kSecond);
       timeout.tv_nsec = static_cast<long>(timeout_ns % kSecond);
     }
-    const int count =
-        epoll_pwait2(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout, nullptr);
+    const int count = wait_ns(epoll_fd_, ready_, kFdsPerTurn, forever ? nullptr : &timeout);
     if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
-    has_pwait2.store(false, std::memory_order_relaxed);
+    has_nanoseconds.store(false, std::memory_order_relaxed);
   }
   const uint64_t timeout_ms = std::min<uint64_t>((timeout_ns - 1) / kMs + 1, INT_MAX);
-  return epoll_wait(epoll_fd_, ready_, kFdsPerTurn, forever ? -1 : static_cast<int>(timeout_ms));
+  return wait_ms(epoll_fd_, ready_, kFdsPerTurn, forever ? -1 : static_cast<int>(timeout_ms));
 }
 
 size_t Loop::run_fds(uint64_t timeout_ns) {
