@@ -480,7 +480,8 @@ size_t Loop::run_queued() {
 
 namespace {
 // A look at the fds and giving way cost about a microsecond; so much time the pollers get before.
-constexpr int kPollsPerLook = 16;
+constexpr int kPollsPerLook = 8;
+constexpr int kPausesPerPoll = 2;
 // A busy loop with pollers looks at its fds in one turn of so many, and when so much time has
 // passed: a turn may copy for 50 us.
 constexpr uint32_t kFdsSkippedMax = 8;
@@ -498,7 +499,7 @@ size_t Loop::spin_for_fds(uint64_t window_ns, bool* found) {
     for (int look = 0; !pollers_.empty() && look < kPollsPerLook && !has_mail(); ++look) {
       ran = run_pollers();
       if (ran > 0) break;
-      spin_pause();
+      for (int pause = 0; pause < kPausesPerPoll; ++pause) spin_pause();
     }
     if (ran == 0) ran = run_fds(0);
     called = has_mail() || woken_.load(std::memory_order_relaxed);
