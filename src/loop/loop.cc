@@ -463,6 +463,16 @@ size_t Loop::run_ready() {
   return ran;
 }
 
+size_t Loop::run_now(Mail& mail) {
+  if (has_mail() || mail.posted_.load(std::memory_order_relaxed)) {
+    post(mail);
+    return run_queued();
+  }
+  armed_ = false;
+  mail.run_(mail.owner_);  // may free the mail
+  return 1 + run_queued();
+}
+
 size_t Loop::run_queued() {
   constexpr int kGivingWayMax = 64;  // then whoever turns the loop next goes on
   // What runs here may take bells away, or wait for more than was armed for.

@@ -180,6 +180,8 @@ class Loop {
   // Runs mail and completions that are queued, without a look at fds and timers; at pollers only
   // if something waits for their turn.
   size_t run_queued();
+  // The same with this mail behind all that is queued, as if it had been posted.
+  size_t run_now(Mail& mail);
   // Like run_ready, but with nothing ready it first looks again for up to spin_ns, if spinning paid
   // off lately (see AdaptiveSpin), and then sleeps up to timeout_ns (UINT64_MAX: no limit; 0: not
   // at all) until something is.

@@ -276,9 +276,11 @@ bool LoopThread::submit(Mail& mail) {
   Inside inside(*this);
   if (poisoned() || stopping()) return false;
   Loop::Drive seat = loop_.try_drive();
-  loop_.post(mail);  // wakes the driver if it is not us and asleep
-  if (!seat) return true;
-  guarded([&] { loop_.run_queued(); });
+  if (!seat) {
+    loop_.post(mail);  // wakes the driver if it is asleep
+    return true;
+  }
+  guarded([&] { loop_.run_now(mail); });
   leave(std::move(seat));
   return true;
 }
