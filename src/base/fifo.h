@@ -17,31 +17,34 @@ namespace gd2fs {
 template <class T>
 class Fifo {
  public:
+  Fifo() = default;
+  Fifo(const Fifo&) = delete;
+  Fifo& operator=(const Fifo&) = delete;
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
   T& front() { return (*this)[0]; }
   T& back() { return (*this)[size_ - 1]; }
   T& operator[](size_t index) {
     CHECK(index < size_);
-    return objects_[(first_ + index) & (objects_.size() - 1)];
+    return objects_[(first_ + index) & (room_ - 1)];
   }
   // One more at the end, as it was left by whom it served last.
   T& add() {
-    if (size_ == objects_.size()) grow();
+    if (size_ == room_) grow();
     ++size_;
     return back();
   }
   void push_back(T object) { add() = std::move(object); }
   // One more in front of all.
   void push_front(T object) {
-    if (size_ == objects_.size()) grow();
-    first_ = (first_ - 1) & (objects_.size() - 1);
+    if (size_ == room_) grow();
+    first_ = (first_ - 1) & (room_ - 1);
     ++size_;
     front() = std::move(object);
   }
   void pop_front() {
     CHECK(size_ > 0);
-    first_ = (first_ + 1) & (objects_.size() - 1);
+    first_ = (first_ + 1) & (room_ - 1);
     --size_;
   }
   T take_front() {
@@ -70,19 +73,21 @@ class Fifo {
   // Objects and memory go.
   void clear() {
     std::vector<T>().swap(objects_);
-    first_ = size_ = 0;
+    room_ = first_ = size_ = 0;
   }
 
  private:
   static constexpr size_t kObjectsMin = 8;
   void grow() {
-    std::vector<T> larger(objects_.empty() ? kObjectsMin : 2 * objects_.size());
+    std::vector<T> larger(room_ == 0 ? kObjectsMin : 2 * room_);
     for (size_t i = 0; i < size_; ++i) larger[i] = std::move((*this)[i]);
     objects_.swap(larger);
+    room_ = objects_.size();
     first_ = 0;
   }
 
   std::vector<T> objects_;  // none, or a power of two of them
+  size_t room_ = 0;         // how many: to ask the vector takes a division by the size of T
   size_t first_ = 0;
   size_t size_ = 0;
 };

@@ -21,6 +21,9 @@ namespace gd2fs {
 template <class V>
 class IdMap {
  public:
+  IdMap() = default;
+  IdMap(const IdMap&) = delete;
+  IdMap& operator=(const IdMap&) = delete;
   // nullptr: there is none such. The last one that was found may be changed in place.
   V* find(uint64_t id) {
     const size_t at = place_of(id);
@@ -34,7 +37,7 @@ class IdMap {
   // False: there is one already, and it stays.
   bool insert(uint64_t id, V value) {
     CHECK(id != 0);
-    if (2 * (size_ + 1) > entries_.size()) grow();
+    if (2 * (size_ + 1) > mask_ + 1) grow();
     size_t at = home_of(id);
     for (; entries_[at].id != 0; at = after(at)) {
       if (entries_[at].id == id) return false;
@@ -53,7 +56,7 @@ class IdMap {
     // A search ends at the first gap: those behind that it would hide move up.
     for (size_t at = after(gap); entries_[at].id != 0; at = after(at)) {
       const size_t home = home_of(entries_[at].id);
-      if (((at - home) & mask()) < ((at - gap) & mask())) continue;
+      if (((at - home) & mask_) < ((at - gap) & mask_)) continue;
       entries_[gap] = std::move(entries_[at]);
       gap = at;
     }
@@ -65,6 +68,7 @@ class IdMap {
   size_t size() const { return size_; }
   void clear() {
     entries_.clear();
+    mask_ = SIZE_MAX;
     size_ = 0;
   }
   // Some value; nullptr: there is none. Takes as long as the table is.
@@ -90,8 +94,7 @@ class IdMap {
   static constexpr size_t kNowhere = SIZE_MAX;
   static constexpr size_t kEntriesMin = 16;
 
-  size_t mask() const { return entries_.size() - 1; }
-  size_t after(size_t at) const { return (at + 1) & mask(); }
+  size_t after(size_t at) const { return (at + 1) & mask_; }
   // Neighbouring numbers come to lie far apart.
   size_t home_of(uint64_t id) const { return (id * 0x9E3779B97F4A7C15) >> shift_; }
   size_t place_of(uint64_t id) const {
@@ -104,6 +107,7 @@ class IdMap {
   void grow() {
     std::vector<Entry> old(entries_.empty() ? kEntriesMin : 2 * entries_.size());
     old.swap(entries_);
+    mask_ = entries_.size() - 1;
     shift_ = 64 - std::countr_zero(entries_.size());
     size_ = 0;
     for (Entry& entry : old) {
@@ -112,6 +116,7 @@ class IdMap {
   }
 
   std::vector<Entry> entries_;  // a power of two of them, at least half of them free
+  size_t mask_ = SIZE_MAX;      // their number less one
   size_t size_ = 0;
   int shift_ = 0;
 };
