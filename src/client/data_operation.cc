@@ -234,14 +234,17 @@ void DataOperation::pump() {
       if (ending()) return;
       continue;
     }
-    if (!more_to_start() || fills_ring()) break;
+    if (!more_to_start()) {
+      if (in_flight_.empty()) on_batches_done();
+      return;
+    }
+    if (fills_ring()) return;
     std::unique_ptr<Batch> batch(next_batch());
-    if (batch == nullptr) break;
+    if (batch == nullptr) return;
     start_batch(std::move(batch));
-    if (!in_flight_.empty() && !ending()) give_way(*in_flight_.back());
+    if (ending()) return;
+    if (!in_flight_.empty()) give_way(*in_flight_.back());
   }
-  if (ending()) return;
-  if (in_flight_.empty() && !more_to_start()) on_batches_done();
 }
 
 // To make a long batch takes 20 us, and a short one 2: what the server answered meanwhile has its

@@ -1,6 +1,7 @@
 #include "client/link.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/log.h"
 #include "fabric/reply.h"
@@ -226,7 +227,7 @@ void Link::on_move(Completion&) {
 }
 
 Status Link::send(Exchange& exchange, ConstBytes body) {
-  CHECK(has_room() && exchange.link_ == nullptr);
+  CHECK(session_ != nullptr && exchange.link_ == nullptr);
   exchange.request_id_ = session_->next_request_id();
   if (exchange.window != nullptr) {
     exchange.window->request_id = exchange.request_id_;
@@ -257,6 +258,10 @@ Status Link::tell(msg::Type type, ConstBytes body) {
 
 void Link::take(Exchange& exchange) {
   sent_.erase(exchange.request_id_);
+  taken(exchange);
+}
+
+void Link::taken(Exchange& exchange) {
   sent_bytes_ -= exchange.credit_bytes;
   exchange.link_ = nullptr;
   give_credit(exchange.credit_bytes);
@@ -289,8 +294,8 @@ void Link::on_message(Session& session, const Message& message) {
 }
 
 void Link::on_reply(Session&, const Message& reply) {
-  Exchange* const* const found = sent_.find(reply.request_id);
-  if (found == nullptr) return;  // given up before
+  const std::optional<Exchange*> found = sent_.take(reply.request_id);
+  if (!found.has_value()) return;  // given up before
   failures_ = 0;
   refusals_ = 0;
   served_ = true;
@@ -309,7 +314,7 @@ void Link::on_reply(Session&, const Message& reply) {
   }
   exchange.reply.assign(reply.body.data(), reply.body.size());
   if (exchange.window == nullptr || session_->let_go(*exchange.window)) {
-    take(exchange);
+    taken(exchange);
     move_when_quiet();
     return owner_.on_settled(exchange, false);
   }

@@ -122,6 +122,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   void say_path(const std::string& address);
   ConnectOptions connect_options(const std::string& address) const;
   void take(Exchange& exchange);
+  void taken(Exchange& exchange);  // from sent_, before
   void give_credit(uint64_t bytes);
   void on_credit(Completion&);
   void withdraw(Exchange& exchange);
