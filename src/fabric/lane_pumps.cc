@@ -29,7 +29,7 @@ LanePumps::~LanePumps() {
 std::shared_ptr<LanePumps> LanePumps::of_this_machine(
     uint32_t pumps_min, std::function<void(const CheckFailure&)> on_broken) {
   const uint32_t cores = usable_cores();
-  const uint32_t pumps = std::max(pumps_min, cores < kCoresMin ? 0 : cores / 2);
+  const uint32_t pumps = std::max(pumps_min, cores < kCoresMin ? 0 : cores);
   if (pumps == 0) return nullptr;
   return std::make_shared<LanePumps>(pumps, std::move(on_broken));
 }

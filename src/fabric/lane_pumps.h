@@ -43,12 +43,13 @@ class LanePumps {
   LanePumps(const LanePumps&) = delete;
   LanePumps& operator=(const LanePumps&) = delete;
 
-  // Half as many as the machine has cores (the application, or a peer on this host, needs the
-  // others), at least `pumps_min`; null: none.
+  // As many as the machine has cores at most, or `pumps_min`: one for each lane that comes, so that
+  // a client with the usual lanes has half as many. Null: none.
   static std::shared_ptr<LanePumps> of_this_machine(
       uint32_t pumps_min, std::function<void(const CheckFailure&)> on_broken = nullptr);
 
-  // How many lanes it takes to use them.
+  // How many lanes a client has unless it asks for more: the application, or a peer on this host,
+  // needs the other cores.
   static constexpr uint32_t kLanesMin = 4;
   static uint32_t lanes_of_this_machine();
 
