@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+
+#include <sys/statvfs.h>
 
 #include "cli/bench/bench_rows.h"
 
@@ -24,6 +27,40 @@ Shape shape_of(const BenchOptions& options) {
   return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {25, 13, 7}, 5000, 8, 20, 20000};
 }
 
+bool chose(const BenchOptions& options, const char* row) {
+  const std::vector<std::string>& chosen = options.rows;
+  return chosen.empty() || std::find(chosen.begin(), chosen.end(), row) != chosen.end();
+}
+
+bool wants_large_files(const BenchOptions& options) {
+  return chose(options, "write") || chose(options, "miss") || chose(options, "hit");
+}
+
+// Ours and the baseline's large files, and room for what is removed and not given back yet.
+uint64_t drive_bytes(const BenchOptions& options, const Shape& shape) {
+  uint64_t bytes = kSmallFileBytes + 3 * shape.large_sizes.back();
+  if (!wants_large_files(options)) return bytes;
+  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+    bytes += 2 * (shape.large_samples[i] + 1) * shape.large_sizes[i];
+  }
+  return bytes;
+}
+
+Status check_room(const BenchOptions& options, const Shape& shape) {
+  struct statvfs drive{};
+  if (statvfs(options.folder.c_str(), &drive) != 0) {
+    return Status::from_errno(errno, options.folder);
+  }
+  const uint64_t free_bytes = drive.f_bavail * drive.f_frsize;
+  const uint64_t needed_bytes = drive_bytes(options, shape);
+  if (free_bytes >= needed_bytes) return {};
+  const auto gib = [](uint64_t bytes) { return std::to_string(bytes / kGiB) + " GiB"; };
+  return {StatusCode::no_space,
+          options.folder + " has " + gib(free_bytes) + " free, and these rows need " +
+              gib(needed_bytes + kGiB - 1) + ": --dir names another drive, --quick needs less",
+          ENOSPC};
+}
+
 Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, double* creates) {
   const bool show = !bench.options.json;
   const auto keep = [&](Result<BenchRow> row) -> Status {
@@ -39,10 +76,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     }
     return {};
   };
-  const std::vector<std::string>& chosen = bench.options.rows;
-  const auto wants = [&](const char* name) {
-    return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
-  };
+  const auto wants = [&](const char* name) { return chose(bench.options, name); };
   const auto for_sizes = [&](auto rows_of) -> Status {
     for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
       GD2FS_TRY(rows_of(shape.large_sizes[i], shape.large_samples[i]));
@@ -50,7 +84,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     return {};
   };
   // The rows of writes make the files that the others read.
-  if (wants("write") || wants("miss") || wants("hit")) {
+  if (wants_large_files(bench.options)) {
     GD2FS_TRY(for_sizes([&](uint64_t size_bytes, uint32_t samples) -> Status {
       GD2FS_TRY(keep(large_write_row(bench, size_bytes, samples)));
       if (wants("miss")) GD2FS_TRY(keep(large_miss_row(bench, size_bytes, samples)));
@@ -93,6 +127,7 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
 
 Status run(const BenchOptions& options, std::vector<BenchRow>* rows, double* creates) {
   const Shape shape = shape_of(options);
+  GD2FS_TRY(check_room(options, shape));
   // NOLINTBEGIN(concurrency-mt-unsafe): before threads. A path that cannot be had is an error, not
   // another path's figures.
   if (options.path == "shm") {
