@@ -269,7 +269,7 @@ void Link::taken(Exchange& exchange) {
 
 // `withdrawn_` completes when nothing of this session can touch the window's memory.
 void Link::withdraw(Exchange& exchange) {
-  take(exchange);
+  take(exchange);  // one that was answered is out of sent_ already
   exchange.state_ = Exchange::State::withdrawing;
   if (exchange.window == nullptr) {
     loop_.complete(exchange.withdrawn_, Status());
