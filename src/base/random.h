@@ -29,6 +29,11 @@ class Random {
 
 // splitmix64's finalizer: a fixed, good 64-bit mixing function. Layouts depend on it (golden
 // values in the tests); it must never change. Source: Steele, Lea, Flood 2014.
-uint64_t mix64(uint64_t value);
+inline uint64_t mix64(uint64_t value) {
+  value += 0x9E3779B97F4A7C15u;
+  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
+  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
+  return value ^ (value >> 31);
+}
 
 }  // namespace gd2fs

@@ -77,6 +77,8 @@ std::vector<LinkOptions> Client::links(const std::string& name,
     if (data && only_here) link.same_host = SameHost::required;
     link.connect_timeout_ns = std::min<uint64_t>(3 * kSecond, options_.timeout_ns);
     link.refusals_max = data ? 8 : 1;
+    // The controller is asked how silent it is, rails how fast they are.
+    link.timed = !data || options_.locals.size() > 1;
     out.push_back(std::move(link));
     if (!data) break;
   }

@@ -236,7 +236,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   Status sent = session_->send(static_cast<uint16_t>(exchange.type), exchange.request_id_, body,
                                exchange.window);
   // A failed send still leaves the window to be withdrawn: abandon() does it.
-  if (sent_bytes_ == 0) {
+  if (options_.timed && sent_bytes_ == 0) {
     const uint64_t now_ns = loop_.now_ns();
     if (sent_.empty()) silent_since_ns_ = now_ns;
     if (exchange.credit_bytes > 0) speed_.begin(now_ns);
@@ -299,11 +299,11 @@ void Link::on_reply(Session&, const Message& reply) {
   failures_ = 0;
   refusals_ = 0;
   served_ = true;
-  silent_since_ns_ = loop_.now_ns();
   Exchange& exchange = **found;
-  if (exchange.credit_bytes > 0) {
+  if (options_.timed) {
+    silent_since_ns_ = loop_.now_ns();
     const bool more = sent_bytes_ > exchange.credit_bytes;
-    speed_.arrived(exchange.credit_bytes, more, silent_since_ns_);
+    if (exchange.credit_bytes > 0) speed_.arrived(exchange.credit_bytes, more, silent_since_ns_);
   }
   if (reply.type == static_cast<uint16_t>(msg::Type::error)) {
     exchange.outcome = open_error(reply.body);

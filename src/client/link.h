@@ -38,6 +38,8 @@ struct LinkOptions {
   uint32_t lanes = 1;
   SameHost same_host = SameHost::off;
   uint64_t connect_timeout_ns = 3 * kSecond;
+  // Whether anybody asks it how fast or how silent it is: both need the clock, twice per exchange.
+  bool timed = true;
   // A server may not know yet of a cluster or token that the controller made a moment ago, so it is
   // believed only when it has refused us this often without ever answering in between.
   uint32_t refusals_max = 1;
@@ -80,7 +82,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   uint64_t ever_sent_bytes() const { return ever_sent_bytes_; }
-  // 0: not known.
+  // 0: not known. (Of one that is timed.)
   double ns_per_byte() const { return speed_.ns_per_byte(loop_.now_ns()); }
   // What it sends windows over are NICs, which reach GPU memory that they know.
   bool by_nic() const { return open() && session_->path() == "rdma"; }
@@ -98,7 +100,8 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   void set_addresses(std::vector<std::string> addresses);
   // Ends the session, so that the next address is tried.
   void fail_over(Status why);
-  // Since when something is unanswered and no reply has come; UINT64_MAX: nothing is.
+  // Since when something is unanswered and no reply has come; UINT64_MAX: nothing is. (Of one that
+  // is timed.)
   uint64_t silent_since_ns() const { return sent_.empty() ? UINT64_MAX : silent_since_ns_; }
 
   // Exposes the window and sends. An error: nothing was sent.

@@ -54,13 +54,19 @@ void Peer::start(Exchange& exchange) {
   exchange.perhaps_executed = false;
   exchange.outcome = Status();
   exchange.reply.clear();
-  queue(exchange);
-  pump();
+  exchange.state_ = Exchange::State::queued;
+  // As a rule nobody waits before it, and it waits for nothing.
+  List<Exchange>& before = queue_of(exchange);
+  if (!before.empty() || !start_now(exchange)) before.push_back(exchange);
+}
+
+List<Exchange>& Peer::queue_of(const Exchange& exchange) {
+  return small(exchange) ? small_ : big_;
 }
 
 void Peer::queue(Exchange& exchange) {
   exchange.state_ = Exchange::State::queued;
-  (small(exchange) ? small_ : big_).push_back(exchange);
+  queue_of(exchange).push_back(exchange);
 }
 
 bool Peer::link_may_open() const {
@@ -107,32 +113,30 @@ Link* Peer::pick(const Exchange& exchange, bool* waits) {
   return soon || *waits ? nullptr : best;
 }
 
-// Sends the first of a queue that is not empty; false when that has to wait.
-bool Peer::pump(List<Exchange>& from) {
-  Exchange* exchange = from.front();
-  const bool credit = small(*exchange) || credit_used_bytes_ == 0 ||
-                      credit_used_bytes_ + exchange->credit_bytes <= kCreditBytes;
+// Of one whose turn it is, and which is in no list. False: it has to wait.
+bool Peer::start_now(Exchange& exchange) {
+  const bool credit = small(exchange) || credit_used_bytes_ == 0 ||
+                      credit_used_bytes_ + exchange.credit_bytes <= kCreditBytes;
   if (!credit) return false;
   bool waits = false;
-  Link* link = pick(*exchange, &waits);
+  Link* link = pick(exchange, &waits);
   if (waits) {
-    exchange->unlink();
-    exchange->state_ = Exchange::State::unreached;
-    unreached_.push_back(*exchange);
+    exchange.state_ = Exchange::State::unreached;
+    unreached_.push_back(exchange);
     return true;
   }
-  if (link == nullptr) return false;
-  exchange->unlink();
-  if (send(*link, *exchange)) return true;
-  from.push_front(*exchange);
-  return false;
+  return link != nullptr && send(*link, exchange);
+}
+
+void Peer::pump(List<Exchange>& from) {
+  while (Exchange* exchange = from.pop_front()) {
+    if (!start_now(*exchange)) return from.push_front(*exchange);
+  }
 }
 
 void Peer::pump() {
-  while (!small_.empty() && pump(small_)) {
-  }
-  while (!big_.empty() && pump(big_)) {
-  }
+  pump(small_);
+  pump(big_);
 }
 
 // False: it has to wait for a sequence.

@@ -78,9 +78,11 @@ class Peer final : public Link::Owner {
 
  private:
   bool small(const Exchange& exchange) const { return exchange.credit_bytes <= kSmallBytes; }
+  List<Exchange>& queue_of(const Exchange& exchange);
   void queue(Exchange& exchange);
   void pump();
-  bool pump(List<Exchange>& from);
+  void pump(List<Exchange>& from);
+  bool start_now(Exchange& exchange);
   bool send(Link& link, Exchange& exchange);
   void on_room(Completion&) { pump(); }
   void pause(Exchange& exchange);

@@ -180,26 +180,28 @@ void RdmaPort::deliver(const ibv_wc& completion) {
   if (queue != nullptr) queue->on_completion(completion);
 }
 
-bool RdmaPort::needs_each_completion() const {
-  return slots_.size() > kAskedMax || std::ranges::any_of(slots_, [](const Slot& slot) {
-           return slot.queue != nullptr && slot.queue->needs_each_completion();
-         });
-}
-
-bool RdmaPort::holds_memory() const {
-  return std::ranges::any_of(
-      slots_, [](const Slot& slot) { return slot.queue != nullptr && slot.queue->holds_memory(); });
+RdmaPort::Wanted RdmaPort::wanted() const {
+  Wanted all;
+  all.each_completion = slots_.size() > kAskedMax;
+  if (all.each_completion) return all;
+  for (const Slot& slot : slots_) {
+    if (slot.queue == nullptr) continue;
+    all.each_completion |= slot.queue->needs_each_completion();
+    all.memory |= slot.queue->holds_memory();
+  }
+  return all;
 }
 
 bool RdmaPort::arm() {
   bool quiet = ready_.empty();
-  const bool messages_alone = !needs_each_completion();
+  const Wanted wants = wanted();
+  const bool messages_alone = !wants.each_completion;
   for (Completions& each : completions_) {
     // What came before the question is found by looking once more.
     if (!gone() && ibv_req_notify_cq(each.queue->get(), messages_alone ? 1 : 0) != 0) return false;
     quiet = quiet && take(each.queue->get()) == 0;
   }
-  if (quiet && messages_alone && !held_.running() && holds_memory()) loop_.start(held_, kHeldMaxNs);
+  if (quiet && messages_alone && wants.memory && !held_.running()) loop_.start(held_, kHeldMaxNs);
   return quiet && ready_.empty();
 }
 

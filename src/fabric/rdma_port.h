@@ -116,8 +116,12 @@ class RdmaPort final : public std::enable_shared_from_this<RdmaPort>, private Po
   RdmaPort(Loop& loop, std::shared_ptr<const verbs::Nic> nic);
   void give_back(const verbs::CompletionQueue* queue, int entries);
   bool arm() override;
-  bool needs_each_completion() const;
-  bool holds_memory() const;
+  // What its queues wait for.
+  struct Wanted {
+    bool each_completion = false;  // if not, messages alone are to wake the loop
+    bool memory = false;           // some wait for the end of WRITEs or READs
+  };
+  Wanted wanted() const;
   void on_held(Completion&) {}  // it has made the loop turn, and look
   void disarm() override {}
   void on_event(uint32_t events);

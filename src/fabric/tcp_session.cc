@@ -134,7 +134,7 @@ Status TcpSession::reply(uint16_t type, uint64_t request_id, ConstBytes body) {
   return {};
 }
 
-void TcpSession::queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager,
+void TcpSession::queue_frame(FrameHeader& header, ConstBytes body, ConstBytes eager,
                              ConstBytes list) {
   TcpLane* const lane = lanes_[0].get();
   const bool at_once =

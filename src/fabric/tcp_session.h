@@ -148,8 +148,9 @@ class TcpSession : public Session {
   void stripe_sent(Push* push, Window* window, uint64_t length_bytes);
   void on_bulk_word();
   void send_last_words();
-  // Lengths and checksums are filled in. `list`: what the frame's body has in front of `body`.
-  void queue_frame(FrameHeader header, ConstBytes body, ConstBytes eager = {},
+  // The header's lengths and checksums are filled in. `list`: what the frame's body has in front of
+  // `body`.
+  void queue_frame(FrameHeader& header, ConstBytes body, ConstBytes eager = {},
                    ConstBytes list = {});
   void queue_bare(TcpLane& lane, FrameKind kind);
   void release_eager(uint64_t request_id);

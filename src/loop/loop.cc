@@ -436,11 +436,11 @@ void Loop::disarm_pollers() {
 
 // Each once. What one of them does may take others away, and itself: remove() sees to it.
 size_t Loop::run_pollers() {
-  if (pollers_.empty()) return 0;
-  disarm_pollers();
+  const bool armed = std::exchange(armed_, false);
   size_t ran = 0;
   for (Poller* poller = pollers_.front(); poller != nullptr; poller = next_poller_) {
     next_poller_ = pollers_.next(*poller);
+    if (armed) poller->disarm();
     ran += poller->poll();
   }
   return ran;
@@ -524,13 +524,12 @@ size_t Loop::spin_for_fds(uint64_t window_ns, bool* found) {
 }
 
 // The time is asked for once before and once behind the wait: it costs as much as a small callback.
-size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns) {
+size_t Loop::wait_for_work(uint64_t deadline_ns, uint64_t spin_ns, uint64_t now_ns) {
   const uint64_t idle_from_ns = now_ns;
   const bool adapts = spin_ns > 0 && spin_.worthwhile();
   uint64_t window_ns = adapts ? spin_ns : 0;
-  if (awake_until_ns_ > now_ns) {
-    window_ns = std::max(window_ns, std::min(awake_until_ns_ - now_ns, timeout_ns));
-  }
+  const uint64_t awake_ns = std::min(awake_until_ns_, deadline_ns);
+  if (awake_ns > now_ns) window_ns = std::max(window_ns, awake_ns - now_ns);
   if (window_ns > 0) {
     bool found = false;
     size_t ran = spin_for_fds(window_ns, &found);
@@ -545,11 +544,11 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_n
   // that is armed may start a timer.
   sleeping_.store(true, std::memory_order_seq_cst);
   const bool woken = woken_.exchange(false, std::memory_order_seq_cst);
-  const bool quiet = timeout_ns == 0 || arm_pollers();
+  const bool quiet = deadline_ns <= now_ns || arm_pollers();
   const uint64_t timer_ns = next_timer_ns();
-  if (timeout_ns != 0 && timer_ns != UINT64_MAX) {
-    timeout_ns = std::min(timeout_ns, timer_ns > now_ns ? timer_ns - now_ns : 0);
-  }
+  const uint64_t until_ns = std::min(deadline_ns, timer_ns);
+  uint64_t timeout_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+  if (until_ns == UINT64_MAX) timeout_ns = UINT64_MAX;
   size_t ran = run_fds(woken || has_mail() || !quiet ? 0 : timeout_ns);
   sleeping_.store(false, std::memory_order_relaxed);
   ran += run_pollers();
@@ -562,13 +561,19 @@ size_t Loop::wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_n
 }
 
 size_t Loop::turn(uint64_t timeout_ns, uint64_t spin_ns) {
+  const bool to_a_time = timeout_ns != 0 && timeout_ns != UINT64_MAX;
+  return turn_until(to_a_time ? now_ns() + timeout_ns : timeout_ns, spin_ns);
+}
+
+size_t Loop::turn_until(uint64_t deadline_ns, uint64_t spin_ns) {
   interrupted_ = false;
   size_t ran = run_mail();
   const uint64_t from_ns = now_ns();
+  turned_ns_ = from_ns;
   ran += run_timers(from_ns);
   ran += run_completions();
   if (ran == 0 && !has_completions() && epoll_fd_ >= 0) {
-    ran += wait_for_work(timeout_ns, spin_ns, from_ns);
+    ran += wait_for_work(deadline_ns, spin_ns, from_ns);
   } else {
     ran += run_pollers();
     if (pollers_.empty() || !after_fds_.empty() || ++fds_skipped_ >= kFdsSkippedMax ||

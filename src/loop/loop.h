@@ -186,6 +186,11 @@ class Loop {
   // off lately (see AdaptiveSpin), and then sleeps up to timeout_ns (UINT64_MAX: no limit; 0: not
   // at all) until something is.
   size_t turn(uint64_t timeout_ns, uint64_t spin_ns = 0);
+  // The same, but it sleeps up to a time of the clock (UINT64_MAX: no limit; in the past: not at
+  // all). Whether it has come turned_ns() tells: when the last turn began, by the look at the clock
+  // that every turn takes.
+  size_t turn_until(uint64_t deadline_ns, uint64_t spin_ns);
+  uint64_t turned_ns() const { return turned_ns_; }
   void run(uint64_t spin_ns = 0);  // turns until stop(), with the right to drive
   void stop();                     // any thread
   // The earliest timer, UINT64_MAX if none.
@@ -251,7 +256,7 @@ class Loop {
   void disarm_pollers();
   int wait_for_fds(uint64_t timeout_ns);
   size_t spin_for_fds(uint64_t window_ns, bool* found);
-  size_t wait_for_work(uint64_t timeout_ns, uint64_t spin_ns, uint64_t now_ns);
+  size_t wait_for_work(uint64_t deadline_ns, uint64_t spin_ns, uint64_t now_ns);
   static const void* this_thread();
 
   Clock& clock_;
@@ -267,6 +272,7 @@ class Loop {
   Poller* next_poller_ = nullptr;  // behind the one that has its turn
   bool armed_ = false;             // all of them
   uint32_t fds_skipped_ = 0;       // turns since the last look at the fds
+  uint64_t turned_ns_ = 0;
   uint64_t fds_looked_ns_ = 0;     // when a turn began that looked at them
   List<Completion> first_;         // run before completions_
   List<Completion> completions_;

@@ -146,14 +146,10 @@ LoopThread::Woken LoopThread::drive(Loop::Drive seat, WaitFlag& flag, uint64_t d
   flag.state_.compare_exchange_strong(state, WaitFlag::kDriving, std::memory_order_seq_cst);
   Woken woken = Woken::deadline;
   guarded([&] {
-    while (!ended(flag, &woken)) {
-      uint64_t timeout_ns = UINT64_MAX;
-      if (deadline_ns != UINT64_MAX) {
-        const uint64_t now = clock_.now_ns();
-        if (now >= deadline_ns) return;
-        timeout_ns = deadline_ns - now;
-      }
-      loop_.turn(timeout_ns, std::min(spin_ns, timeout_ns));
+    bool late = false;
+    while (!ended(flag, &woken) && !late) {
+      loop_.turn_until(deadline_ns, spin_ns);
+      late = loop_.turned_ns() >= deadline_ns;
       if (loop_.interrupted() && on_signal == OnSignal::come_back) {
         woken = Woken::signal;
         return;
