@@ -12,8 +12,8 @@ class TcpSession;
 
 class TcpLane final : private FrameSink, private LaneEvents {
  public:
-  // Read in one go before others get their turn.
-  static constexpr size_t kReadTurnBytes = 1 << 20;
+  // Read in one go before others get their turn (as TcpSession::kFlushTurnBytes).
+  static constexpr size_t kReadTurnBytes = 256 * 1024;
 
   TcpLane(TcpSession& session, uint16_t index, std::unique_ptr<LaneStream> stream);
   ~TcpLane() override;

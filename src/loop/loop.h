@@ -273,8 +273,8 @@ class Loop {
   bool armed_ = false;             // all of them
   uint32_t fds_skipped_ = 0;       // turns since the last look at the fds
   uint64_t turned_ns_ = 0;
-  uint64_t fds_looked_ns_ = 0;     // when a turn began that looked at them
-  List<Completion> first_;         // run before completions_
+  uint64_t fds_looked_ns_ = 0;  // when a turn began that looked at them
+  List<Completion> first_;      // run before completions_
   List<Completion> completions_;
   List<Completion> after_fds_;  // join completions_ when the fds have been looked at
   List<Completion> after_pollers_;

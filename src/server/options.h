@@ -21,7 +21,7 @@ inline constexpr uint32_t kReadStepMaxBytes = 4 << 20;
 // The last ones of a long request, of which clients say what follows, are smaller: only one of them
 // is left to be checked and sent when the drive has read all.
 inline constexpr uint32_t kTaperBytes = 4 << 20;  // so much at its end
-inline constexpr uint32_t kTaperStepBytes = 2 << 20;
+inline constexpr uint32_t kTaperStepBytes = 1 << 20;
 
 struct ServerOptions {
   uint32_t server_id = 1;         // this data's name in the deployment: kept across restarts

@@ -159,8 +159,10 @@ TEST_P(ReadOpTest, a_long_request_ends_with_small_steps_and_says_what_is_left) {
   };
   using Steps = std::vector<FakeStore::SeenStep>;
   constexpr uint32_t k4 = 4 << 20;
-  constexpr uint32_t k2 = 2 << 20;
-  EXPECT_EQ(steps_of(0), Steps({{k4, k4, k4}, {k2, k2, k2}, {k2, 0, k2}}));
+  constexpr uint32_t k1 = 1 << 20;
+  EXPECT_EQ(
+      steps_of(0),
+      Steps({{k4, k4, k4}, {k1, 3 * kMiB, k1}, {k1, 2 * kMiB, k1}, {k1, kMiB, k1}, {k1, 0, k1}}));
   EXPECT_EQ(steps_of(16 * kMiB), Steps({{k4, 20 * kMiB, k4}, {k4, 16 * kMiB, k4}}));
   EXPECT_EQ(steps_of({}), Steps({{k4, UINT64_MAX, k4}, {k4, UINT64_MAX, k4}}));
   steps_of(UINT64_MAX);  // any word of a client will do
