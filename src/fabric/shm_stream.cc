@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include "base/leave_core.h"
+#include "fabric/tcp_lane.h"
 
 namespace gd2fs {
 namespace {
@@ -143,6 +144,7 @@ void ShmStream::on_socket(uint32_t) {
   }
   loop_.unwatch(watch_);
   // What the peer wrote before it went, at most a ring full; then its end.
+  static_assert(TcpLane::kReadTurnBytes >= kRingBytes);
   if (reader_.readable()) events_->on_readable();
   drained_ = true;
   if (socket_.open()) events_->on_readable();

@@ -42,8 +42,12 @@ void TcpLane::on_room() {
 }
 
 void TcpLane::on_readable() {
+  read(kReadTurnBytes);
+}
+
+void TcpLane::read(size_t bytes_max) {
   size_t turn_bytes = 0;
-  while (turn_bytes < kReadTurnBytes) {
+  while (turn_bytes < bytes_max) {
     const LaneStream::Moved moved = stream_->read(reader.targets());
     if (moved.would_block) return;
     if (moved.error != 0) return session_.fail(Status::from_errno(moved.error, "receive"));

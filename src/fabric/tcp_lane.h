@@ -14,6 +14,7 @@ class TcpLane final : private FrameSink, private LaneEvents {
  public:
   // Read in one go before others get their turn (as TcpSession::kFlushTurnBytes).
   static constexpr size_t kReadTurnBytes = 256 * 1024;
+  static constexpr size_t kReadLastBytes = 8 << 20;  // more than a socket holds
 
   TcpLane(TcpSession& session, uint16_t index, std::unique_ptr<LaneStream> stream);
   ~TcpLane() override;
@@ -39,8 +40,8 @@ class TcpLane final : private FrameSink, private LaneEvents {
     return {};
   }
 
-  // Takes what has come, if anything.
-  void read_now() { on_readable(); }
+  // What a peer that is gone has said last: takes what has come, if anything, but not for ever.
+  void read_last() { read(kReadLastBytes); }
 
   // Since the last time this was asked: anything heard, or room made by the peer's
   // acknowledgements? (That the socket takes a ping says nothing of the peer.)
@@ -54,6 +55,7 @@ class TcpLane final : private FrameSink, private LaneEvents {
  private:
   void on_readable() override;
   void on_room() override;
+  void read(size_t bytes_max);
   void wait_for_room();
   Result<Landing> on_header(const FrameHeader& header) override;
   Status on_frame(InFrame& frame) override;

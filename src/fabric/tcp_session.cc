@@ -270,7 +270,7 @@ void TcpSession::on_bulk_word() {
   const Status failure = board.failure();
   if (failure.ok()) return kick();
   // What the peer said last lies in the first lane.
-  if (lanes_[0] != nullptr) lanes_[0]->read_now();
+  if (lanes_[0] != nullptr) lanes_[0]->read_last();
   fail(failure);
 }
 

@@ -526,15 +526,19 @@ size_t Loop::spin_for_fds(uint64_t window_ns, bool* found) {
 // The time is asked for once before and once behind the wait: it costs as much as a small callback.
 size_t Loop::wait_for_work(uint64_t deadline_ns, uint64_t spin_ns, uint64_t now_ns) {
   const uint64_t idle_from_ns = now_ns;
-  const bool adapts = spin_ns > 0 && spin_.worthwhile();
+  // A turn that may not sleep spins all the same; one whose time has come only looks.
+  const bool late = deadline_ns != 0 && deadline_ns <= now_ns;
+  const bool adapts = spin_ns > 0 && !late && spin_.worthwhile();
   uint64_t window_ns = adapts ? spin_ns : 0;
+  if (deadline_ns != 0 && !late) window_ns = std::min(window_ns, deadline_ns - now_ns);
   const uint64_t awake_ns = std::min(awake_until_ns_, deadline_ns);
   if (awake_ns > now_ns) window_ns = std::max(window_ns, awake_ns - now_ns);
   if (window_ns > 0) {
     bool found = false;
     size_t ran = spin_for_fds(window_ns, &found);
     now_ns = clock_.now_ns();
-    if (adapts) spin_.spun(found, now_ns - idle_from_ns, window_ns);
+    // (A window that the deadline made short is no measure of a lost time slice.)
+    if (adapts) spin_.spun(found, now_ns - idle_from_ns, std::max(window_ns, spin_ns));
     if (ran > 0 || now_ns >= next_timer_ns()) {
       ran += run_mail();
       return ran + run_timers(now_ns);
