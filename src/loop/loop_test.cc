@@ -328,6 +328,18 @@ TEST(Loop, jobs_posted_and_never_run_are_freed_with_the_loop) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+TEST(Loop, a_turn_whose_time_has_come_looks_once_and_does_not_spin) {
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  constexpr uint64_t kSpinNs = 50 * kUs;
+  const uint64_t past_ns = clock.now_ns();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(loop.turn_until(past_ns, kSpinNs), 0u);
+  EXPECT_GE(loop.turned_ns(), past_ns);
+  EXPECT_TRUE(loop.adaptive_spin().worthwhile());  // two spins in vain would have ended that
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(loop.turn(0, kSpinNs), 0u);
+  EXPECT_FALSE(loop.adaptive_spin().worthwhile());
+}
+
 TEST(AdaptiveSpin, stops_after_two_misses_and_starts_again_after_short_sleeps) {
   constexpr uint64_t kWindowNs = 50 * kUs;
   AdaptiveSpin spin;
