@@ -1,8 +1,7 @@
 #include "cli/registered_arenas.h"
 
-#include <csignal>
-
 #include "base/log.h"
+#include "base/quiet_thread.h"
 #include "cli/units.h"
 
 namespace gd2fs::cli {
@@ -35,13 +34,7 @@ Result<ArenaSource::Arena> RegisteredArenas::make(size_t length_bytes) {
   waiting_.push_back(memory);
   changed_.notify_all();
   if (thread_.joinable()) return arena;
-  // Signals are for the threads that asked for them.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_quiet_thread("gd2fs-register", [this] { run(); });
   return arena;
 }
 
@@ -67,7 +60,6 @@ void RegisteredArenas::register_now(const FabricMemory& memory) {
 }
 
 void RegisteredArenas::run() {
-  pthread_setname_np(pthread_self(), "gd2fs-register");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (waiting_.empty()) {

@@ -43,6 +43,9 @@ Result<StoreOptions> store_options_of(const Config& config, const ServerPlace& p
   options.drive_reserve_bytes = config.store_reserve_bytes;
   options.drive_deadline_ns = config.store_deadline_ns;
   options.drive_window_bytes = config.store_window_bytes;
+  // Four check the reads of the fastest drives there are; the loop and its clients need the others.
+  constexpr uint32_t kCheckHelpersMax = 4;
+  options.check_helpers = std::min(kCheckHelpersMax, usable_cores() / 2);
   options.commit_delay_ns = config.store_commit_delay_ns;
   options.rebuild = config.store_rebuild;
   for (const std::string& text : config.store_forget_drives) {

@@ -1,6 +1,7 @@
 // What only a real kernel can show: full and odd file systems, forbidden io_uring, threads, leaks.
 #include "disk/local_disk.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -232,6 +233,24 @@ TEST(OpenDisk, automatic_takes_io_uring_where_it_is_allowed) {
   RealClock clock;
   Loop loop(clock, Loop::Waits::epoll);
   EXPECT_EQ((*open_disk(loop, folder.path(), DiskEngine::automatic))->engine(), "io_uring");
+}
+
+// A drive with nothing to do begins while its next transfers are prepared.
+TEST(UringDisk, the_first_large_transfer_does_not_wait_for_the_end_of_the_turn) {
+  TempFolder folder;
+  RealClock clock;
+  Loop loop(clock, Loop::Waits::epoll);
+  auto disk = *open_disk(loop, folder.path(), DiskEngine::io_uring);
+  auto file = *disk->open("f", OpenMode::create, OpenKind::direct);
+  TestOp large(4 << 20);
+  ASSERT_TRUE(large.run(loop, *disk, *file, DiskOp::Kind::write, 0).ok());
+  large.op.kind = DiskOp::Kind::read;
+  large.finished = false;
+  disk->submit(large.op);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the drive's time, not the loop's
+  loop.turn(0);
+  EXPECT_TRUE(large.finished);
+  while (!large.finished) loop.turn(UINT64_MAX);
 }
 
 TEST(OpenDisk, a_missing_directory_is_not_found) {

@@ -1,13 +1,12 @@
 #include "disk/thread_disk.h"
 
 #include <cerrno>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
+#include "base/quiet_thread.h"
 #include "disk/transfer.h"
 
 namespace gd2fs {
@@ -47,13 +46,10 @@ Status ThreadDisk::start() {
   event_ = OwnedFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event_.valid()) return Status::from_errno(errno, "eventfd");
   GD2FS_TRY(loop_.watch(watch_, event_.get(), EPOLLIN));
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   threads_.reserve(kThreads);
-  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  for (int i = 0; i < kThreads; ++i) {
+    threads_.push_back(start_quiet_thread("gd2fs-disk", [this] { run(); }));
+  }
   return {};
 }
 
@@ -86,7 +82,6 @@ void ThreadDisk::submit(DiskOp& op) {
 }
 
 void ThreadDisk::run() {
-  pthread_setname_np(pthread_self(), "gd2fs-disk");
   Transfer transfer;
   std::unique_lock lock(mutex_);
   while (!stopping_) {

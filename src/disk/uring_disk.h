@@ -45,6 +45,7 @@ class UringDisk final : public LocalDisk, private Poller {
   void finish(Transfer& transfer);
 
   static constexpr uint64_t kFlushRetryNs = 1 * kMs;
+  static constexpr uint64_t kAtOnceBytes = 1 << 20;
 
   Loop& loop_;
   io_uring ring_{};

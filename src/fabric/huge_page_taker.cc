@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <pthread.h>
 #include <system_error>
 #include <utility>
 
 #include <sys/resource.h>
 
 #include "base/huge_map.h"
+#include "base/quiet_thread.h"
 
 namespace gd2fs {
 
@@ -33,19 +32,12 @@ void HugePageTaker::take(const std::shared_ptr<const SharedMapping>& memory, siz
   changed_.notify_one();
 }
 
-// With all signals blocked: they are for the program's own threads.
 bool HugePageTaker::start() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    thread_ = std::thread([this] { run(); });
-    pthread_setname_np(thread_.native_handle(), "gd2fs-pages");
+    thread_ = start_quiet_thread("gd2fs-pages", [this] { run(); });
   } catch (const std::system_error&) {
     given_up_ = true;  // at the limit of threads
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return !given_up_;
 }
 

@@ -1,12 +1,11 @@
 #include "fabric/lane_pumps.h"
 
 #include <algorithm>
-#include <csignal>
-#include <pthread.h>
 #include <system_error>
 
 #include "base/cores.h"
 #include "base/log.h"
+#include "base/quiet_thread.h"
 #include "wire/frame.h"
 
 namespace gd2fs {
@@ -64,18 +63,7 @@ void LanePumps::give_back(LanePump& pump) {
 void LanePumps::start(LanePump& pump) {
   std::lock_guard lock(mutex_);
   if (stopped_) return;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    pump.thread = std::thread([this, &pump] { run(pump); });
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(pump.thread.native_handle(), "gd2fs-lane");
+  pump.thread = start_quiet_thread("gd2fs-lane", [this, &pump] { run(pump); });
 }
 
 void LanePumps::run(LanePump& pump) const {

@@ -14,7 +14,7 @@ Status violation(std::string_view what) {
 
 }  // namespace
 
-ShmClientSession::ShmClientSession(Loop& loop, const TcpOptions& options, CopyPool& copies,
+ShmClientSession::ShmClientSession(Loop& loop, const TcpOptions& options, SlicePool& copies,
                                    Peer peer, uint64_t number, std::string session_key)
     : TcpSession(loop, options, std::move(peer), number, 1, std::move(session_key)),
       copies_(copies) {}

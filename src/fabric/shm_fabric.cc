@@ -41,8 +41,8 @@ ShmFabric::ShmFabric(Loop& loop, Worker& worker, const TcpOptions& options, uint
       worker_(worker),
       options_(options),
       tcp_(loop, worker, options),
-      copies_(loop, helpers(copy_threads)),
-      staged_(loop, staged_helpers(), staged_look_ns()),
+      copies_(loop, "gd2fs-copy", helpers(copy_threads)),
+      staged_(loop, "gd2fs-staged", staged_helpers(), staged_look_ns()),
       boot_id_(gd2fs::boot_id()) {}
 
 ShmFabric::~ShmFabric() = default;

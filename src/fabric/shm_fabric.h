@@ -6,9 +6,9 @@
 // SameHost::required it fails instead. Sessions must not outlive it; the loop outlives the worker.
 #pragma once
 
-#include "fabric/copy_pool.h"
 #include "fabric/huge_page_taker.h"
 #include "fabric/tcp_fabric.h"
+#include "loop/slice_pool.h"
 
 namespace gd2fs {
 
@@ -47,8 +47,8 @@ class ShmFabric final : public Fabric {
   Worker& worker_;
   const TcpOptions options_;
   TcpFabric tcp_;
-  CopyPool copies_;  // of what was granted to us, or is staged by us
-  CopyPool staged_;  // of what was staged for us
+  SlicePool copies_;  // of what was granted to us, or is staged by us
+  SlicePool staged_;  // of what was staged for us
   HugePageTaker staging_pages_;
   const std::string boot_id_;
   bool said_why_not_ = false;

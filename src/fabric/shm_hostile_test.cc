@@ -16,7 +16,7 @@ class ShmHostile : public testing::Test {
  protected:
   RealClock clock;
   Loop loop{clock, Loop::Waits::epoll};
-  CopyPool copies{loop, 1};
+  SlicePool copies{loop, "copies", 1};
   HugePageTaker pages;
   Side side;
   std::unique_ptr<RawEnd> peer;

@@ -8,7 +8,7 @@
 
 namespace gd2fs {
 
-ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, HugePageTaker& pages,
+ShmListener::ShmListener(Loop& loop, const TcpOptions& tcp, SlicePool& copies, HugePageTaker& pages,
                          TcpSocket socket, HostDoor door, ListenOptions options,
                          OnSession on_session)
     : TcpListener(loop, tcp, std::move(socket), "shm://" + door.socket_path, std::move(options),

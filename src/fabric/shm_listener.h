@@ -2,10 +2,10 @@
 // ShmServerSession. Greeting, tokens and limits are TcpListener's. One loop.
 #pragma once
 
-#include "fabric/copy_pool.h"
 #include "fabric/huge_page_taker.h"
 #include "fabric/same_host.h"
 #include "fabric/tcp_listener.h"
+#include "loop/slice_pool.h"
 
 namespace gd2fs {
 
@@ -13,7 +13,7 @@ class ShmListener final : public TcpListener {
  public:
   // `copies` takes what clients stage, from memory for which `pages` takes huge pages; both outlive
   // the sessions.
-  ShmListener(Loop& loop, const TcpOptions& tcp, CopyPool& copies, HugePageTaker& pages,
+  ShmListener(Loop& loop, const TcpOptions& tcp, SlicePool& copies, HugePageTaker& pages,
               TcpSocket socket, HostDoor door, ListenOptions options, OnSession on_session);
   ~ShmListener() override { remove_host_door(door_); }
 
@@ -24,7 +24,7 @@ class ShmListener final : public TcpListener {
                                                          uint64_t number,
                                                          const ServerHandshake* handshake) override;
 
-  CopyPool& copies_;
+  SlicePool& copies_;
   HugePageTaker& pages_;
   HostDoor door_;
 };

@@ -27,7 +27,7 @@ Status violation(std::string_view what) {
 
 }  // namespace
 
-ShmServerSession::ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies,
+ShmServerSession::ShmServerSession(Loop& loop, const TcpOptions& options, SlicePool& copies,
                                    HugePageTaker& pages, Peer peer, uint64_t number,
                                    std::string session_key)
     : TcpSession(loop, options, std::move(peer), number, 1, std::move(session_key)),
@@ -158,7 +158,7 @@ void ShmServerSession::take_granted(const FrameHeader& header) {
 
 void ShmServerSession::ask(Pull& pull) {
   const bool is_first = pull.asked_bytes == 0;
-  if (is_first && pull.into.size() >= CopyPool::kHelpFromBytes) copies_.expect(pull.into.size());
+  if (is_first && pull.into.size() >= SlicePool::kHelpFromBytes) copies_.expect(pull.into.size());
   while (!free_slots_.empty()) {
     const PullRange range = ask_next(pull);
     if (range.length_bytes == 0) break;
@@ -216,9 +216,9 @@ void ShmServerSession::free_slot(uint16_t slot) {
 
 // From memory that the client may change meanwhile: every byte is read once,
 // and the crc is of what was read.
-void ShmServerSession::Slot::copy(uint64_t begin, uint64_t end) const {
-  static_assert(CopyPool::kSliceBytes % kPullBlockBytes == 0);
-  static_assert(CopyPool::kSliceMinBytes % kPullBlockBytes == 0);
+void ShmServerSession::Slot::make(uint64_t begin, uint64_t end) {
+  static_assert(SlicePool::kSliceBytes % kPullBlockBytes == 0);
+  static_assert(SlicePool::kSliceMinBytes % kPullBlockBytes == 0);
   CHECK(begin % kPullBlockBytes == 0 && begin < end && end <= from.size());
   const ConstBytes source = from.subspan(begin, end - begin);
   const Bytes target = place.subspan(begin, end - begin);
@@ -248,7 +248,7 @@ Status ShmServerSession::take_staged(const FrameHeader& header) {
   return {};
 }
 
-void ShmServerSession::on_staged(CopyJob& job) {
+void ShmServerSession::on_staged(SliceJob& job) {
   const Slot& slot = static_cast<Slot&>(job);
   Pull& pull = *slot.pull;
   mark_arrived(pull, slot.offset);

@@ -23,7 +23,7 @@
 #include <unordered_set>
 
 #include "base/pool.h"
-#include "fabric/copy_pool.h"
+#include "fabric/copy_job.h"
 #include "fabric/huge_page_taker.h"
 #include "fabric/shm_stream.h"
 #include "fabric/tcp_session.h"
@@ -40,7 +40,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   // writes have used get huge pages.
   static constexpr size_t kHugePagesFromBytes = 1 * kMiB;
 
-  ShmServerSession(Loop& loop, const TcpOptions& options, CopyPool& copies, HugePageTaker& pages,
+  ShmServerSession(Loop& loop, const TcpOptions& options, SlicePool& copies, HugePageTaker& pages,
                    Peer peer, uint64_t number, std::string session_key);
   ~ShmServerSession() override;
   // What the client must have too; its memory is this session's alone.
@@ -58,7 +58,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
     std::weak_ptr<SharedArena> arena;
     bool refused = false;  // it cannot map it
   };
-  struct Slot final : CopyJob {
+  struct Slot final : SliceJob {
     enum class State : uint8_t { free, asked, copying };
     State state = State::free;
     uint64_t request_id = 0;
@@ -68,7 +68,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
     ConstBytes from;
     Bytes place;
     std::span<uint32_t> block_crcs;
-    void copy(uint64_t begin, uint64_t end) const override;
+    void make(uint64_t begin, uint64_t end) override;
   };
   bool may_grant(const Push& push);
   void on_lease(Completion&);
@@ -77,7 +77,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   Status take_special(InFrame& frame) override;
   void take_granted(const FrameHeader& header);
   Status take_staged(const FrameHeader& header);
-  void on_staged(CopyJob& job);
+  void on_staged(SliceJob& job);
   // Waits (a tenth of a millisecond) for the copies that are under way for
   // these requests.
   template <class Which>
@@ -92,7 +92,7 @@ class ShmServerSession final : public TcpSession, private ShmStream::Owner {
   bool busy() const override { return !copies_.idle(); }
   void send_special(FrameKind kind, uint64_t request_id, uint64_t offset, uint16_t type = 0);
 
-  CopyPool& copies_;
+  SlicePool& copies_;
   HugePageTaker& pages_;
   ShmSegment segment_;
   std::shared_ptr<const SharedMapping> staging_;
@@ -119,7 +119,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   static constexpr size_t kCopiesMax = 8192;  // waiting or being made
   static constexpr uint64_t kArenaMaxBytes = 64 * kGiB;
 
-  ShmClientSession(Loop& loop, const TcpOptions& options, CopyPool& copies, Peer peer,
+  ShmClientSession(Loop& loop, const TcpOptions& options, SlicePool& copies, Peer peer,
                    uint64_t number, std::string session_key);
   ~ShmClientSession() override;
   Status join(TcpSocket socket, Descriptor segment, Descriptor staging);
@@ -172,7 +172,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void copy_granted(Copy& copy, Window& window);
   bool start_straight(Copy& copy, Window& window, Bytes bytes, const SharedStaging& memory);
   void on_straight(Copy& copy, const Status& status);
-  void on_copied(CopyJob& job) { on_ended(static_cast<Copy&>(job)); }
+  void on_copied(SliceJob& job) { on_ended(static_cast<Copy&>(job)); }
   void on_ended(Copy& copy);
   // True: it was never begun, and nobody touches its memory.
   bool take_back(Copy& copy);
@@ -183,7 +183,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void deliver_lost(uint64_t request_id);
   void end_close() override;
 
-  CopyPool& copies_;
+  SlicePool& copies_;
   std::shared_ptr<const SharedMapping> staging_;
   ShmStream* stream_ = nullptr;  // the lane's
   std::unordered_map<uint32_t, std::shared_ptr<const Arena>> arenas_;

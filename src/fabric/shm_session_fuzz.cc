@@ -220,7 +220,7 @@ class Meeting final : public FuzzedSession {
   static constexpr size_t kHeardMax = 256;
 
   const bool server_;
-  CopyPool copies_{loop_, 0};
+  SlicePool copies_{loop_, "copies", 0};
   HugePageTaker pages_;
   Arena arena_;
   Descriptor staging_fd_;

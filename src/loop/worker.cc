@@ -1,7 +1,6 @@
 #include "loop/worker.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "base/quiet_thread.h"
 
 namespace gd2fs {
 
@@ -14,13 +13,7 @@ void InlineWorker::submit(Loop& loop, Job& job) {
 }
 
 ThreadWorker::ThreadWorker(std::string name) : name_(std::move(name)) {
-  // Signals belong to the application's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_quiet_thread(name_.c_str(), [this] { run(); });
 }
 
 ThreadWorker::~ThreadWorker() {
@@ -48,7 +41,6 @@ void ThreadWorker::submit(Loop& loop, Job& job) {
 }
 
 void ThreadWorker::run() {
-  pthread_setname_np(pthread_self(), name_.c_str());
   std::unique_lock lock(mutex_);
   for (;;) {
     Job* job = jobs_.pop_front();

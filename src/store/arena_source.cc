@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <fcntl.h>
 #include <mutex>
@@ -14,6 +13,7 @@
 
 #include "base/huge_map.h"
 #include "base/log.h"
+#include "base/quiet_thread.h"
 #include "store/store.h"
 
 namespace gd2fs {
@@ -116,13 +116,7 @@ class MemfdArenaSource final : public ArenaSource {
       count_max_ = count;
     }
     if (thread_.joinable() || count == 0) return;
-    // Signals are for the threads that asked for them.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_ = start_quiet_thread("gd2fs-slab", [this] { run(); });
   }
 
   Result<Arena> make(size_t length_bytes) override {

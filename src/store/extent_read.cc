@@ -9,14 +9,17 @@ ExtentRead::ExtentRead() {
   descriptor_read_.bind<&ExtentRead::on_piece>(this);
   data_read_.bind<&ExtentRead::on_piece>(this);
   read_.bind<&ExtentRead::on_read>(this);
+  check_.bind<&ExtentRead::on_checked>(this);
 }
 
-void ExtentRead::start(Loop& loop, Drive& drive, const Range& range, std::byte* into,
-                       SlabPage* page, std::shared_ptr<AlignedBuffer> buffer, Completion& done) {
+void ExtentRead::start(Loop& loop, SlicePool& checks, Drive& drive, const Range& range,
+                       std::byte* into, SlabPage* page, std::shared_ptr<AlignedBuffer> buffer,
+                       Completion& done) {
   CHECK(range.blocks > 0 && range.first_block >= range.extent.first_block &&
         range.first_block + range.blocks <= range.extent.end_block());
   done.start();
   loop_ = &loop;
+  checks_ = &checks;
   drive_ = &drive;
   range_ = range;
   into_ = into;
@@ -62,18 +65,8 @@ void ExtentRead::on_piece(Completion& done) {
 }
 
 void ExtentRead::on_read(Completion& done) {
-  const Status status = done.status;
-  if (status.ok()) {
-    verify();
-    if (bad_count_ != 0 && !again_) {
-      again_ = true;
-      submit();
-      return;
-    }
-  }
-  drive_->unhold({range_.extent.at.file, range_.extent.at.slot});
-  buffer_.reset();
-  loop_->complete(*done_, status);
+  if (done.status.ok()) return verify();
+  end(done.status);
 }
 
 bool ExtentRead::descriptor_matches() {
@@ -95,22 +88,48 @@ bool ExtentRead::descriptor_matches() {
   return same;
 }
 
+void ExtentRead::Check::make(uint64_t begin, uint64_t end) {
+  const size_t first = begin / kBlockBytes;
+  const size_t blocks = (end - begin) / kBlockBytes;
+  crc32c_blocks({bytes + begin, end - begin}, kBlockBytes, std::span(crcs).subspan(first, blocks));
+}
+
 void ExtentRead::verify() {
   bad_.assign(range_.blocks, false);
   bad_count_ = 0;
   if (!descriptor_matches()) {
     bad_.assign(range_.blocks, true);
     bad_count_ = range_.blocks;
-    return;
+    return on_verified();
   }
-  std::vector<uint32_t> found(range_.blocks);
-  crc32c_blocks(ConstBytes(into_, uint64_t{range_.blocks} * kBlockBytes), kBlockBytes, found);
+  check_.bytes = into_;
+  check_.crcs.resize(range_.blocks);
+  check_.length_bytes = uint64_t{range_.blocks} * kBlockBytes;
+  if (check_.length_bytes >= kCheckBySlicesBytes) return checks_->submit(check_);
+  check_.make(0, check_.length_bytes);
+  on_checked(check_);
+}
+
+void ExtentRead::on_checked(SliceJob&) {
   for (uint32_t i = 0; i < range_.blocks; ++i) {
-    if (found[i] == crc(range_.first_block + i)) continue;
+    if (check_.crcs[i] == crc(range_.first_block + i)) continue;
     bad_[i] = true;
     ++bad_count_;
     reason_ = "crc";
   }
+  on_verified();
+}
+
+void ExtentRead::on_verified() {
+  if (bad_count_ == 0 || again_) return end(Status());
+  again_ = true;
+  submit();
+}
+
+void ExtentRead::end(const Status& status) {
+  drive_->unhold({range_.extent.at.file, range_.extent.at.slot});
+  buffer_.reset();
+  loop_->complete(*done_, status);
 }
 
 }  // namespace gd2fs

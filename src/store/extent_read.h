@@ -2,6 +2,9 @@
 // checksum in the slot's descriptor, which is read along. What fails verification is read once more
 // before it is called bad: a flipped bit may have happened on the way.
 //
+// The checksums of much are taken in slices, by the loop between other things and by threads beside
+// it: a loop that takes them of all that its drive ends at once keeps that drive waiting for it.
+//
 // Embedded in its operation; the slot is held while it runs. `done`: ok (then ask bad()), io,
 // unavailable. Thread rule: the store's loop.
 #pragma once
@@ -9,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "loop/slice_pool.h"
 #include "store/drive.h"
 #include "store/extents.h"
 #include "store/format.h"
@@ -17,6 +21,8 @@ namespace gd2fs {
 
 class ExtentRead {
  public:
+  static constexpr uint64_t kCheckBySlicesBytes = 1 << 20;  // less is checked at once
+
   ExtentRead();
 
   struct Range {
@@ -27,8 +33,8 @@ class ExtentRead {
     uint64_t left_bytes = UINT64_MAX;  // Transfer's
   };
   // `into` has room for the blocks and is 4 KiB aligned; `page` or `buffer` owns it.
-  void start(Loop& loop, Drive& drive, const Range& range, std::byte* into, SlabPage* page,
-             std::shared_ptr<AlignedBuffer> buffer, Completion& done);
+  void start(Loop& loop, SlicePool& checks, Drive& drive, const Range& range, std::byte* into,
+             SlabPage* page, std::shared_ptr<AlignedBuffer> buffer, Completion& done);
 
   // After done was ok.
   bool bad(uint32_t chunk_block) const { return bad_[chunk_block - range_.first_block]; }
@@ -46,9 +52,22 @@ class ExtentRead {
   void on_piece(Completion& done);
   void on_read(Completion& done);
   void verify();
+  void on_checked(SliceJob&);
+  void on_verified();
+  void end(const Status& status);
   bool descriptor_matches();
 
+  // Checksums of what was read.
+  struct Check final : SliceJob {
+    static_assert(SlicePool::kSliceMinBytes % kBlockBytes == 0);
+    ~Check() override { leave(); }
+    void make(uint64_t begin, uint64_t end) override;
+    const std::byte* bytes = nullptr;
+    std::vector<uint32_t> crcs;  // by block
+  };
+
   Loop* loop_ = nullptr;
+  SlicePool* checks_ = nullptr;
   Drive* drive_ = nullptr;
   Range range_;
   std::byte* into_ = nullptr;
@@ -62,6 +81,7 @@ class ExtentRead {
   Join join_;
   bool again_ = false;
   SlotDescriptor descriptor_;
+  Check check_;
   std::vector<bool> bad_;
   uint32_t bad_count_ = 0;
   const char* reason_ = "";

@@ -11,8 +11,8 @@ Fill& Fill::start(StoreCore& core, const ExtentRead::Range& range, SlabPage& pag
   Fill& fill = *new Fill(core, range, page);
   core.begin_operation(fill);
   core.active.add_fill(range.key, fill);
-  fill.read_.start(core.loop, core.unit(range.extent).drive, range, page.data(), &page, nullptr,
-                   fill.read_done_);
+  fill.read_.start(core.loop, core.checks, core.unit(range.extent).drive, range, page.data(), &page,
+                   nullptr, fill.read_done_);
   return fill;
 }
 

@@ -93,7 +93,7 @@ void RewriteOp::take_block_run(const VisibleRun& run) {
   }
   const Extent& extent = extents_[static_cast<size_t>(run.extent)];
   read_.start(
-      core_.loop, core_.unit(extent).drive,
+      core_.loop, core_.checks, core_.unit(extent).drive,
       {.key = what_.key, .extent = extent, .first_block = run.first_block, .blocks = run.blocks},
       block_bytes(run.first_block), nullptr, buffer_, read_done_);
 }

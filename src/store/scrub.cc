@@ -40,7 +40,7 @@ Task<void> scrub_step(StoreCore& core, ChunkKey key, Extent extent, uint32_t blo
   const uint32_t blocks = std::min(kStepBlocks, extent.end_block() - block);
   ExtentRead read;
   Await done;
-  read.start(core.loop, core.unit(extent).drive,
+  read.start(core.loop, core.checks, core.unit(extent).drive,
              {.key = key, .extent = extent, .first_block = block, .blocks = blocks}, buffer->data(),
              nullptr, buffer, done.done());
   const Status status = co_await done;

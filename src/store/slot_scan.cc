@@ -105,7 +105,7 @@ Task<Result<bool>> write_whole_data_again(StoreCore& core, DriveUnit& unit, Chun
     const uint32_t blocks = std::min(kStepBlocks, extent.end_block() - block);
     ExtentRead read;
     Await done;
-    read.start(core.loop, unit.drive,
+    read.start(core.loop, core.checks, unit.drive,
                {.key = key, .extent = extent, .first_block = block, .blocks = blocks},
                buffer->data(), nullptr, buffer, done.done());
     const Status status = co_await done;

@@ -225,9 +225,10 @@ struct StoreOptions {
   uint64_t drive_deadline_ns = 10 * kSecond;  // a transfer older than this sets its drive aside
   uint64_t drive_window_bytes = 8 * kMiB;     // of large transfers in a drive's hands; > 0
   uint64_t commit_delay_ns = 0;               // extra wait to gather a group commit
-  uint64_t patient_bytes = 1 * kMiB;          // a write of so much may wait for more of its file
-  uint64_t write_back_max_bytes = 0;          // dirty in the slab; 0: a quarter of it
-  bool rebuild = false;                       // rebuild the index by scan even if there is one
+  uint32_t check_helpers = 0;         // threads at most that verify large reads beside the loop
+  uint64_t patient_bytes = 1 * kMiB;  // a write of so much may wait for more of its file
+  uint64_t write_back_max_bytes = 0;  // dirty in the slab; 0: a quarter of it
+  bool rebuild = false;               // rebuild the index by scan even if there is one
   // Drives of this store that are lost for good; opening fails (invalid) if one is here or unknown.
   // Those that have been forgotten already may stay on the list.
   std::vector<DriveUuid> forget_drives;

@@ -26,12 +26,14 @@ StoreCore::StoreCore(Loop& the_loop, std::unique_ptr<ArenaSource> arenas, StoreO
     : loop(the_loop),
       options(std::move(the_options)),
       random(the_random),
+      checks(the_loop, "gd2fs-check", options.check_helpers),
       slab(the_loop, std::move(arenas), options.slab_bytes, arena_bytes_for(options)),
       pins(slab),
       write_back(the_loop, slab, options.write_back_max_bytes),
       active(the_loop) {}
 
 StoreCore::~StoreCore() {
+  checks.drop_all();  // what they read and write is about to go
   while (OwnedOperation* operation = owned_.pop_front()) delete operation;
 }
 

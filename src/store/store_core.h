@@ -68,6 +68,7 @@ class StoreCore {
   Loop& loop;
   StoreOptions options;
   Random random;
+  SlicePool checks;
   Slab slab;
   Pins pins;
   WriteBack write_back;

@@ -374,7 +374,7 @@ void StoreWriteState::merge_edge(Edge& edge, uint32_t block) {
   }
   const Extent& extent = extents[static_cast<size_t>(run.extent)];
   edge.buffer = core_->buffer(kBlockBytes);
-  edge.read.start(core_->loop, core_->unit(extent).drive,
+  edge.read.start(core_->loop, core_->checks, core_->unit(extent).drive,
                   {.key = write_->key, .extent = extent, .first_block = block, .blocks = 1},
                   edge.buffer->data(), nullptr, edge.buffer, edge.done);
 }

@@ -1,8 +1,9 @@
-#include "fabric/copy_pool.h"
+#include "fabric/copy_job.h"
 
 #include <algorithm>
 #include <atomic>
 #include <list>
+#include <optional>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -18,14 +19,14 @@ class Copies : public testing::Test {
       length_bytes = length;
       bind<&Job::on_finished>(this);
     }
-    void on_finished(CopyJob&) { ++finished; }
+    void on_finished(SliceJob&) { ++finished; }
     std::vector<std::byte> from;
     std::vector<std::byte> to;
     int finished = 0;
   };
   RealClock clock;
   Loop loop{clock, Loop::Waits::epoll};
-  CopyPool pool{loop, 2};
+  SlicePool pool{loop, "copies", 2};
   void run() {
     while (!pool.idle()) loop.turn(kMs);
   }
@@ -72,7 +73,7 @@ TEST_F(Copies, a_job_taken_back_is_touched_no_more_and_one_that_is_under_way_sti
 
 TEST_F(Copies, a_job_of_many_parts_is_cut_anywhere) {
   for (const bool around_cache : {false, true}) {
-    Job job(3 * CopyPool::kSliceBytes + 17);
+    Job job(3 * SlicePool::kSliceBytes + 17);
     for (size_t i = 0; i < job.from.size(); ++i)
       job.from[i] = static_cast<std::byte>(i * 7 + i / 251);
     job.parts.clear();
@@ -108,7 +109,7 @@ TEST_F(Copies, who_waits_for_a_job_has_its_memory_back) {
 
 TEST_F(Copies, a_pool_takes_its_mail_along_when_it_goes) {
   {
-    CopyPool goes(loop, 2);
+    SlicePool goes(loop, "copies", 2);
     Job job(1000);
     goes.submit(job);
     goes.wait(job);
@@ -117,13 +118,46 @@ TEST_F(Copies, a_pool_takes_its_mail_along_when_it_goes) {
   EXPECT_FALSE(loop.has_mail());
 }
 
+// A job may go at any moment, and a pool with jobs in it: nobody touches their memory then.
+TEST_F(Copies, jobs_and_pools_that_go_early_leave_nothing_behind) {
+  struct Leaver : Job {
+    using Job::Job;
+    ~Leaver() override { leave(); }
+  };
+  for (int round = 0; round < 50; ++round) {
+    std::optional<SlicePool> goes(std::in_place, loop, "copies", 2);
+    Leaver stays(2'000'000);
+    {
+      std::list<Leaver> jobs;
+      for (int i = 0; i < 6; ++i) goes->submit(jobs.emplace_back(1'000'000));
+      if (round % 3 == 1) loop.turn(0);
+      goes->submit(stays);
+    }
+    EXPECT_FALSE(goes->idle());
+    if (round % 2 == 0) {
+      goes.reset();
+    } else {
+      goes->drop_all();
+    }
+    std::ranges::fill(stays.to, std::byte{9});
+    loop.turn(0);
+    EXPECT_EQ(std::ranges::count(stays.to, std::byte{9}), 2'000'000);
+    EXPECT_EQ(stays.finished, 0);
+    if (!goes) continue;
+    goes->submit(stays);  // a pool that was emptied serves on
+    while (!goes->idle()) loop.turn(kMs);
+    EXPECT_EQ(stays.finished, 1);
+    EXPECT_TRUE(stays.to == stays.from);
+  }
+}
+
 // Knows who copies it. Helpers are held by it while `held`.
-struct WatchedJob : CopyJob {
+struct WatchedJob : SliceJob {
   explicit WatchedJob(uint64_t length) {
     length_bytes = length;
     bind<&WatchedJob::on_finished>(this);
   }
-  void copy(uint64_t, uint64_t) const override {
+  void make(uint64_t, uint64_t) override {
     if (std::this_thread::get_id() == loop_thread) {
       by_loop = true;
       return;
@@ -132,12 +166,12 @@ struct WatchedJob : CopyJob {
     ++begun;
     held.wait(true);
   }
-  void on_finished(CopyJob&) { ++finished; }
+  void on_finished(SliceJob&) { ++finished; }
   static inline std::thread::id loop_thread;
   static inline std::atomic<bool> held;
   static inline std::atomic<int> begun;
-  mutable bool by_loop = false;
-  mutable std::atomic<bool> by_helper{false};
+  bool by_loop = false;
+  std::atomic<bool> by_helper{false};
   int finished = 0;
 };
 
@@ -158,17 +192,17 @@ class LookingCopies : public Copies {
     WatchedJob::held = false;
     WatchedJob::begun = 0;
   }
-  void finish(CopyPool& pool) {
+  void finish(SlicePool& pool) {
     while (!pool.idle()) loop.turn(kMs);
   }
   // Makes the helpers.
-  void fill(CopyPool& pool) {
+  void fill(SlicePool& pool) {
     std::list<WatchedJob> jobs;
-    for (int i = 0; i < 16; ++i) pool.submit(jobs.emplace_back(CopyPool::kSliceBytes));
+    for (int i = 0; i < 16; ++i) pool.submit(jobs.emplace_back(SlicePool::kSliceBytes));
     finish(pool);
   }
   // Whether a helper copies something small, the loop standing still.
-  bool helper_copies(CopyPool& pool, uint64_t limit_ns) {
+  bool helper_copies(SlicePool& pool, uint64_t limit_ns) {
     WatchedJob job(kSmall);
     pool.submit(job);
     const uint64_t end_ns = loop.now_ns() + limit_ns;
@@ -181,11 +215,11 @@ class LookingCopies : public Copies {
 };
 
 TEST_F(LookingCopies, a_helper_that_looks_takes_what_is_too_little_to_wake_one) {
-  CopyPool looking(loop, 2, 20 * kSecond);
+  SlicePool looking(loop, "copies", 2, 20 * kSecond);
   fill(looking);
   EXPECT_TRUE(helper_copies(looking, 20 * kSecond));
   for (int i = 0; i < 3; ++i) {
-    Job more(3 * CopyPool::kSliceBytes + 17);
+    Job more(3 * SlicePool::kSliceBytes + 17);
     looking.submit(more);
     finish(looking);
     EXPECT_EQ(more.finished, 1);
@@ -194,7 +228,7 @@ TEST_F(LookingCopies, a_helper_that_looks_takes_what_is_too_little_to_wake_one) 
 }
 
 TEST_F(LookingCopies, who_expects_much_wakes_the_helpers) {
-  CopyPool looking(loop, 2, kMs);
+  SlicePool looking(loop, "copies", 2, kMs);
   fill(looking);
   const uint64_t end_ns = loop.now_ns() + 20 * kSecond;
   while (helper_copies(looking, 20 * kMs) && loop.now_ns() < end_ns) {  // until they sleep
@@ -213,11 +247,11 @@ TEST_F(LookingCopies, who_expects_much_wakes_the_helpers) {
 // All helpers are at work and get no further; the time stands still.
 class LeftCopies : public LookingCopies {
  protected:
-  static constexpr int kHelpers = CopyPool::kEnoughHelpers;
+  static constexpr int kHelpers = SlicePool::kEnoughHelpers;
   void SetUp() override {
     LookingCopies::SetUp();
     WatchedJob::held = true;
-    for (int i = 0; i < 12; ++i) looking.submit(jobs.emplace_back(CopyPool::kSliceBytes));
+    for (int i = 0; i < 12; ++i) looking.submit(jobs.emplace_back(SlicePool::kSliceBytes));
     const uint64_t end_ns = clock.now_ns() + 20 * kSecond;
     while (WatchedJob::begun < kHelpers && clock.now_ns() < end_ns) spin_pause();
     ASSERT_EQ(WatchedJob::begun, kHelpers);
@@ -237,12 +271,12 @@ class LeftCopies : public LookingCopies {
   }
   HandClock hand;
   Loop still{hand, Loop::Waits::epoll};
-  CopyPool looking{still, CopyPool::kEnoughHelpers, kMs};
+  SlicePool looking{still, "copies", SlicePool::kEnoughHelpers, kMs};
   std::list<WatchedJob> jobs;
 };
 
 TEST_F(LeftCopies, with_enough_helpers_at_work_the_loop_copies_nothing) {
-  hand.now += CopyPool::kLeftMaxNs - 1;
+  hand.now += SlicePool::kLeftMaxNs - 1;
   turn();
   EXPECT_EQ(by_loop(), 0);
   EXPECT_EQ(WatchedJob::begun, kHelpers);
@@ -250,7 +284,7 @@ TEST_F(LeftCopies, with_enough_helpers_at_work_the_loop_copies_nothing) {
 
 TEST_F(LeftCopies, what_helpers_do_not_come_to_the_loop_copies_after_a_while) {
   for (int64_t copied = 1; copied <= 3; ++copied) {
-    hand.now += CopyPool::kLeftMaxNs;
+    hand.now += SlicePool::kLeftMaxNs;
     turn();
     EXPECT_EQ(by_loop(), copied);
   }
