@@ -247,7 +247,7 @@ TEST(UringDisk, the_first_large_transfer_does_not_wait_for_the_end_of_the_turn) 
   large.op.kind = DiskOp::Kind::read;
   large.finished = false;
   disk->submit(large.op);
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the drive's time, not the loop's
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the drive's time, not the loop's
   loop.turn(0);
   EXPECT_TRUE(large.finished);
   while (!large.finished) loop.turn(UINT64_MAX);

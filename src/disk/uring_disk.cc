@@ -93,6 +93,10 @@ void UringDisk::submit(DiskOp& op) {
   free_.pop_back();
   transfer.begin(op);
   push(transfer);
+  // The kernel takes a tenth of a millisecond for some megabytes. A drive with nothing to do begins
+  // meanwhile.
+  const bool kernel_has_none = transfers_.size() - free_.size() == io_uring_sq_ready(&ring_);
+  if (kernel_has_none && op.length_bytes() >= kAtOnceBytes && !flush_retry_.running()) flush();
 }
 
 void UringDisk::push(Transfer& transfer) {
@@ -111,12 +115,7 @@ void UringDisk::push(Transfer& transfer) {
       break;
   }
   io_uring_sqe_set_data(entry, &transfer);
-  if (flush_retry_.running()) return;
-  // The kernel takes a tenth of a millisecond for some megabytes. A drive with nothing to do begins
-  // meanwhile.
-  const bool kernel_has_none = transfers_.size() - free_.size() == io_uring_sq_ready(&ring_);
-  if (kernel_has_none && transfer.op().length_bytes() >= kAtOnceBytes) return flush();
-  if (!flush_.pending()) loop_.complete(flush_, Status());
+  if (!flush_.pending() && !flush_retry_.running()) loop_.complete(flush_, Status());
 }
 
 void UringDisk::on_flush(Completion&) {

@@ -2,10 +2,10 @@
 //
 // Transfers submitted in one turn of the loop go to the kernel with one system call: submit() fills
 // a queue entry and queues a completion of our own, which runs after the work of this turn and
-// enters the kernel. What ended is seen in the ring's memory in every turn of the loop, for it is
-// what keeps a drive busy; an eventfd, which the kernel signals each time, ends the loop's sleep.
-// One turn reaps all that ended. At most kOpsMax transfers are in the ring, so neither of its
-// queues can overflow.
+// enters the kernel. Only a large one that finds the kernel with none goes at once. What ended is
+// seen in the ring's memory in every turn of the loop, for it is what keeps a drive busy; an
+// eventfd, which the kernel signals each time, ends the loop's sleep. One turn reaps all that
+// ended. At most kOpsMax transfers are in the ring, so neither of its queues can overflow.
 #pragma once
 
 #include <liburing.h>

@@ -50,6 +50,9 @@ Drive::Drive(Loop& loop, uint16_t index, StoreDrive parts, Slab& slab, DriveLimi
 
 Drive::~Drive() {
   worker_.reset();
+  index_db.reset();
+  // It waits for what the kernel, or threads of its own, still move: into memory that goes below.
+  disk_.reset();
   while (Moving* moving = moving_.pop_front()) delete moving;
   for (List<Moving>* list : {&queued_, &queued_large_}) {
     while (Moving* moving = list->pop_front()) delete moving;
@@ -59,7 +62,6 @@ Drive::~Drive() {
   while (Running* running = running_.pop_front()) {
     if (running->job.done.linked()) delete running;
   }
-  index_db.reset();
 }
 
 Status Drive::refused() const {

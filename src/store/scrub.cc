@@ -36,7 +36,7 @@ uint64_t pause_ns(const ScrubReport& report, uint64_t rate_bytes_per_s, uint64_t
 }
 
 Task<void> scrub_step(StoreCore& core, ChunkKey key, Extent extent, uint32_t block,
-                      std::shared_ptr<AlignedBuffer> buffer, ScrubReport& report) {
+                      std::shared_ptr<AlignedBuffer>& buffer, ScrubReport& report) {
   const uint32_t blocks = std::min(kStepBlocks, extent.end_block() - block);
   ExtentRead read;
   Await done;
@@ -46,6 +46,8 @@ Task<void> scrub_step(StoreCore& core, ChunkKey key, Extent extent, uint32_t blo
   const Status status = co_await done;
   report.bytes += uint64_t{blocks} * kBlockBytes;
   if (!status.ok()) {
+    // The kernel may still have the former one.
+    buffer = std::make_shared<AlignedBuffer>(buffer->size());
     if (status.is(StatusCode::io)) report.corrupt_blocks += blocks;
     add_finding(report, where(core, key, extent, block) + status.to_string());
     co_return;
@@ -64,7 +66,7 @@ Task<ScrubReport> scrub_store(StoreCore& core, uint64_t rate_bytes_per_s) {
   ScrubReport report;
   core.begin_operation();
   const uint64_t begun_ns = core.loop.now_ns();
-  const auto buffer = std::make_shared<AlignedBuffer>(uint64_t{kStepBlocks} * kBlockBytes);
+  auto buffer = std::make_shared<AlignedBuffer>(uint64_t{kStepBlocks} * kBlockBytes);
   for (uint32_t shard = 0; shard < ChunkIndex::kShards && !core.closing; ++shard) {
     std::vector<ChunkKey> keys;
     core.index.keys_of_shard(shard, &keys);
