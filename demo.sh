@@ -65,10 +65,10 @@ settle_server() {
 # On a virtual machine the first touch of memory that nobody has used lately costs a second or more per GB, whoever
 # reads what into it: each cold load finds as much memory as it needs just touched.
 touch_memory() { # MODEL
-  local bytes available
+  local bytes half_of_free
   bytes=$(($(du -sbL "$1" | cut -f1) * 2 + (512 << 20)))
-  available=$(awk '/^MemAvailable:/ {print $2 * 1024}' /proc/meminfo)
-  "$python" -c 'import sys, numpy; numpy.ones(int(sys.argv[1]), dtype=numpy.uint8)' $((bytes < available / 2 ? bytes : available / 2))
+  half_of_free=$(($(awk '/^MemAvailable:/ {print $2}' /proc/meminfo) * 512))
+  "$python" -c 'import sys, numpy; numpy.ones(int(sys.argv[1]), dtype=numpy.uint8)' $((bytes < half_of_free ? bytes : half_of_free))
 }
 
 if [ "${1:-}" = --stop ]; then

@@ -114,8 +114,8 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
  public:
   // Copied where it is noticed; more waits for its turn, or for a helper.
   static constexpr size_t kCopyNowBytes = 64 * 1024;
-  // Of a window at least so large the bytes go around the cache.
-  static constexpr uint64_t kAroundCacheBytes = 8 << 20;
+  // Of a window at least so large, more than a core has cache of its own, the bytes go around it.
+  static constexpr uint64_t kAroundCacheBytes = 1 << 20;
   static constexpr size_t kCopiesMax = 8192;  // waiting or being made
   static constexpr uint64_t kArenaMaxBytes = 64 * kGiB;
 
