@@ -234,7 +234,7 @@ void SlicePool::run() {
       --asleep_;
       const int waker_core = waker_core_;
       lock.unlock();
-      leave_core(waker_core);  // which copies too
+      leave_core(waker_core);  // which makes slices too
       lock.lock();
       continue;
     }

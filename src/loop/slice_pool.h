@@ -53,10 +53,10 @@ class SliceJob : public ListNode<>, public ListNode<InPoolTag> {
  private:
   friend class SlicePool;
   SlicePool* pool_ = nullptr;  // the loop's
-  // With a slice that nobody has begun, with slices that are being made, with none but not yet
-  // told.
   void* owner_ = nullptr;
   void (*finished_)(void*, SliceJob&) = nullptr;
+  // With a slice that nobody has begun, with slices that are being made, with none but not yet
+  // told.
   enum class State : uint8_t { idle, queued, running, made };
   State state_ = State::idle;
   uint64_t begun_bytes_ = 0;  // of the slices that somebody has begun
