@@ -13,6 +13,7 @@ struct Drive::Moving : ListNode<> {
   Completion* then = nullptr;  // nullptr: answered before its time
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
+  std::shared_ptr<AlignedBuffer> descriptor;
   uint64_t left_bytes = UINT64_MAX;
   uint64_t started_ns = 0;
   bool is_large() const {
@@ -110,6 +111,7 @@ void Drive::transfer(const Transfer& what, Completion& then) {
   moving->page = what.page;
   if (moving->page != nullptr) slab_.hold(*moving->page);
   moving->buffer = what.buffer;
+  moving->descriptor = what.descriptor;
   moving->left_bytes = what.left_bytes;
   if (moving->is_large()) queued_large_bytes_ += moving->op.length_bytes();
   (moving->is_large() ? queued_large_ : queued_).push_back(*moving);

@@ -39,8 +39,8 @@ struct DriveLimits {
   static constexpr uint64_t kWriteWindows = 2;
 };
 
-// What to move. `page` and `buffer` are kept alive until the transfer truly ends: the second owner
-// of the buffer is the transfer, which may outlive an operation that was answered `unavailable`.
+// What to move. `page` and the buffers are kept alive until the transfer truly ends: the second owner
+// of a buffer is the transfer, which may outlive an operation that was answered `unavailable`.
 struct Transfer {
   DiskOp::Kind kind = DiskOp::Kind::read;
   uint16_t file = 0;
@@ -49,6 +49,7 @@ struct Transfer {
   int iov_count = 0;
   SlabPage* page = nullptr;
   std::shared_ptr<AlignedBuffer> buffer;
+  std::shared_ptr<AlignedBuffer> descriptor;  // a slot's, if it is moved with the data behind it
   // What its request will move behind it; UINT64_MAX: not known, and the drive does not taper off.
   uint64_t left_bytes = UINT64_MAX;
   void add(void* data, size_t length_bytes) {

@@ -66,6 +66,22 @@ TEST_F(ExtentCheck, a_bad_block_of_any_slice_is_found_and_the_others_are_given) 
   }
 }
 
+// A drive's request costs its time whatever its size: the first blocks of a slot come with the
+// descriptor before them, others in a transfer beside it.
+TEST_F(ExtentCheck, the_first_blocks_come_with_their_descriptor) {
+  const auto cost_of = [&](uint64_t offset, uint64_t length) {
+    t.store->evict(UINT64_MAX);
+    const SimDriveCounters before = t.drives[0]->counters();
+    EXPECT_EQ(t.read({1, 0}, offset, length), whole.substr(offset, length));
+    const SimDriveCounters& after = t.drives[0]->counters();
+    return std::pair(after.reads - before.reads, after.read_bytes - before.read_bytes);
+  };
+  constexpr uint64_t kDescriptorBytes = class_descriptor_bytes(kClass);
+  EXPECT_EQ(cost_of(0, kChunkBytes), std::pair(uint64_t{1}, kDescriptorBytes + kChunkBytes));
+  EXPECT_EQ(cost_of(0, kBlockBytes), std::pair(uint64_t{1}, kDescriptorBytes + kBlockBytes));
+  EXPECT_EQ(cost_of(kMiB, kMiB), std::pair(uint64_t{2}, kDescriptorBytes + kMiB));
+}
+
 // A read, then a write over a part of it that is committed while the read is being checked: who
 // asked before gets what was there, and who asks afterwards what is there.
 TEST_F(ExtentCheck, a_write_meanwhile_is_not_hidden_by_what_was_read_before_it) {

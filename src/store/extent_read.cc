@@ -43,20 +43,24 @@ void ExtentRead::submit() {
 
   read_.start();
   join_.reset(read_);
-  Transfer read;
-  read.file = slot.file;
-  read.offset_bytes = slot_at;
-  read.buffer = descriptor_bytes_;
-  read.add(descriptor_bytes_->data(), descriptor_bytes);
-  Transfer data;
-  data.file = slot.file;
-  data.offset_bytes = slot_at + descriptor_bytes + skip;
+  const auto transfer_at = [&](uint64_t offset_bytes) {
+    Transfer transfer;
+    transfer.file = slot.file;
+    transfer.offset_bytes = slot_at + offset_bytes;
+    return transfer;
+  };
+  Transfer descriptor = transfer_at(0);
+  descriptor.descriptor = descriptor_bytes_;
+  descriptor.add(descriptor_bytes_->data(), descriptor_bytes);
+  // The data lie right behind the descriptor: from their beginning, one transfer reads both.
+  const bool together = skip == 0;
+  Transfer data = together ? descriptor : transfer_at(descriptor_bytes + skip);
   data.page = page_;
   data.buffer = buffer_;
   data.left_bytes = range_.left_bytes;
   data.add(into_, length_bytes);
-  join_.add(2);
-  drive_->transfer(read, descriptor_read_);
+  join_.add(together ? 1 : 2);
+  if (!together) drive_->transfer(descriptor, descriptor_read_);
   drive_->transfer(data, data_read_);
 }
 
