@@ -10,12 +10,25 @@ namespace gd2fs {
 OptimisticStore::OptimisticStore(Loop& loop, uint64_t first_revision)
     : loop_(loop), revision_(first_revision) {
   gather_.bind<&OptimisticStore::on_gather>(this);
+  patience_ends_.bind<&OptimisticStore::on_gather>(this);
 }
 
 OptimisticStore::~OptimisticStore() = default;
 
 std::unique_ptr<MetaTransaction> OptimisticStore::begin() {
   return std::make_unique<OptimisticTransaction>(*this);
+}
+
+void OptimisticStore::transaction_begins(uint64_t revision) {
+  patience_.began();
+  ++alive_;
+  snapshot_begins(revision);
+}
+
+void OptimisticStore::transaction_ends(uint64_t revision) {
+  snapshot_ends(revision);
+  --alive_;
+  if (patience_ends_.running()) gather();  // it may have been waited for
 }
 
 void OptimisticStore::snapshot_ends(uint64_t revision) {
@@ -40,11 +53,24 @@ void OptimisticStore::enqueue(OptimisticTransaction& transaction, Completion& do
     return;
   }
   waiting_.push_back({&transaction, &done});
-  if (!writing_ && !gather_.pending()) loop_.complete(gather_, Status());
+  if (!writing_) gather();
+}
+
+void OptimisticStore::gather() {
+  if (!gather_.pending()) loop_.complete(gather_, Status());
 }
 
 void OptimisticStore::on_gather(Completion&) {
-  if (!writing_) form_group();
+  if (writing_) return;
+  if (!waiting_.empty() && drained_ == nullptr) {
+    const uint64_t wait_ns = patience_.wait_ns(waiting_.size(), alive_, loop_.now_ns());
+    if (wait_ns > 0) {
+      if (!patience_ends_.running()) loop_.start(patience_ends_, wait_ns);
+      return;
+    }
+  }
+  loop_.cancel(patience_ends_);
+  form_group();
 }
 
 void OptimisticStore::form_group() {
@@ -79,6 +105,7 @@ void OptimisticStore::form_group() {
     return;
   }
   writing_ = true;
+  written_from_ns_ = loop_.now_ns();
   write(group_writes_);
 }
 
@@ -99,6 +126,10 @@ void OptimisticStore::write_ended(const Status& status) {
     window_.forget_all(++revision_);
     outcome_unknown();
   }
+  const auto answered =
+      std::ranges::count_if(group_, [](const Grouped& each) { return each.done != nullptr; });
+  const uint64_t now_ns = loop_.now_ns();
+  patience_.ended(static_cast<size_t>(answered), now_ns - written_from_ns_, now_ns);
   answer_group(status);
   window_.forget_until(snapshots_.empty() ? revision_ : snapshots_.begin()->first);
   if (status.ok() && !watchers_.empty()) notify();
@@ -107,9 +138,8 @@ void OptimisticStore::write_ended(const Status& status) {
   group_keys_.clear();
   if (waiting_.empty()) {
     end_drain();
-  } else if (!gather_.pending()) {
-    // Not at once: those just answered may have something to add in this turn.
-    loop_.complete(gather_, Status());
+  } else {
+    gather();  // not at once: those just answered may have something to add in this turn
   }
 }
 

@@ -5,7 +5,8 @@
 // Group commit: one write() is in progress at a time. Transactions that commit meanwhile wait; when
 // it ends, they are checked one after another in their order, against what is committed and against
 // those before them in the same group; a loser is answered stale, the others go into the next
-// write() together. A watcher or reader sees a write only after it is durable.
+// write() together, for which it may wait a little (group_patience.h). A watcher or reader sees a
+// write only after it is durable.
 //
 // A transaction that is answered when it is decided (answer_when_decided()) has its answer when its
 // group has formed. Nothing else is different: it is one of its group, and no later transaction
@@ -30,6 +31,7 @@
 
 #include "loop/loop.h"
 #include "meta/change_window.h"
+#include "meta/group_patience.h"
 #include "meta/meta_store.h"
 
 namespace gd2fs {
@@ -103,9 +105,12 @@ class OptimisticStore : public MetaStore {
     std::string prefix;
     std::function<void(uint64_t)> on_change;
   };
+  void transaction_begins(uint64_t revision);
+  void transaction_ends(uint64_t revision);
   void snapshot_begins(uint64_t revision) { ++snapshots_[revision]; }
   void snapshot_ends(uint64_t revision);
   void enqueue(OptimisticTransaction& transaction, Completion& done);
+  void gather();
   void on_gather(Completion& done);
   void form_group();
   void answer_group(const Status& status);
@@ -116,8 +121,12 @@ class OptimisticStore : public MetaStore {
   uint64_t revision_;
   ChangeWindow window_;
   std::map<uint64_t, size_t> snapshots_;  // of the transactions alive
+  size_t alive_ = 0;                      // transactions
   std::deque<Waiting> waiting_;
   Completion gather_;  // forms a group at the end of the loop's turn, so that the turn's all join
+  GroupPatience patience_;
+  Timer patience_ends_;  // runs while a group waits for more
+  uint64_t written_from_ns_ = 0;
   bool writing_ = false;
   bool last_group_durable_ = true;
   std::vector<MetaWrite> group_writes_;

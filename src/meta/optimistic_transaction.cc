@@ -14,11 +14,11 @@ Task<Result<std::optional<std::string>>> MetaTransaction::get(std::string key) {
 
 OptimisticTransaction::OptimisticTransaction(OptimisticStore& store)
     : store_(store), snapshot_(store.revision_) {
-  store_.snapshot_begins(snapshot_);
+  store_.transaction_begins(snapshot_);
 }
 
 OptimisticTransaction::~OptimisticTransaction() {
-  store_.snapshot_ends(snapshot_);
+  store_.transaction_ends(snapshot_);
 }
 
 Status OptimisticTransaction::conflict() {

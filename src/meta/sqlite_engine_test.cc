@@ -258,6 +258,55 @@ TEST_F(SqliteEngine, what_others_of_its_group_write_is_answered_when_it_is_durab
   EXPECT_TRUE(status.has_value() && status->ok());
 }
 
+// Two clients, each of which commits again when it is answered, get into one group and stay there;
+// when one of them is gone, the other goes on.
+TEST_F(SqliteEngine, who_is_ready_to_commit_waits_a_moment_for_who_was_just_answered) {
+  auto store = open().value();
+  worker_.hold();
+  std::optional<Status> statuses[2];
+  std::unique_ptr<MetaTransaction> clients[2];
+  const auto commit = [&](int client) {
+    clients[client] = store->begin();
+    clients[client]->put(std::to_string(client), "value");
+    loop_.spawn(commit_into(clients[client].get(), &statuses[client]));
+    turn();
+  };
+  // How many clients are answered.
+  const auto end_of_write = [&] {
+    EXPECT_EQ(worker_.jobs(), 1u);
+    clock_.ns += GroupPatience::kWaitMaxNs;
+    worker_.release_one();
+    turn();
+    int answered = 0;
+    for (int client : {0, 1}) {
+      if (!statuses[client].has_value()) continue;
+      EXPECT_TRUE(statuses[client]->ok());
+      statuses[client].reset();
+      clients[client].reset();
+      turn();
+      ++answered;
+    }
+    return answered;
+  };
+  commit(0);
+  commit(1);
+  EXPECT_EQ(end_of_write(), 1);
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    EXPECT_EQ(worker_.jobs(), 0u);  // one is ready
+    commit(0);
+    EXPECT_EQ(end_of_write(), 2);
+    commit(1);
+  }
+  EXPECT_EQ(worker_.jobs(), 0u);
+  clock_.ns += GroupPatience::kWaitMaxNs;
+  turn();
+  EXPECT_EQ(end_of_write(), 1);
+  commit(1);
+  EXPECT_EQ(end_of_write(), 1);
+  worker_.release();
+}
+
 TEST_F(SqliteEngine, nothing_is_built_on_what_was_answered_and_is_not_durable) {
   auto store = open().value();
   ASSERT_TRUE(put(*store, "a", "1").ok());

@@ -1,0 +1,40 @@
+#include "meta/group_patience.h"
+
+namespace gd2fs {
+
+namespace {
+constexpr uint64_t kAverageOver = 8;  // groups
+// Who is answered needs about as long to come back as a group takes on a fast drive: what either
+// consists of is wake-ups.
+constexpr uint64_t kWaitGroups = 2;
+}  // namespace
+
+void GroupPatience::ended(size_t answered, uint64_t took_ns, uint64_t now_ns) {
+  expected_ = answered;
+  usual_ns_ = usual_ns_ - usual_ns_ / kAverageOver + took_ns / kAverageOver;
+  waits_ = false;
+  if (pause_ > 0) {
+    --pause_;
+    until_ns_ = now_ns;
+  } else {
+    until_ns_ = now_ns + std::min(kWaitGroups * usual_ns_, kWaitMaxNs);
+  }
+}
+
+uint64_t GroupPatience::wait_ns(size_t waiting, size_t alive, uint64_t now_ns) {
+  const bool more = expected_ > 0 || alive > waiting;
+  if (more && now_ns < until_ns_) {
+    waits_ = true;
+    return until_ns_ - now_ns;
+  }
+  if (waits_) paid(!more);
+  waits_ = false;
+  return 0;
+}
+
+void GroupPatience::paid(bool did) {
+  pause_ = did ? 0 : next_pause_;
+  next_pause_ = did ? 1 : std::min(2 * next_pause_, kPauseMax);
+}
+
+}  // namespace gd2fs
