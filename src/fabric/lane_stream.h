@@ -50,11 +50,15 @@ class SocketStream final : public LaneStream {
   }
   bool open() const override { return socket_.open(); }
   Moved read(std::span<iovec> parts) override {
+    if (!same_host_) return socket_.read(parts);
+    size_t asked_bytes = 0;
+    for (const iovec& part : parts) asked_bytes += part.iov_len;
+    if (asked_bytes >= SenderCore::kManyBytes) {
+      sender_core_.before_read(socket_.fd(), loop_.now_ns());
+    }
     const Moved moved = socket_.read(parts);
-    if (same_host_ && moved.bytes >= SenderCore::kManyBytes) {
-      const uint64_t now_ns = loop_.now_ns();
-      loop_.stay_awake_until(now_ns + SenderCore::kMoreComesNs);
-      sender_core_.leave(socket_.fd(), now_ns);
+    if (sender_core_.after_read(asked_bytes, moved.bytes)) {
+      loop_.stay_awake_until(loop_.now_ns() + SenderCore::kMoreComesNs);
     }
     return moved;
   }

@@ -42,13 +42,18 @@ struct Pair {
     receiver = *listener.accept();
   }
 
-  void send_and_receive() const {
+  // A byte that stands for many. True: the receiver asked where it came from.
+  bool send_and_receive(SenderCore& sender_core, uint64_t now_ns, bool all_came) const {
     char byte = 1;
     iovec part{&byte, 1};
     EXPECT_EQ(sender.write({&part, 1}).bytes, 1U);
     pollfd waiting{receiver.fd(), POLLIN, 0};
     EXPECT_EQ(poll(&waiting, 1, 10'000), 1);
+    const bool looked = sender_core.before_read(receiver.fd(), now_ns);
     EXPECT_EQ(receiver.read({&part, 1}).bytes, 1U);
+    constexpr size_t kMany = SenderCore::kManyBytes;
+    EXPECT_TRUE(sender_core.after_read(all_came ? kMany : 2 * kMany, kMany));
+    return looked;
   }
 };
 
@@ -66,9 +71,8 @@ TEST(SenderCore, TheReceiverLeavesTheCoreOfTheSenderAndKeepsItsAffinity) {
     // Another process may take the core between two of these steps.
     bool left = false;
     for (uint64_t i = 1; i <= 100 && !left; ++i) {
-      pair.send_and_receive();
       const int core = sched_getcpu();
-      sender_core.leave(pair.receiver.fd(), i * kLater);
+      EXPECT_TRUE(pair.send_and_receive(sender_core, i * kLater, false));
       left = sched_getcpu() != core;
     }
     EXPECT_TRUE(left);
@@ -83,13 +87,34 @@ TEST(SenderCore, AThreadThatMayUseOneCoreStays) {
     allow_only(core);
     const Pair pair;
     SenderCore sender_core;
-    pair.send_and_receive();
-    sender_core.leave(pair.receiver.fd(), kLater);
+    EXPECT_TRUE(pair.send_and_receive(sender_core, kLater, false));
     EXPECT_EQ(sched_getcpu(), core);
     const cpu_set_t after = allowed_cores();
     EXPECT_EQ(CPU_COUNT(&after), 1);
     EXPECT_TRUE(CPU_ISSET(core, &after));
   });
+}
+
+// It is then the receiver that lets packets go, and they tell of its own core.
+TEST(SenderCore, NobodyAsksForTheCoreOfASenderThatIsAhead) {
+  const Pair pair;
+  SenderCore sender_core;
+  EXPECT_TRUE(pair.send_and_receive(sender_core, 1 * kLater, true));
+  EXPECT_FALSE(pair.send_and_receive(sender_core, 2 * kLater, true));
+  EXPECT_FALSE(sender_core.after_read(64, 64));  // a header
+  EXPECT_FALSE(pair.send_and_receive(sender_core, 3 * kLater, false));
+  EXPECT_FALSE(sender_core.after_read(64, 64));
+  EXPECT_TRUE(pair.send_and_receive(sender_core, 4 * kLater, true));
+  EXPECT_FALSE(sender_core.after_read(64, 0));  // nothing there
+  EXPECT_TRUE(pair.send_and_receive(sender_core, 5 * kLater, true));
+}
+
+TEST(SenderCore, ItAsksOnceInAWhile) {
+  const Pair pair;
+  SenderCore sender_core;
+  EXPECT_TRUE(pair.send_and_receive(sender_core, kLater, false));
+  EXPECT_FALSE(pair.send_and_receive(sender_core, kLater + 1000, false));
+  EXPECT_TRUE(pair.send_and_receive(sender_core, 2 * kLater, false));
 }
 
 }  // namespace
