@@ -39,8 +39,9 @@ struct DriveLimits {
   static constexpr uint64_t kWriteWindows = 2;
 };
 
-// What to move. `page` and the buffers are kept alive until the transfer truly ends: the second owner
-// of a buffer is the transfer, which may outlive an operation that was answered `unavailable`.
+// What to move. `page` and the buffers are kept alive until the transfer truly ends: the second
+// owner of a buffer is the transfer, which may outlive an operation that was answered
+// `unavailable`.
 struct Transfer {
   DiskOp::Kind kind = DiskOp::Kind::read;
   uint16_t file = 0;
