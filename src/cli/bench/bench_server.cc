@@ -4,13 +4,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
-#include <filesystem>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -53,6 +53,7 @@ Result<BenchServer> BenchServer::start(std::string program, const std::string& f
   if (mkdir(server.folder_.c_str(), 0700) != 0) {
     return fail(Status::from_errno(errno, "mkdir " + server.folder_));
   }
+  GD2FS_ASSIGN(server.janitor_, FolderJanitor::watch(server.folder_));
   GD2FS_TRY(server.launch());
   const std::string token = server.folder_ + "/data/tokens/" + kCluster;
   setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): before threads
@@ -64,13 +65,12 @@ BenchServer::BenchServer(BenchServer&& other) noexcept
       folder_(std::exchange(other.folder_, {})),
       address_(std::move(other.address_)),
       slab_bytes_(other.slab_bytes_),
-      pid_(std::exchange(other.pid_, -1)) {}
+      pid_(std::exchange(other.pid_, -1)),
+      janitor_(std::move(other.janitor_)) {}
 
 BenchServer::~BenchServer() {
   if (folder_.empty()) return;
   [[maybe_unused]] const Status stopped = stop();  // the folder goes in any case
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
 }
 
 Status BenchServer::launch() {
@@ -89,6 +89,7 @@ Status BenchServer::launch() {
   pid_ = fork();
   if (pid_ < 0) return Status::from_errno(errno, "fork");
   if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(out[1], STDOUT_FILENO);
     dup2(log_fd, STDERR_FILENO);
     putenv(const_cast<char*>(home.c_str()));  // NOLINT(concurrency-mt-unsafe): a fresh child

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "cli/bench/folder_janitor.h"
 
 namespace gd2fs {
 
@@ -41,6 +42,7 @@ class BenchServer {
   std::string address_;
   uint64_t slab_bytes_ = 0;
   int pid_ = -1;
+  FolderJanitor janitor_;
 };
 
 }  // namespace gd2fs
