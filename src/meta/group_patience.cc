@@ -12,7 +12,7 @@ constexpr uint64_t kWaitGroups = 2;
 void GroupPatience::ended(size_t answered, uint64_t took_ns, uint64_t now_ns) {
   expected_ = answered;
   usual_ns_ = usual_ns_ - usual_ns_ / kAverageOver + took_ns / kAverageOver;
-  waits_ = false;
+  waited_ = 0;
   if (pause_ > 0) {
     --pause_;
     until_ns_ = now_ns;
@@ -22,19 +22,23 @@ void GroupPatience::ended(size_t answered, uint64_t took_ns, uint64_t now_ns) {
 }
 
 uint64_t GroupPatience::wait_ns(size_t waiting, size_t alive, uint64_t now_ns) {
-  const bool more = expected_ > 0 || alive > waiting;
+  const size_t others = alive - std::min(alive, waiting);
+  absent_ = std::min(absent_, others);
+  const bool more = expected_ > 0 || others > absent_;
   if (more && now_ns < until_ns_) {
-    waits_ = true;
+    if (waited_ == 0) waited_ = waiting;
     return until_ns_ - now_ns;
   }
-  if (waits_) paid(!more);
-  waits_ = false;
+  if (waited_ > 0) end_wait(waiting, more ? others : absent_);
   return 0;
 }
 
-void GroupPatience::paid(bool did) {
-  pause_ = did ? 0 : next_pause_;
-  next_pause_ = did ? 1 : std::min(2 * next_pause_, kPauseMax);
+void GroupPatience::end_wait(size_t waiting, size_t absent) {
+  const bool paid = waiting > waited_;
+  pause_ = paid ? 0 : next_pause_;
+  next_pause_ = paid ? 1 : std::min(2 * next_pause_, kPauseMax);
+  absent_ = absent;
+  waited_ = 0;
 }
 
 }  // namespace gd2fs

@@ -23,19 +23,20 @@ class GroupPatience {
 
   // A group has ended, of which `answered` transactions are answered now; it took so long.
   void ended(size_t answered, uint64_t took_ns, uint64_t now_ns);
-  // A transaction begins.
-  void began() { expected_ -= std::min<size_t>(expected_, 1); }
+  // A transaction wishes to commit: one of those answered is back, as far as can be known.
+  void came() { expected_ -= std::min<size_t>(expected_, 1); }
   // `waiting` of the `alive` transactions wish to commit. For how long they should wait for more;
   // 0: not at all.
   uint64_t wait_ns(size_t waiting, size_t alive, uint64_t now_ns);
 
  private:
-  void paid(bool did);
+  void end_wait(size_t waiting, size_t absent);
 
-  size_t expected_ = 0;    // answered, and not begun anew
+  size_t expected_ = 0;    // answered, and not committing anew
+  size_t absent_ = 0;      // transactions alive that were waited for in vain
   uint64_t usual_ns_ = 0;  // what a group takes, an average
   uint64_t until_ns_ = 0;  // nobody waits for longer
-  bool waits_ = false;     // somebody does
+  size_t waited_ = 0;      // so many did when the wait began; 0: nobody waits
   uint32_t pause_ = 0;     // so many groups form without waiting
   uint32_t next_pause_ = 1;
 };

@@ -20,7 +20,6 @@ std::unique_ptr<MetaTransaction> OptimisticStore::begin() {
 }
 
 void OptimisticStore::transaction_begins(uint64_t revision) {
-  patience_.began();
   ++alive_;
   snapshot_begins(revision);
 }
@@ -53,6 +52,7 @@ void OptimisticStore::enqueue(OptimisticTransaction& transaction, Completion& do
     return;
   }
   waiting_.push_back({&transaction, &done});
+  patience_.came();
   if (!writing_) gather();
 }
 
@@ -62,7 +62,8 @@ void OptimisticStore::gather() {
 
 void OptimisticStore::on_gather(Completion&) {
   if (writing_) return;
-  if (!waiting_.empty() && drained_ == nullptr) {
+  const bool may_grow = waiting_.size() < kGroupTransactionsMax;
+  if (!waiting_.empty() && may_grow && drained_ == nullptr) {
     const uint64_t wait_ns = patience_.wait_ns(waiting_.size(), alive_, loop_.now_ns());
     if (wait_ns > 0) {
       if (!patience_ends_.running()) loop_.start(patience_ends_, wait_ns);
@@ -176,6 +177,7 @@ Task<void> OptimisticStore::drain() {
   if (!writing_ && waiting_.empty()) co_return;
   Await empty;
   drained_ = &empty.done();
+  if (!writing_) gather();  // the group waits no longer
   [[maybe_unused]] Status status = co_await empty;
 }
 

@@ -53,7 +53,12 @@ Result<BenchServer> BenchServer::start(std::string program, const std::string& f
   if (mkdir(server.folder_.c_str(), 0700) != 0) {
     return fail(Status::from_errno(errno, "mkdir " + server.folder_));
   }
-  GD2FS_ASSIGN(server.janitor_, FolderJanitor::watch(server.folder_));
+  Result<FolderJanitor> janitor = FolderJanitor::watch(server.folder_);
+  if (!janitor) {
+    rmdir(server.folder_.c_str());
+    return fail(janitor.error());
+  }
+  server.janitor_ = std::move(*janitor);
   GD2FS_TRY(server.launch());
   const std::string token = server.folder_ + "/data/tokens/" + kCluster;
   setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): before threads
@@ -86,10 +91,12 @@ Status BenchServer::launch() {
   std::vector<const char*> arguments = {program_.c_str(), "up",          "--data",    data.c_str(),
                                         "--listen",       "127.0.0.1:0", "--cluster", kCluster,
                                         "--slab",         slab.c_str(),  nullptr};
+  const pid_t bench = getpid();
   pid_ = fork();
   if (pid_ < 0) return Status::from_errno(errno, "fork");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != bench) _exit(127);  // it has ended already
     dup2(out[1], STDOUT_FILENO);
     dup2(log_fd, STDERR_FILENO);
     putenv(const_cast<char*>(home.c_str()));  // NOLINT(concurrency-mt-unsafe): a fresh child

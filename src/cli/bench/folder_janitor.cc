@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 #include <utility>
 
@@ -14,8 +16,9 @@ namespace {
 constexpr int kTriesMax = 100;
 constexpr useconds_t kPauseUs = 100'000;
 
+// Signals that may be meant for the bench and its whole group are blocked by now.
 [[noreturn]] void remove_at_the_end(int pipe, const std::string& folder) {
-  setsid();  // what a terminal sends to the bench is not for this process
+  setsid();
   const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nothing, fd);
   char byte = 0;
@@ -37,11 +40,17 @@ Result<FolderJanitor> FolderJanitor::watch(const std::string& folder) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(Status::from_errno(errno, "pipe"));
   FolderJanitor janitor;
+  sigset_t group_signals;
+  sigemptyset(&group_signals);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&group_signals, signal);
+  sigset_t before;
+  pthread_sigmask(SIG_BLOCK, &group_signals, &before);
   janitor.child_ = fork();
   if (janitor.child_ == 0) {
     close(ends[1]);
     remove_at_the_end(ends[0], folder);
   }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   close(ends[0]);
   janitor.pipe_ = ends[1];
   if (janitor.child_ < 0) return fail(Status::from_errno(errno, "fork"));

@@ -32,6 +32,7 @@ class Janitor : public testing::Test {
   void in_a_process(const std::function<void()>& end) const {
     const pid_t child = fork();
     if (child == 0) {
+      setpgid(0, 0);  // the janitor begins in it
       const auto janitor = FolderJanitor::watch(folder);
       if (janitor && std::filesystem::exists(folder)) end();
       _exit(1);
@@ -57,7 +58,6 @@ TEST_F(Janitor, the_folder_goes_with_a_process_that_is_killed) {
 
 TEST_F(Janitor, the_folder_goes_with_a_process_whose_group_is_interrupted) {
   in_a_process([] {
-    setpgid(0, 0);
     kill(0, SIGINT);
     pause();
   });
