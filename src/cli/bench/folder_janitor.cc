@@ -20,7 +20,9 @@ constexpr useconds_t kPauseUs = 100'000;
 [[noreturn]] void remove_at_the_end(int pipe, const std::string& folder) {
   setsid();
   const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nothing, fd);
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (nothing >= 0) dup2(nothing, fd);
+  }
   char byte = 0;
   while (read(pipe, &byte, 1) < 0 && errno == EINTR) {
   }
