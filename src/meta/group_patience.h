@@ -2,8 +2,9 @@
 // commit too. If it always forms at once, a few clients of which each waits for its commit fall
 // into groups of one: each begins while another's group is on its way to the drive, and a sync of
 // its own for every commit is the slowest that they can be. So a group waits for those whose
-// commits have just been answered and for transactions that have begun, as long as that pays: who
-// waited in vain does not wait for the next 1, 2, 4 ... 64 groups.
+// commits have just been answered and for transactions that have begun, as long as that pays: if
+// nobody joins who waits, the next 1, 2, 4 ... 64 groups form at once; and a transaction that was
+// waited for in vain is not waited for again.
 //
 // A client that is alone never waits: when it commits, nobody else is expected.
 //
