@@ -134,15 +134,7 @@ void FreeScan::adopt(const ScannedSlot& scanned) {
                      .first_block = d.first_block,
                      .blocks = d.blocks});
   core_.index.set(d.key, d.chunk_log2, extents);
-  adopted_.add_rows.push_back({.place = unit_.drive.place_of(scanned.slot),
-                               .key = d.key,
-                               .chunk_log2 = d.chunk_log2,
-                               .first_block = d.first_block,
-                               .blocks = d.blocks,
-                               .version = d.version,
-                               .generation = d.generation,
-                               .group = d.group,
-                               .epoch = d.epoch});
+  adopted_.add_rows.push_back(index_row(unit_.drive.place_of(scanned.slot), d));
   uint64_t known = 0;
   if (d.tag.incarnation == 0 ||
       core_.dedup.check(d.tag, d.key, &known) != DedupWindow::Verdict::fresh) {

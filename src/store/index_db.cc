@@ -52,6 +52,19 @@ bool plausible(const IndexRow& row) {
 
 }  // namespace
 
+IndexRow index_row(int64_t place, const SlotDescriptor& descriptor) {
+  const SlotDescriptor& d = descriptor;
+  return {.place = place,
+          .key = d.key,
+          .chunk_log2 = d.chunk_log2,
+          .first_block = d.first_block,
+          .blocks = d.blocks,
+          .version = d.version,
+          .generation = d.generation,
+          .group = d.group,
+          .epoch = d.epoch};
+}
+
 struct IndexDb::Statements {
   Statement begin, commit;
   Statement write_meta;

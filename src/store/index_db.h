@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "meta/sqlite_vfs/database.h"
+#include "store/format.h"
 #include "store/log_record.h"
 
 namespace gd2fs {
@@ -42,6 +43,8 @@ struct IndexRow {
   uint32_t file_number() const { return static_cast<uint32_t>(place >> 16) & kDataFileNumberMax; }
   uint32_t slot() const { return static_cast<uint32_t>(place & 0xFFFF); }
 };
+// Of the extent that this descriptor tells of.
+IndexRow index_row(int64_t place, const SlotDescriptor& descriptor);
 
 struct ClientLow {
   uint64_t incarnation = 0;

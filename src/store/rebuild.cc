@@ -73,15 +73,7 @@ void Rebuild::keep(const ScannedSlot& scanned) {
   const SlotDescriptor& d = scanned.descriptor;
   take_tag(d);
   unit_.drive.slots.take_this(scanned.slot);
-  batch_.add_rows.push_back({.place = unit_.drive.place_of(scanned.slot),
-                             .key = d.key,
-                             .chunk_log2 = d.chunk_log2,
-                             .first_block = d.first_block,
-                             .blocks = d.blocks,
-                             .version = d.version,
-                             .generation = d.generation,
-                             .group = d.group,
-                             .epoch = d.epoch});
+  batch_.add_rows.push_back(index_row(unit_.drive.place_of(scanned.slot), d));
   std::vector<Extent> extents = core_.extents_of(d.key);
   extents.push_back({.version = d.version,
                      .at = {unit_.drive.index(), scanned.slot.file, scanned.slot.slot},

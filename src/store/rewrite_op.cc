@@ -203,13 +203,7 @@ void RewriteOp::write_descriptor() {
   encode_descriptor(d, buffer_->bytes());
 
   commit_.slot = slot_;
-  commit_.row = {.place = unit_->drive.place_of(slot_),
-                 .key = d.key,
-                 .chunk_log2 = d.chunk_log2,
-                 .first_block = d.first_block,
-                 .blocks = d.blocks,
-                 .version = d.version,
-                 .generation = d.generation};
+  commit_.row = index_row(unit_->drive.place_of(slot_), d);
   written_.bind<&RewriteOp::on_descriptor_written>(this);
   Transfer write;
   write.kind = DiskOp::Kind::write;

@@ -34,15 +34,7 @@ void StoreWriteState::write_slot() {
   encode_descriptor(d, buffer->bytes());
 
   commit_.slot = slot_;
-  commit_.row = {.place = unit_->drive.place_of(slot_),
-                 .key = d.key,
-                 .chunk_log2 = d.chunk_log2,
-                 .first_block = d.first_block,
-                 .blocks = d.blocks,
-                 .version = d.version,
-                 .generation = d.generation,
-                 .group = d.group,
-                 .epoch = d.epoch};
+  commit_.row = index_row(unit_->drive.place_of(slot_), d);
   commit_.tag = {.tag = w.tag, .key = w.key, .version = version_};
   commit_.client_low = w.tag.low;
   commit_.patient = uint64_t{update_.blocks} * kBlockBytes >= core_->options.patient_bytes;
