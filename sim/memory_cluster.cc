@@ -304,8 +304,10 @@ void MemoryCluster::read(Session& session, uint64_t id, File& file, const msg::R
     push->done.bind<&Transfer::on_done>(&moving);
     moving.pushes.push_back(std::move(push));
   }
-  moving.then = [&session, id, zeros](const Status& status) {
+  const std::optional<Status> ends_with = std::exchange(end_read_with, std::nullopt);
+  moving.then = [&session, id, zeros, ends_with](const Status& status) {
     if (!status.ok()) return;
+    if (ends_with.has_value()) return reply_error(session, id, *ends_with);
     flatbuffers::FlatBufferBuilder builder;
     const auto ranges = builder.CreateVectorOfStructs(zeros);
     reply_body(session, msg::Type::read, id,

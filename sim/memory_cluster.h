@@ -57,6 +57,8 @@ class MemoryCluster {
   // The next write's file gets a new generation when so many of its pieces are executed: the others
   // are answered `stale`.
   std::optional<size_t> cut_write_after;
+  // The next read is answered so, behind its bytes.
+  std::optional<Status> end_read_with;
   uint64_t quota_bytes = UINT64_MAX;
   std::map<std::string, File> files;
   std::map<msg::Type, int> asked;     // requests that arrived, by type

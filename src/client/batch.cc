@@ -21,6 +21,7 @@ Batch::Batch(DataOperation& owner, PlannedBatch&& planned, msg::Type message_typ
 Batch::OnGpu::OnGpu(Batch& batch) : staging(batch.operation.rings()) {
   staged.bind<&Batch::on_staged>(&batch);
   landed.bind<&Batch::on_landed>(&batch);
+  settled.bind<&Batch::on_settled>(&batch);
 }
 
 void Batch::map_memory(const MemoryList* list) {
@@ -106,6 +107,10 @@ void Batch::land() {
   gpu_->staging.land(gpu_->landed);
 }
 
+void Batch::settle() {
+  gpu_->staging.settle(gpu_->settled);
+}
+
 void Batch::give_up() {
   if (staged()) gpu_->staging.cancel();
   cancel();
@@ -117,6 +122,10 @@ void Batch::on_staged(Completion& staged) {
 
 void Batch::on_landed(Completion& landed) {
   operation.on_batch_landed(*this, landed.status);
+}
+
+void Batch::on_settled(Completion&) {
+  operation.on_batch_done(*this);
 }
 
 bool Batch::drop_pieces(const std::vector<bool>& done_pieces, const MemoryList& list) {
@@ -140,7 +149,9 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
-  if (staged() && !gpu_->by_nic) gpu_->staging.begin_sending();
+  if (staged() && !gpu_->by_nic) {
+    gpu_->staging.begin_sending(operation.ends_with(*this));
+  }
   lent.clear();  // of an earlier try
   if (by_nic() && !link.by_nic()) {
     return gd2fs::fail(StatusCode::unavailable, "this connection is not one between NICs");

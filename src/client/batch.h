@@ -28,8 +28,11 @@ class Batch final : public Exchange, public FromBlockPool {
   // left. Only between two sends.
   bool drop_pieces(const std::vector<bool>& done, const MemoryList& list);
   void start(Peer& peer);
-  void send();     // staged
-  void land();     // a read that was answered and is not where it belongs yet
+  void send();  // staged
+  void land();  // a read that was answered and is not where it belongs yet
+  // A read that ended otherwise, while bytes of it are still going on to a GPU.
+  bool moving_on() const { return staged() && gpu_->staging.moving_on(); }
+  void settle();
   void give_up();  // what can be stopped is stopped; the operation hears of the end as ever
   // A write that was to go past the ring and could not. Then: the same again, through it.
   bool needs_detour() const {
@@ -69,6 +72,7 @@ class Batch final : public Exchange, public FromBlockPool {
   void on_done(Completion&);
   void on_staged(Completion&);
   void on_landed(Completion&);
+  void on_settled(Completion&);
 
   // What only a batch with GPU memory has.
   struct OnGpu {
@@ -82,6 +86,7 @@ class Batch final : public Exchange, public FromBlockPool {
     bool through_ring = false;     // so it does not try again
     Completion staged;
     Completion landed;
+    Completion settled;
   };
   std::unique_ptr<OnGpu> gpu_;
 };

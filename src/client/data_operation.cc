@@ -176,6 +176,10 @@ uint64_t DataOperation::batch_bytes() const {
   return ring.pinned_bytes() >= 2 * kLargeBatchBytes ? kLargeBatchBytes : kBatchBytes;
 }
 
+bool DataOperation::ends_with(const Batch& batch) const {
+  return length_ - batch.plan.pieces.front().request_offset <= kLastBytes;
+}
+
 // Of a read through the ring, each of the last ones half of what is left: nothing is received while
 // the last one is copied, and what has just been received is slow to copy (decision 023).
 uint64_t DataOperation::last_batches_bytes() const {
@@ -324,6 +328,7 @@ void DataOperation::on_batch_done(Batch& ended) {
     if (ended.outcome.ok()) return ended.land();
   }
   if (ended.needs_detour() && !ending() && !rings().straight().required()) return ended.detour();
+  if (ended.moving_on()) return ended.settle();  // and here again
   std::unique_ptr<Batch> batch = take(ended);
   batch->release_staging();
   if (ending()) return;

@@ -26,6 +26,10 @@ class DataOperation : public Operation {
   // then the GPU's link has nothing to do: the loop does not sleep meanwhile.
   static constexpr uint64_t kAnswerNs = 200 * kUs;
   void await_answer();
+  // Of a read's last bytes each stripe that has come over the network goes on to the GPU by itself,
+  // so that little is left to copy behind the last (decision 023).
+  static constexpr uint64_t kLastBytes = 8 * kMiB;
+  bool ends_with(const Batch& batch) const;
   Status trouble() const override;
   Origin waits_for() const override;
 

@@ -247,7 +247,15 @@ bool StraightBatch::take(StraightPart& part) {
   return false;
 }
 
+void StraightBatch::take_from_ring(StraightPart& part) {
+  part.batch = this;
+  part.begun = false;
+  part.target = only_gpu_of(part.offset, part.bytes.size());
+  add(part);
+}
+
 bool StraightBatch::find_mapping(StraightPart& part) {
+  if (part.mapping.empty()) return true;  // the ring's own, pinned as long as it is
   part.mapping_number = all_.pins().mapping_of(part.target, part.mapping, access(), part.keeps);
   return part.mapping_number != 0;
 }

@@ -139,6 +139,8 @@ class StraightBatch : public ListNode<> {
   // As StraightPath has them.
   bool take(StraightPart& part);
   bool take_back(StraightPart& part);
+  // Of a sink: bytes in the ring, whose mapping_number the part has. Only if joins().
+  void take_from_ring(StraightPart& part);
 
   // --- for GpuStraight ---
   GpuCopy::Direction direction() const { return direction_; }

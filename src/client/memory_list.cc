@@ -41,7 +41,14 @@ void MemoryList::slice(uint64_t offset, uint64_t length_bytes, MemorySegments* o
     const uint64_t start = ends_[at] - segment.length_bytes;
     const uint64_t skip = offset - start;
     const uint64_t take = std::min(length_bytes, segment.length_bytes - skip);
-    out->emplace_back(segment.data + skip, take, segment.target, segment.region);
+    std::byte* const data = segment.data + skip;
+    MemorySegment* last = out->empty() ? nullptr : &out->back();
+    if (last != nullptr && last->data + last->length_bytes == data &&
+        last->target == segment.target && last->region == segment.region) {
+      last->length_bytes += take;
+    } else {
+      out->emplace_back(data, take, segment.target, segment.region);
+    }
     offset += take;
     length_bytes -= take;
     ++at;

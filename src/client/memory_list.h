@@ -15,7 +15,8 @@ class MemoryList {
   // Of the first GPU memory in it; 0: there is none.
   uint32_t first_target() const { return first_target_; }
   uint64_t length_bytes() const { return ends_.empty() ? 0 : ends_.back(); }
-  // Appends the segments of [offset, offset + length), which lies within length_bytes().
+  // Appends the segments of [offset, offset + length), which lies within length_bytes(). A
+  // neighbour of the last one there becomes part of it.
   void slice(uint64_t offset, uint64_t length_bytes, MemorySegments* out) const;
 
  private:

@@ -81,7 +81,7 @@ bool Staging::begin_now(std::span<const MemorySegment> segments) {
 
 // How many slots of which ring are needed.
 void Staging::look_at(std::span<const MemorySegment> segments, Window::Direction direction) {
-  CHECK(ready_ == nullptr && wish_.slots.empty());
+  CHECK(ready_ == nullptr && wish_.slots.empty() && moving_on_ == 0);
   segments_.assign(segments.begin(), segments.end());
   direction_ = direction;
   uint64_t bytes = 0;
@@ -188,9 +188,22 @@ void Staging::on_copied(Completion& done) {
   join_.done(rings_.loop(), done.status);
 }
 
-void Staging::begin_sending() {
+void Staging::begin_sending(bool goes_on) {
   arrived_.clear();
   straight_.begin_sending();
+  hold_back();
+  ++sending_;
+  // While something of an earlier sending is on its way nobody knows which of the two the GPU would
+  // have last: then all waits for land().
+  goes_on_ = goes_on && moving_on_ == 0 && straight_.joins() && on_one_gpu(segments_);
+  if (moving_on_ == 0) ring_parts_.clear();
+}
+
+// What has not begun to move on.
+void Staging::hold_back() {
+  for (const auto& part : ring_parts_) {
+    if (straight_.take_back(*part)) --moving_on_;
+  }
 }
 
 void Staging::arrived(uint64_t offset, uint64_t length_bytes) {
@@ -198,7 +211,43 @@ void Staging::arrived(uint64_t offset, uint64_t length_bytes) {
   arrived_.push_back({offset, length_bytes});
 }
 
-// Takes out of the last step what has arrived by itself: those parts of the ring were never filled.
+void Staging::landed(uint64_t offset, uint64_t length_bytes) {
+  if (!goes_on_) return;
+  const Copy& copy = copies_.begin()->second;
+  const auto& offsets = copy.window_offsets;
+  auto at = static_cast<size_t>(std::ranges::upper_bound(offsets, offset) - offsets.begin()) - 1;
+  for (; length_bytes > 0; ++at) {
+    const GpuPiece& piece = copy.pieces[at];
+    const uint64_t within = offset - offsets[at];
+    const uint64_t take = std::min(length_bytes, piece.length_bytes - within);
+    RingPart& part = *ring_parts_.emplace_back(std::make_unique<RingPart>());
+    part.staging = this;
+    part.sending = sending_;
+    part.offset = offset;
+    part.bytes = {piece.host + within, take};
+    part.mapping_number = piece.mapping;
+    part.done.bind<&RingPart::on_done>(&part);
+    ++moving_on_;
+    straight_.take_from_ring(part);
+    offset += take;
+    length_bytes -= take;
+  }
+}
+
+// What could not be copied is copied once more by land(), which says what is wrong.
+void Staging::on_moved_on(const RingPart& part, const Status& status) {
+  if (status.ok() && part.sending == sending_) {
+    const uint64_t length_bytes = part.bytes.size();
+    rings_.straight().moved().gpu_ring_read_bytes += length_bytes;
+    arrived_.push_back({part.offset, length_bytes});
+  }
+  if (--moving_on_ > 0) return;
+  if (settled_ != nullptr) rings_.loop().complete(*std::exchange(settled_, nullptr), Status());
+  if (landed_ != nullptr) land_rest();
+}
+
+// Takes out of the last step what has arrived by itself, which those parts of the ring may never
+// have been filled with, and what has gone on.
 void Staging::skip_arrived() {
   std::ranges::sort(arrived_, {}, &Range::offset);
   for (auto& [target, copy] : copies_) {
@@ -227,10 +276,24 @@ void Staging::skip_arrived() {
 
 void Staging::land(Completion& landed) {
   landed.start();
+  goes_on_ = false;  // nothing lands any more
+  landed_ = &landed;
+  if (moving_on_ == 0) land_rest();
+}
+
+void Staging::land_rest() {
+  Completion& landed = *std::exchange(landed_, nullptr);
   if (!trouble().ok()) return rings_.loop().complete(landed, trouble());
   if (!arrived_.empty()) skip_arrived();
   rings_.straight().moved().gpu_ring_read_bytes += ring_bytes();
   copy_all(GpuCopy::Direction::to_gpu, landed);
+}
+
+void Staging::settle(Completion& settled) {
+  settled.start();
+  hold_back();
+  if (moving_on_ == 0) return rings_.loop().complete(settled, Status());
+  settled_ = &settled;
 }
 
 uint64_t Staging::ring_bytes() const {
@@ -246,6 +309,7 @@ void Staging::cancel() {
 }
 
 void Staging::release() {
+  CHECK(moving_on_ == 0);
   if (ring_ != nullptr) ring_->put(&wish_.slots);
 }
 

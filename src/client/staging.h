@@ -4,7 +4,7 @@
 //   begin(): takes slots, of a write also copies the GPU's bytes into them; window() is ready when
 //            `ready` completes. Or begin_now(): of a read, if slots are free. Or begin_straight():
 //            a write that needs no slots
-//   land():  of a read, copies what has arrived to the GPU
+//   land():  of a read, copies to the GPU what has arrived and has not gone on by itself
 //   release(): gives the slots back; no peer and no copy may use them any more
 //
 // GpuRings has the rings, one per GPU target, and the thread that pins. A batch for several GPUs
@@ -92,15 +92,21 @@ class Staging final : public StraightPath {
   const Status& trouble() const { return straight_.trouble(); }
   const std::vector<MemorySegment>& window() const { return window_; }
   // The window goes out, perhaps again: what an earlier answer brought counts no more, since the
-  // file may have changed.
-  void begin_sending();
+  // file may have changed. `goes_on`, of a sink: what lands in the ring goes on to the GPU at once,
+  // if all of it is one GPU's and in long pieces, and not only by land().
+  void begin_sending(bool goes_on = false);
   void land(Completion& landed);
   bool take(StraightPart& part) override { return straight_.take(part); }
   bool take_back(StraightPart& part) override { return straight_.take_back(part); }
   void arrived(uint64_t offset, uint64_t length_bytes) override;
+  void landed(uint64_t offset, uint64_t length_bytes) override;
   // Ends a wait for slots early. Copies cannot be stopped: they end in their time.
   void cancel();
-  void release();
+  // Bytes are going on to the GPU. The slots are in use and the GPU's memory changes until settle()
+  // has completed; land() includes that.
+  bool moving_on() const { return moving_on_ > 0; }
+  void settle(Completion& settled);
+  void release();  // nothing is moving on
 
  private:
   // Where in the ring a segment begins: at the same place within 16 bytes as in GPU memory, so that
@@ -109,10 +115,19 @@ class Staging final : public StraightPath {
   void look_at(std::span<const MemorySegment> segments, Window::Direction direction);
   void lay_out();
   void skip_arrived();
+  void hold_back();
+  void land_rest();
   uint64_t ring_bytes() const;  // of the copies
   void copy_all(GpuCopy::Direction direction, Completion& done);
   void on_slots(Completion& done);
   void on_copied(Completion& done);
+  // Bytes that landed in the ring and go on.
+  struct RingPart : StraightPart {
+    Staging* staging = nullptr;
+    uint32_t sending = 0;
+    void on_done(Completion& moved) { staging->on_moved_on(*this, moved.status); }
+  };
+  void on_moved_on(const RingPart& part, const Status& status);
 
   GpuRings& rings_;
   GpuRing* ring_ = nullptr;
@@ -122,7 +137,7 @@ class Staging final : public StraightPath {
     uint64_t offset = 0;
     uint64_t length_bytes = 0;
   };
-  std::vector<Range> arrived_;  // straight
+  std::vector<Range> arrived_;  // straight, or went on
   StraightBatch straight_;
   Window::Direction direction_ = Window::Direction::sink;
   GpuRing::Wish wish_;
@@ -133,6 +148,12 @@ class Staging final : public StraightPath {
   };
   std::map<GpuTarget, Copy> copies_;
   Join join_;
+  uint32_t sending_ = 0;    // counts
+  bool goes_on_ = false;    // what lands, of this sending
+  uint32_t moving_on_ = 0;  // parts
+  std::vector<std::unique_ptr<RingPart>> ring_parts_;
+  Completion* settled_ = nullptr;  // waits for moving_on_ to be 0,
+  Completion* landed_ = nullptr;   // ... and this one for the rest, too
 };
 
 // Whether any of it is GPU memory.

@@ -1,148 +1,10 @@
-// What fabric.h promises, tested over every fabric there is.
-#include <list>
-
-#include <gtest/gtest.h>
-
+// What fabric.h promises of messages and of bytes, over every fabric there is.
 #include "base/crc32c.h"
-#include "fabric/conformance_pair.h"
-#include "fabric/conformance_pairs.h"
+#include "fabric/conformance_fixture.h"
 #include "fabric/reply.h"
-#include "wire/message.h"
 
 namespace gd2fs {
 namespace {
-
-constexpr uint16_t kType = static_cast<uint16_t>(msg::Type::read);
-constexpr char kKey[] = "0123456789abcdef0123456789abcdef";
-
-std::vector<std::byte> body_of(uint64_t number) {
-  std::vector<std::byte> body(8);
-  store_le(body.data(), number);
-  return body;
-}
-uint64_t number_of(ConstBytes body) {
-  return load_le<uint64_t>(body.data());
-}
-
-class Conformance : public testing::TestWithParam<MakePair> {
- protected:
-  std::unique_ptr<FabricPair> pair = GetParam().make(1);
-  Random random{7};
-  std::list<Side> accepted;
-  std::unique_ptr<Listener> listener;
-  Side client;
-  std::vector<std::string> keys{kKey};
-
-  ~Conformance() override { end(); }
-  void end() {
-    client.session.reset();
-    for (Side& side : accepted) side.session.reset();
-    listener.reset();
-  }
-  // With another pair, after the first.
-  void begin_again(uint64_t seed) {
-    end();
-    pair.reset();
-    pair = GetParam().make(seed);
-    accepted.clear();
-    client.closed.reset();
-    client.times_closed = 0;
-  }
-
-  void listen(uint32_t sessions_max = 100) {
-    ListenOptions options;
-    options.server_id = 3;
-    options.incarnation = 77;
-    options.sessions_max = sessions_max;
-    options.same_host_directory = pair->same_host_directory();
-    options.keys = [this](PeerRole role, std::string_view cluster) {
-      return role == PeerRole::client && cluster == "kv" ? keys : std::vector<std::string>();
-    };
-    auto result = pair->server().listen(pair->listen_address(), std::move(options),
-                                        [this](std::unique_ptr<Session> session) {
-                                          Side& side = accepted.emplace_back();
-                                          side.session = std::move(session);
-                                          side.session->set_events(&side);
-                                        });
-    ASSERT_TRUE(result.has_value()) << result.error().to_string();
-    listener = std::move(*result);
-  }
-  ConnectOptions options_to(const std::string& address) {
-    ConnectOptions options;
-    options.address = address;
-    options.cluster = "kv";
-    options.key = kKey;
-    options.incarnation = 42;
-    options.lanes = 3;
-    if (!pair->same_host_directory().empty()) options.same_host = SameHost::required;
-    return options;
-  }
-  static Task<void> run_connect(Fabric* fabric, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await fabric->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
-  Status connect(Side& side, ConnectOptions options) {
-    options.events = &side;
-    std::optional<Result<std::unique_ptr<Session>>> out;
-    pair->client_loop().spawn(run_connect(&pair->client(), std::move(options), &out));
-    EXPECT_TRUE(pair->run_until([&] { return out.has_value(); }));
-    if (!out->has_value()) return out->error();
-    side.session = std::move(**out);
-    return {};
-  }
-  // The usual: one client session and its server side.
-  void join() {
-    listen();
-    const Status status = connect(client, options_to(listener->address()));
-    ASSERT_TRUE(status.ok()) << status.to_string();
-    ASSERT_TRUE(pair->run_until([&] { return accepted.size() == 1; }));
-  }
-  Side& server() { return accepted.front(); }
-  bool until(const std::function<bool()>& predicate) { return pair->run_until(predicate); }
-
-  uint64_t request(Window* window = nullptr, Side* from = nullptr) {
-    Session& session = *(from != nullptr ? *from : client).session;
-    const uint64_t id = session.next_request_id();
-    if (window != nullptr) {
-      window->request_id = id;
-      session.expose(*window);
-    }
-    const Status sent = session.send(kType, id, body_of(id), window);
-    EXPECT_TRUE(sent.ok()) << sent.to_string();
-    return id;
-  }
-  // A request has reached the server, which has not answered it.
-  uint64_t request_there(Window& window) {
-    const uint64_t id = request(&window);
-    EXPECT_TRUE(until([&] { return !server().messages.empty(); }));
-    EXPECT_EQ(server().messages.back().request_id, id);
-    return id;
-  }
-  void withdraw(Window& window) {
-    Flag flag;
-    client.session->withdraw(window, flag.done);
-    EXPECT_TRUE(until([&] { return flag.finished; }));
-    EXPECT_TRUE(flag.status.ok());
-  }
-};
-
-void set_memory(Window& window, Window::Direction direction, Bytes memory) {
-  window.direction = direction;
-  window.segments = {{memory.data(), memory.size()}};
-}
-
-// Cuts memory into segments of odd sizes, one of them empty.
-void set_scattered(Window& window, Window::Direction direction, Bytes memory, Random& random) {
-  window.direction = direction;
-  window.segments.clear();
-  while (!memory.empty()) {
-    const size_t part = std::min<size_t>(memory.size(), 1 + random.below(memory.size() / 3 + 9000));
-    window.segments.push_back({memory.data(), part});
-    if (random.chance(1, 4)) window.segments.push_back({memory.data(), 0});
-    memory = memory.subspan(part);
-  }
-}
 
 TEST_P(Conformance, a_session_knows_its_peer_on_both_sides) {
   join();
@@ -224,6 +86,51 @@ TEST_P(Conformance, a_reply_comes_after_the_last_pushed_byte_of_its_request) {
     client.reply_handler = nullptr;
     withdraw(window);
   }
+}
+
+// Of a window, what is told while its bytes come.
+struct Landed final : StraightPath {
+  const std::vector<std::byte>& from;
+  const std::vector<std::byte>& to;
+  std::vector<bool> told;
+  uint64_t told_bytes = 0;
+  bool right = true;
+  Landed(const std::vector<std::byte>& sent, const std::vector<std::byte>& window)
+      : from(sent), to(window), told(sent.size()) {}
+  bool take(StraightPart&) override { return false; }
+  bool take_back(StraightPart&) override { return false; }
+  void arrived(uint64_t, uint64_t) override { right = false; }
+  void landed(uint64_t offset, uint64_t length_bytes) override {
+    for (uint64_t at = offset; at < offset + length_bytes; ++at) {
+      right = right && !told[at] && to[at] == from[at];
+      told[at] = true;
+    }
+    told_bytes += length_bytes;
+  }
+};
+
+TEST_P(Conformance, what_is_said_to_have_landed_is_there_and_is_said_once_before_the_reply) {
+  join();
+  const auto from = random_bytes(random, 3'000'001);
+  std::vector<std::byte> to(from.size());
+  Landed landed(from, to);
+  Window window;
+  set_scattered(window, Window::Direction::sink, to, random);
+  window.straight = &landed;
+  uint64_t told_at_reply = 0;
+  client.reply_handler = [&](const Message&) { told_at_reply = landed.told_bytes; };
+  const uint64_t id = request_there(window);
+  PushFlag push(id, 0, from);
+  server().session->push(push);
+  ASSERT_TRUE(server().session->reply(kType, id, {}).ok());
+  ASSERT_TRUE(until([&] { return client.replies.size() == 1 && push.finished; }));
+  EXPECT_TRUE(landed.right);
+  EXPECT_EQ(told_at_reply, landed.told_bytes);
+  // Over TCP nothing else would tell of bytes before their reply.
+  if (client.session->path() == "tcp") {
+    EXPECT_EQ(landed.told_bytes, from.size());
+  }
+  withdraw(window);
 }
 
 TEST_P(Conformance, pushed_memory_is_free_when_done_says_so) {
@@ -439,219 +346,7 @@ TEST_P(Conformance, a_push_or_pull_for_an_unknown_request_is_canceled) {
   EXPECT_TRUE(push.status.is(StatusCode::canceled));
   EXPECT_TRUE(pull.status.is(StatusCode::canceled));
 }
-
-TEST_P(Conformance, close_ends_everything_on_both_sides_exactly_once) {
-  for (const bool client_closes : {true, false}) {
-    SCOPED_TRACE(client_closes);
-    begin_again(client_closes ? 2 : 3);
-    join();
-    std::vector<std::byte> canary(2'000'000);
-    auto source = random_bytes(random, 2'000'000);
-    Window sink;
-    set_memory(sink, Window::Direction::sink, canary);
-    Window other;
-    set_memory(other, Window::Direction::source, source);
-    const uint64_t push_id = request_there(sink);
-    const uint64_t pull_id = request(&other);
-    ASSERT_TRUE(until([&] { return server().messages.size() == 2; }));
-    auto from = std::make_unique<std::vector<std::byte>>(random_bytes(random, canary.size()));
-    auto into = std::make_unique<std::vector<std::byte>>(source.size());
-    PushFlag push(push_id, 0, *from);
-    PullFlag pull(pull_id, 0, *into);
-    server().session->push(push);
-    server().session->pull(pull);
-    Side& closer = client_closes ? client : server();
-    closer.session->close(Status(StatusCode::canceled, "enough"));
-    closer.session->close(Status(StatusCode::canceled, "again"));
-    EXPECT_FALSE(closer.closed.has_value());  // from the loop, never inside the call
-    EXPECT_FALSE(closer.session->open());
-    EXPECT_TRUE(closer.session->send(kType, 0, {}).is(StatusCode::unavailable));
-    ASSERT_TRUE(until([&] { return client.closed && server().closed; }));
-    EXPECT_TRUE(closer.closed->is(StatusCode::canceled));
-    EXPECT_EQ(closer.closed->text(), "enough");
-    EXPECT_TRUE(push.finished && pull.finished);  // before on_closed
-    if (!client_closes) {
-      EXPECT_TRUE(push.status.is(StatusCode::unavailable)) << push.status.to_string();
-      EXPECT_TRUE(pull.status.is(StatusCode::unavailable));
-    }
-    const auto before = canary;
-    from.reset();
-    into.reset();
-    withdraw(sink);
-    withdraw(other);
-    pair->run_for_ns(5 * kMs);
-    EXPECT_TRUE(canary == before);
-    EXPECT_EQ(client.times_closed, 1);
-    EXPECT_EQ(server().times_closed, 1);
-    client.session.reset();
-    server().session.reset();
-    listener.reset();
-  }
-}
-
-TEST_P(Conformance, the_reason_outlives_a_session_that_is_destroyed_when_it_is_told) {
-  join();
-  client.destroys_when_closed = true;
-  const std::string words = "enough, in more words than a string keeps in itself";
-  client.session->close(Status(StatusCode::canceled, words));
-  ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
-  EXPECT_EQ(client.closed->text(), words);
-  EXPECT_EQ(client.session, nullptr);
-}
-
-TEST_P(Conformance, a_destroyed_session_is_a_closed_one_for_its_peer) {
-  join();
-  server().session.reset();
-  ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
-  EXPECT_TRUE(client.closed->is(StatusCode::unavailable)) << client.closed->to_string();
-}
-
-TEST_P(Conformance, a_listener_that_is_gone_leaves_its_sessions_alone) {
-  join();
-  const std::string address = listener->address();
-  listener.reset();
-  const uint64_t id = request();
-  ASSERT_TRUE(until([&] { return !server().messages.empty(); }));
-  ASSERT_TRUE(server().session->reply(kType, id, {}).ok());
-  ASSERT_TRUE(until([&] { return !client.replies.empty(); }));
-  Side late;
-  EXPECT_FALSE(connect(late, options_to(address)).ok());
-}
-
-TEST_P(Conformance,
-       a_wrong_or_missing_token_is_denied_and_an_older_one_is_good_while_it_is_listed) {
-  listen();
-  Side side;
-  ConnectOptions options = options_to(listener->address());
-  options.key = "another secret of the same size.";
-  EXPECT_TRUE(connect(side, options).is(StatusCode::denied));
-  options.key = "";
-  EXPECT_TRUE(connect(side, options).is(StatusCode::denied));
-  options = options_to(listener->address());
-  options.cluster = "other";
-  EXPECT_TRUE(connect(side, options).is(StatusCode::denied));
-  options = options_to(listener->address());
-  options.role = PeerRole::admin;
-  EXPECT_TRUE(connect(side, options).is(StatusCode::denied));
-  options = options_to(listener->address());
-  options.insecure = true;
-  options.key = "";
-  EXPECT_TRUE(connect(side, options).is(StatusCode::denied));
-  EXPECT_TRUE(accepted.empty());
-  keys = {"the new one", kKey};
-  EXPECT_TRUE(connect(side, options_to(listener->address())).ok());
-  keys = {"the new one"};
-  Side late;
-  EXPECT_TRUE(connect(late, options_to(listener->address())).is(StatusCode::denied));
-  EXPECT_TRUE(side.session->open());
-}
-
-TEST_P(Conformance, nobody_there_is_unavailable) {
-  const Status status = connect(client, options_to(pair->dead_address()));
-  EXPECT_TRUE(status.is(StatusCode::unavailable)) << status.to_string();
-}
-
-TEST_P(Conformance, one_session_over_the_limit_is_busy) {
-  listen(2);
-  Side sides[3];
-  EXPECT_TRUE(connect(sides[0], options_to(listener->address())).ok());
-  EXPECT_TRUE(connect(sides[1], options_to(listener->address())).ok());
-  const Status status = connect(sides[2], options_to(listener->address()));
-  EXPECT_TRUE(status.is(StatusCode::busy)) << status.to_string();
-  sides[0].session.reset();
-  ASSERT_TRUE(until([&] { return accepted.front().closed.has_value(); }));
-  accepted.front().session.reset();
-  EXPECT_TRUE(connect(sides[2], options_to(listener->address())).ok());
-}
-
-TEST_P(Conformance, pushed_bytes_that_do_not_match_their_crc_end_the_session_as_corrupt) {
-  if (!pair->checks_bytes()) GTEST_SKIP() << "decision 021";
-  for (const size_t size : {1000u, 3'000'000u}) {
-    begin_again(size);
-    join();
-    auto from = random_bytes(random, size);
-    std::vector<std::byte> to(size);
-    Window window;
-    set_memory(window, Window::Direction::sink, to);
-    const uint64_t id = request_there(window);
-    PushFlag push(id, 0, from);
-    from[random.below(size)] ^= std::byte{1};  // damaged in memory, after its crc was taken
-    server().session->push(push);
-    ASSERT_TRUE(server().session->reply(kType, id, {}).ok());
-    ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
-    EXPECT_TRUE(client.closed->is(StatusCode::corrupt)) << client.closed->to_string();
-    EXPECT_TRUE(client.replies.empty());
-    client.session.reset();
-    ASSERT_TRUE(until([&] { return server().closed.has_value(); }));
-    server().session.reset();
-    listener.reset();
-  }
-}
-
-TEST_P(Conformance, a_push_outside_of_its_window_ends_the_session) {
-  join();
-  const auto from = random_bytes(random, 1001);
-  std::vector<std::byte> to(1001, std::byte{7});
-  const auto before = to;
-  Window window;
-  set_memory(window, Window::Direction::sink, Bytes(to).first(1000));
-  const uint64_t id = request_there(window);
-  PushFlag push(id, 0, from);
-  server().session->push(push);
-  ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
-  EXPECT_TRUE(client.closed->is(StatusCode::invalid)) << client.closed->to_string();
-  EXPECT_TRUE(to == before);
-  ASSERT_TRUE(until([&] { return push.finished; }));
-}
-
-TEST_P(Conformance, a_pull_outside_of_its_window_ends_the_session) {
-  join();
-  auto from = random_bytes(random, 100'000);
-  Window window;
-  set_memory(window, Window::Direction::source, from);
-  const uint64_t id = request_there(window);
-  std::vector<std::byte> into(1000);
-  PullFlag pull(id, 99'001, into);
-  server().session->pull(pull);
-  ASSERT_TRUE(until([&] { return client.closed.has_value() && pull.finished; }));
-  EXPECT_TRUE(client.closed->is(StatusCode::invalid)) << client.closed->to_string();
-  EXPECT_FALSE(pull.status.ok());
-}
-
-TEST_P(Conformance, one_request_over_the_limit_is_answered_busy) {
-  join();
-  for (uint32_t i = 0; i <= kRequestsMax; ++i) request();
-  ASSERT_TRUE(until([&] { return client.replies.size() == 1; }));
-  EXPECT_EQ(client.replies[0].request_id, kRequestsMax + 1);
-  EXPECT_EQ(client.replies[0].type, static_cast<uint16_t>(msg::Type::error));
-  EXPECT_TRUE(open_error(client.replies[0].body).is(StatusCode::busy));
-  EXPECT_EQ(server().messages.size(), kRequestsMax);
-  ASSERT_TRUE(server().session->reply(kType, 1, {}).ok());
-  request();
-  ASSERT_TRUE(until([&] { return server().messages.size() == kRequestsMax + 1; }));
-}
-
-TEST_P(Conformance, messages_over_the_limits_are_refused_at_once) {
-  join();
-  const std::vector<std::byte> huge(kFrameBodyMaxBytes + 1);
-  EXPECT_TRUE(client.session->send(kType, 0, huge).is(StatusCode::invalid));
-  const std::vector<std::byte> largest(kFrameBodyMaxBytes);
-  size_t sent = 0;
-  Status status;
-  // The peer does not run in this loop of ours.
-  while (status.ok() && sent < 100) {
-    status = client.session->send(kType, 0, largest);
-    if (status.ok()) ++sent;
-  }
-  EXPECT_TRUE(status.is(StatusCode::busy));
-  EXPECT_LE(sent, Session::kSendQueueMaxBytes / kFrameBodyMaxBytes);
-  ASSERT_TRUE(until([&] { return server().messages.size() == sent; }));
-  EXPECT_EQ(server().messages.back().body.size(), largest.size());
-  EXPECT_TRUE(client.session->send(kType, 0, largest).ok());
-}
-
-INSTANTIATE_TEST_SUITE_P(Fabric, Conformance, testing::ValuesIn(all_pairs()),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Fabric, Conformance, every_fabric(), name_of);
 
 }  // namespace
 }  // namespace gd2fs

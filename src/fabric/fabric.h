@@ -86,6 +86,9 @@ class StraightPath {
   virtual bool take_back(StraightPart& part) = 0;
   // Sink: these were the right bytes, so that they need not come through the window any more.
   virtual void arrived(uint64_t offset, uint64_t length_bytes) = 0;
+  // Sink: these have come through the window and are right; they may go on before the reply is
+  // there. Not told by every session, nor of all bytes.
+  virtual void landed(uint64_t /*offset*/, uint64_t /*length_bytes*/) {}
 };
 
 // Bytes pushed for a window that were not copied into it: they lie in memory that a server on this

@@ -147,7 +147,15 @@ Status TcpSession::take_reply(InFrame& frame) {
 Status TcpSession::take_stripe(InFrame& frame) {
   if (frame.drained) return {};
   if (!frame.payload_ok) return {StatusCode::corrupt, "stripe crc"};
-  return landed(frame.header.request_id, *frame.landing.window, frame.header.payload_bytes);
+  const FrameHeader& header = frame.header;
+  return stripe_landed(header.request_id, *frame.landing.window, header.offset,
+                       header.payload_bytes);
+}
+
+Status TcpSession::stripe_landed(uint64_t request_id, Window& window, uint64_t offset,
+                                 uint64_t length_bytes) {
+  if (window.straight != nullptr) window.straight->landed(offset, length_bytes);
+  return landed(request_id, window, length_bytes);
 }
 
 Status TcpSession::landed(uint64_t request_id, Window& window, uint64_t length_bytes) {
@@ -212,7 +220,7 @@ Status TcpSession::take_arrived(const BulkBoard::Arrived& arrived) {
     return {};
   }
   if (!arrived.ok) return {StatusCode::corrupt, "stripe crc"};
-  return landed(arrived.request_id, *arrived.window, arrived.length_bytes);
+  return stripe_landed(arrived.request_id, *arrived.window, arrived.offset, arrived.length_bytes);
 }
 
 Status TcpSession::take_pull_gone(const FrameHeader& header) {

@@ -114,6 +114,7 @@ class TcpSession : public Session {
   // Completes on_closed; later if something still touches memory.
   virtual void end_close() { loop_.complete(closed_, Status()); }
   // Bytes of a window are in its memory: a reply may have waited for them.
+  Status stripe_landed(uint64_t request_id, Window& window, uint64_t offset, uint64_t length_bytes);
   Status landed(uint64_t request_id, Window& window, uint64_t length_bytes);
 
   struct Incoming {  // a request of the peer

@@ -1,0 +1,195 @@
+// What has landed in the ring goes on to the GPU before the answer is there.
+#include <algorithm>
+#include <cstring>
+
+#include "client/staging_fixture.h"
+
+namespace gd2fs::client {
+namespace {
+
+class MovingOnTest : public StagingTest {
+ protected:
+  static constexpr uint64_t kStripe = 512 << 10;
+  static constexpr uint64_t kStripes = kGpuBytes / kStripe;
+
+  void SetUp() override {
+    StagingTest::SetUp();
+    if (cuda().driver == nullptr) return;
+    begin_read();
+  }
+  void TearDown() override {
+    if (cuda().driver == nullptr) return;
+    if (cuda().fake()) {
+      cuda().hold(0);
+      cuda().refuse_copies(0, 0);
+    }
+    settle();
+  }
+  // All of it one piece of the GPU's.
+  void begin_read() {
+    const std::vector<MemorySegment> all{{gpu_memory_->data(), kGpuBytes, target_, 1}};
+    Waited ready;
+    staging_.begin(all, Window::Direction::sink, ready.done);
+    ASSERT_TRUE(run_until([&] { return ready.ended; }));
+    staging_.begin_sending(true);
+  }
+  void begin_again() {
+    staging_.release();
+    begin_read();
+  }
+  void settle() {
+    Waited settled;
+    staging_.settle(settled.done);
+    ASSERT_TRUE(run_until([&] { return settled.ended; }));
+    EXPECT_FALSE(staging_.moving_on());
+  }
+  void all_land(ConstBytes bytes) {
+    fill_window(staging_, bytes);
+    for (uint64_t i = 0; i < kStripes; ++i) staging_.landed(i * kStripe, kStripe);
+  }
+  std::vector<std::byte> random() { return cuda::random_bytes(random_, kGpuBytes); }
+  bool moved(uint64_t bytes) {
+    return run_until([&] { return moved_.gpu_ring_read_bytes == bytes; });
+  }
+
+  GpuRings rings_{loop_, gpu_, moved_, GpuRing::kRingLeastBytes};
+  Staging staging_{rings_};
+};
+
+TEST_F(MovingOnTest, stripes_that_land_in_any_order_are_in_the_gpu_before_land) {
+  const auto bytes = random();
+  fill_window(staging_, bytes);
+  for (uint64_t i = 0; i < kStripes; ++i) {
+    staging_.landed((i * 7 % kStripes) * kStripe, kStripe);
+    if (random_.chance(1, 2)) run_for(100 * kUs);
+  }
+  ASSERT_TRUE(moved(kGpuBytes));
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+  // Nothing is left to do for land().
+  fill_window(staging_, random());
+  land(staging_);
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+  EXPECT_EQ(moved_.gpu_ring_read_bytes, kGpuBytes);
+}
+
+TEST_F(MovingOnTest, what_was_not_told_of_is_copied_by_land) {
+  const auto bytes = random();
+  fill_window(staging_, bytes);
+  for (uint64_t at = 0; at < kGpuBytes;) {
+    const uint64_t length = std::min(random_.between(1, 700'000), kGpuBytes - at);
+    if (random_.chance(1, 2)) staging_.landed(at, length);
+    at += length;
+  }
+  land(staging_);
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+  EXPECT_EQ(moved_.gpu_ring_read_bytes, kGpuBytes);
+}
+
+// The bytes of the first sending may reach the GPU after those of the second were taken.
+TEST_F(MovingOnTest, a_second_sending_has_the_last_word) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  for (const bool early_end : {false, true}) {
+    cuda().hold(1);
+    all_land(random());
+    run_for(kMs);
+    staging_.begin_sending(true);
+    if (early_end) cuda().hold(0);
+    const uint64_t copies = cuda().counts().copies;
+    const auto bytes = random();
+    all_land(bytes);
+    Waited landed;
+    staging_.land(landed.done);
+    if (!early_end) {
+      run_for(20 * kMs);
+      EXPECT_FALSE(landed.ended);
+      // Nobody says in which order two copies to one place end.
+      EXPECT_EQ(cuda().counts().copies, copies);
+    }
+    cuda().hold(0);
+    ASSERT_TRUE(run_until([&] { return landed.ended; }));
+    EXPECT_TRUE(landed.status.ok());
+    EXPECT_TRUE(gpu_memory_->get() == bytes) << early_end;
+    begin_again();
+  }
+}
+
+TEST_F(MovingOnTest, settling_waits_for_what_was_begun_and_takes_the_rest_back) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  const std::vector<std::byte> canary(kGpuBytes, std::byte{0xc5});
+  gpu_memory_->set(canary);
+  cuda().hold(1);
+  const auto bytes = random();
+  fill_window(staging_, bytes);
+  // One copy each, until no more may be under way.
+  for (uint64_t i = 0; i < kStripes; ++i) {
+    staging_.landed(i * kStripe, kStripe);
+    run_for(kMs);
+  }
+  Waited settled;
+  staging_.settle(settled.done);
+  run_for(20 * kMs);
+  EXPECT_FALSE(settled.ended);
+  cuda().hold(0);
+  ASSERT_TRUE(run_until([&] { return settled.ended; }));
+  const uint64_t begun = moved_.gpu_ring_read_bytes;
+  EXPECT_GT(begun, 0u);
+  EXPECT_LT(begun, kGpuBytes);
+  const auto got = gpu_memory_->get();
+  EXPECT_TRUE(std::equal(got.begin(), got.begin() + static_cast<ptrdiff_t>(begun), bytes.begin()));
+  EXPECT_TRUE(std::equal(got.begin() + static_cast<ptrdiff_t>(begun), got.end(), canary.begin()));
+}
+
+TEST_F(MovingOnTest, a_copy_that_fails_on_the_way_is_made_again_by_land_which_says_what_is_wrong) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  for (const int failures : {1, 1000}) {
+    cuda().refuse_copies(failures, 1);
+    const auto bytes = random();
+    all_land(bytes);
+    Waited landed;
+    staging_.land(landed.done);
+    ASSERT_TRUE(run_until([&] { return landed.ended; }));
+    cuda().refuse_copies(0, 0);
+    EXPECT_EQ(landed.status.ok(), failures == 1) << landed.status.to_string();
+    if (failures == 1) {
+      EXPECT_TRUE(gpu_memory_->get() == bytes);
+    }
+    begin_again();
+  }
+}
+
+TEST_F(MovingOnTest, without_being_asked_to_nothing_goes_on) {
+  staging_.begin_sending(false);
+  const auto bytes = random();
+  all_land(bytes);
+  EXPECT_FALSE(staging_.moving_on());
+  land(staging_);
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+}
+
+// Where each byte of a window belongs is not looked up for host memory, nor for short pieces.
+TEST_F(MovingOnTest, what_is_mixed_or_short_waits_for_land) {
+  Staging mixed(rings_);
+  begin(mixed, Window::Direction::sink);
+  mixed.begin_sending(true);
+  const auto bytes = cuda::random_bytes(random_, kWindow);
+  fill_window(mixed, bytes);
+  mixed.landed(0, kWindow);
+  EXPECT_FALSE(mixed.moving_on());
+  land(mixed);
+  EXPECT_EQ(in_window_order(), bytes);
+
+  Staging scattered(rings_);
+  std::vector<MemorySegment> pieces;
+  for (uint64_t at = 0; at + 4096 <= kGpuBytes; at += 8192) {
+    pieces.push_back({gpu_memory_->data() + at, 4096, target_, 1});
+  }
+  Waited ready;
+  scattered.begin(pieces, Window::Direction::sink, ready.done);
+  ASSERT_TRUE(run_until([&] { return ready.ended; }));
+  scattered.begin_sending(true);
+  scattered.landed(0, pieces.size() * 4096);
+  EXPECT_FALSE(scattered.moving_on());
+}
+
+}  // namespace
+}  // namespace gd2fs::client
