@@ -3,6 +3,7 @@
 // are taken on to the GPU after the answer.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -52,7 +53,11 @@ class Batch final : public Exchange, public FromBlockPool {
   // Some of its memory is a GPU's.
   bool staged() const { return gpu_ != nullptr; }
   bool on_one_gpu() const { return staged() && Staging::on_one_gpu(gpu_->targets); }
-  size_t segment_count() const { return staged() ? gpu_->targets.size() : memory.segments.size(); }
+  // Pieces of chunks or of memory, whichever are more: so long it takes to make.
+  size_t piece_count() const {
+    const size_t segments = staged() ? gpu_->targets.size() : memory.segments.size();
+    return std::max(segments, plan.pieces.size());
+  }
   uint64_t host_bytes() const;  // of its memory
 
   DataOperation& operation;

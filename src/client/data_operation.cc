@@ -169,7 +169,7 @@ uint64_t DataOperation::batch_bytes() const {
   if (!other.on_one_gpu() || other.by_nic()) return kBatchBytes;
   const bool here = other.peer() != nullptr && other.peer()->shares_memory();
   if (!here) return last_batches_bytes();
-  const bool large_pieces = other.segment_count() < kLongBatchSegments;
+  const bool large_pieces = other.piece_count() < kLongBatchPieces;
   if (!large_pieces || planned_ < kSmallBatchesBytes) return kBatchBytes;
   // It takes its slots of the ring like any other, which may be one that could not grow.
   const GpuRing& ring = client_.rings().of(request_.memory.first_target());
@@ -256,7 +256,7 @@ void DataOperation::pump() {
 void DataOperation::give_way(const Batch& started) {
   if (!more_to_start() || gives_way()) return;
   Loop& loop = client_.loop();
-  if (started.segment_count() >= kLongBatchSegments) {
+  if (started.piece_count() >= kLongBatchPieces) {
     loop.start(pause_, 0);
   } else if (!write_ && started.staged()) {
     loop.complete_after_pollers(way_given_, Status());

@@ -16,7 +16,7 @@ class DataOperation : public Operation {
  public:
   static constexpr size_t kBatchesMax = 16;  // in flight per request
   static constexpr uint64_t kRingBytesMax = kBatchesMax * kBatchBytes;
-  static constexpr size_t kLongBatchSegments = 128;
+  static constexpr size_t kLongBatchPieces = 128;
 
   DataOperation(Client& client, Request& request, bool write);
   void start() override;

@@ -190,12 +190,11 @@ void Staging::on_copied(Completion& done) {
 
 void Staging::begin_sending(bool goes_on) {
   arrived_.clear();
-  straight_.begin_sending();
   hold_back();
+  straight_.begin_sending();
   ++sending_;
-  // While something of an earlier sending is on its way nobody knows which of the two the GPU would
-  // have last: then all waits for land().
-  goes_on_ = goes_on && moving_on_ == 0 && straight_.joins() && on_one_gpu(segments_);
+  goes_on_ = goes_on && moving_on_ == 0 && direction_ == Window::Direction::sink &&
+             straight_.joins() && on_one_gpu(segments_);
   if (moving_on_ == 0) ring_parts_.clear();
 }
 
@@ -211,8 +210,15 @@ void Staging::arrived(uint64_t offset, uint64_t length_bytes) {
   arrived_.push_back({offset, length_bytes});
 }
 
+// While something of an earlier sending is on its way nobody knows which of two copies the GPU
+// would have last: then all waits for land().
+bool Staging::take(StraightPart& part) {
+  if (moving_on_ > 0 && !goes_on_) return false;
+  return straight_.take(part);
+}
+
 void Staging::landed(uint64_t offset, uint64_t length_bytes) {
-  if (!goes_on_) return;
+  if (!goes_on_ || ring_parts_.size() >= kRingPartsMax) return;
   const Copy& copy = copies_.begin()->second;
   const auto& offsets = copy.window_offsets;
   auto at = static_cast<size_t>(std::ranges::upper_bound(offsets, offset) - offsets.begin()) - 1;

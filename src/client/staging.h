@@ -72,6 +72,9 @@ class GpuRings {
 
 class Staging final : public StraightPath {
  public:
+  // A server that sends its bytes in crumbs has them copied by land().
+  static constexpr size_t kRingPartsMax = 256;
+
   explicit Staging(GpuRings& rings);
   ~Staging() override { release(); }
   Staging(const Staging&) = delete;
@@ -96,7 +99,7 @@ class Staging final : public StraightPath {
   // if all of it is one GPU's and in long pieces, and not only by land().
   void begin_sending(bool goes_on = false);
   void land(Completion& landed);
-  bool take(StraightPart& part) override { return straight_.take(part); }
+  bool take(StraightPart& part) override;
   bool take_back(StraightPart& part) override { return straight_.take_back(part); }
   void arrived(uint64_t offset, uint64_t length_bytes) override;
   void landed(uint64_t offset, uint64_t length_bytes) override;

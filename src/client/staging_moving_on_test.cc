@@ -113,6 +113,32 @@ TEST_F(MovingOnTest, a_second_sending_has_the_last_word) {
   }
 }
 
+TEST_F(MovingOnTest, neither_do_bytes_of_a_second_sending_go_straight_beside_those_of_the_first) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  copy_straight(staging_, 0, {shared_->data(), 100});  // pinned by now
+  cuda().hold(1);
+  staging_.landed(0, kStripe);
+  run_for(kMs);
+  staging_.begin_sending(true);
+  TestPart part;
+  describe(0, {shared_->data(), 1000}, &part);
+  EXPECT_FALSE(staging_.take(part));
+  cuda().hold(0);
+  ASSERT_TRUE(run_until([&] { return !staging_.moving_on(); }));
+  ASSERT_TRUE(staging_.take(part));
+  ASSERT_TRUE(run_until([&] { return part.ended; }));
+}
+
+TEST_F(MovingOnTest, crumbs_are_left_for_land) {
+  const auto bytes = random();
+  fill_window(staging_, bytes);
+  for (uint64_t i = 0; i < 4 * Staging::kRingPartsMax; ++i) staging_.landed(i, 1);
+  ASSERT_TRUE(run_until([&] { return !staging_.moving_on(); }));
+  EXPECT_EQ(moved_.gpu_ring_read_bytes, Staging::kRingPartsMax);
+  land(staging_);
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+}
+
 TEST_F(MovingOnTest, settling_waits_for_what_was_begun_and_takes_the_rest_back) {
   GD2FS_NEEDS_FAKE_CUDA();
   const std::vector<std::byte> canary(kGpuBytes, std::byte{0xc5});

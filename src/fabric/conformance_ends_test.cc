@@ -171,6 +171,24 @@ TEST_P(ConformanceEnds, a_push_outside_of_its_window_ends_the_session) {
   ASSERT_TRUE(until([&] { return push.finished; }));
 }
 
+TEST_P(ConformanceEnds, more_bytes_than_its_window_has_end_the_session_before_the_reply) {
+  join();
+  const std::string_view path = client.session->path();
+  if (path != "tcp" && path != "shm") GTEST_SKIP() << "counted with the reply";
+  const auto from = random_bytes(random, 100'000);
+  std::vector<std::byte> to(from.size());
+  Window window;
+  set_memory(window, Window::Direction::sink, to);
+  const uint64_t id = request_there(window);
+  PushFlag once(id, 0, from);
+  PushFlag twice(id, 0, ConstBytes(from).first(1));
+  server().session->push(once);
+  server().session->push(twice);
+  ASSERT_TRUE(until([&] { return client.closed.has_value(); }));
+  EXPECT_TRUE(client.closed->is(StatusCode::invalid)) << client.closed->to_string();
+  ASSERT_TRUE(until([&] { return once.finished && twice.finished; }));
+}
+
 TEST_P(ConformanceEnds, a_pull_outside_of_its_window_ends_the_session) {
   join();
   auto from = random_bytes(random, 100'000);

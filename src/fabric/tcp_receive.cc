@@ -159,6 +159,9 @@ Status TcpSession::stripe_landed(uint64_t request_id, Window& window, uint64_t o
 }
 
 Status TcpSession::landed(uint64_t request_id, Window& window, uint64_t length_bytes) {
+  if (length_bytes > window.total_bytes - window.moved_bytes) {
+    return violation("more bytes were pushed than the window has");
+  }
   window.moved_bytes += length_bytes;
   const auto held = held_.find(request_id);
   if (held == held_.end() || window.moved_bytes < held->second.pushed_bytes) return {};
