@@ -101,6 +101,7 @@ GpuStraight::Group& GpuStraight::begin(GpuTarget target, GpuCopy::Direction dire
   group.direction = direction;
   group.target = target;
   group.bulk = false;
+  group.by_engine = false;
   group.pieces.clear();
   group.length_bytes = 0;
   return group;
@@ -320,6 +321,7 @@ void StraightBatch::put(StraightPart& part, GpuStraight::Group& group) {
     return all_.loop().complete(part.done, lost);
   }
   part.begun = true;
+  if (part.mapping.empty()) group.by_engine = true;  // stripes out of the ring
   ++under_way_;
   group.parts.push_back(part);
   group.length_bytes += part.bytes.size();

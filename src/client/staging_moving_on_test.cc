@@ -129,6 +129,25 @@ TEST_F(MovingOnTest, neither_do_bytes_of_a_second_sending_go_straight_beside_tho
   ASSERT_TRUE(run_until([&] { return part.ended; }));
 }
 
+// The kernel would wait for a processor, and its stream takes GPU memory.
+TEST_F(MovingOnTest, stripes_apart_from_each_other_go_by_the_copy_engine_on_one_stream) {
+  GD2FS_NEEDS_FAKE_CUDA();
+  const auto before = cuda().counts();
+  const auto bytes = random();
+  fill_window(staging_, bytes);
+  cuda().hold(1);
+  for (uint64_t i = 0; i < kStripes; i += 2) staging_.landed(i * kStripe, kStripe);
+  run_for(kMs);
+  cuda().hold(0);
+  ASSERT_TRUE(moved(kGpuBytes / 2));
+  land(staging_);
+  EXPECT_TRUE(gpu_memory_->get() == bytes);
+  EXPECT_EQ(cuda().counts().streams, before.streams);
+  // What land() found left are five short pieces.
+  EXPECT_LE(cuda().counts().launches, before.launches + 1);
+  EXPECT_GE(cuda().counts().copies, before.copies + kStripes / 2);
+}
+
 TEST_F(MovingOnTest, crumbs_are_left_for_land) {
   const auto bytes = random();
   fill_window(staging_, bytes);

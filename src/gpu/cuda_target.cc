@@ -159,7 +159,7 @@ void CudaTarget::copy(Loop& loop, GpuCopy& copy) {
   copy.tiles_sent = 0;
   copy.flights = 0;
   copy.brief = !copy.bulk && bytes_of(copy.pieces) < kBriefMaxBytes;
-  CopyPlan plan = plan_copy(copy.pieces, has_kernel());
+  CopyPlan plan = plan_copy(copy.pieces, has_kernel() && !copy.by_engine);
   copy.tiles = std::move(plan.tiles);
   if (!failed() && !alive()) fail(loop, {StatusCode::io, "the GPU's context was reset", EIO});
   if (failed()) {

@@ -61,6 +61,9 @@ struct GpuCopy : ListNode<> {
   // copies behind the engine's, what the kernel copies behind the kernel's; out of the GPU each
   // behind the other).
   bool bulk = false;
+  // All of it goes by the copy engine, however short its pieces are: the kernel may wait for a
+  // processor while others hold all, and wants a stream of its own beside the engine's.
+  bool by_engine = false;
   std::vector<GpuPiece> pieces;
   Completion done;  // what was copied is visible to work that is launched after this
 
