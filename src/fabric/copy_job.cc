@@ -8,9 +8,8 @@
 #endif
 
 namespace gd2fs {
-namespace {
 
-// As memcpy does it for large sizes; but it sees only a piece of what is copied.
+// memcpy itself sees only a piece of what is copied.
 void copy_around_cache(std::byte* to, const std::byte* from, size_t length) {
 #if defined(__x86_64__)
   constexpr size_t kLine = 64;
@@ -35,8 +34,6 @@ void copy_around_cache(std::byte* to, const std::byte* from, size_t length) {
 #endif
   std::memcpy(to, from, length);
 }
-
-}  // namespace
 
 void CopyJob::make(uint64_t begin, uint64_t end) {
   uint64_t at = 0;

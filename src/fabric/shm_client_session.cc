@@ -144,10 +144,30 @@ Status ShmClientSession::take_grant(const InFrame& frame) {
 
 Status ShmClientSession::copy_now(const FrameHeader& frame, const GrantBody& grant,
                                   const Arena& arena, Window& window) {
-  copy_into(window, frame.offset, {arena.memory.data() + grant.arena_offset, frame.length});
+  const ConstBytes bytes(arena.memory.data() + grant.arena_offset, frame.length);
+  if (window.total_bytes < kAroundCacheBytes) {
+    copy_into(window, frame.offset, bytes);
+  } else {
+    copy_into_long(window, frame.offset, bytes);
+  }
   const bool taken = still_there(arena.unit_at(grant.arena_offset), grant.generation);
   send_granted(grant, frame.request_id, taken);
   return taken ? landed(frame.request_id, window, frame.length) : Status();
+}
+
+// A short piece of many: a large read of what short ones had brought into the cache.
+void ShmClientSession::copy_into_long(Window& window, uint64_t offset, ConstBytes from) {
+  while (!from.empty()) {
+    iovec parts[kPartsAtOnce];
+    const int count = window_parts(window, offset, from.size(), parts, kPartsAtOnce);
+    CHECK(count > 0);
+    for (int i = 0; i < count; ++i) {
+      const size_t length = parts[i].iov_len;
+      copy_around_cache(static_cast<std::byte*>(parts[i].iov_base), from.data(), length);
+      from = from.subspan(length);
+      offset += length;
+    }
+  }
 }
 
 // Nothing is copied and nobody holds the bytes: whoever looks at them asks afterwards.

@@ -167,6 +167,7 @@ class ShmClientSession final : public TcpSession, private ShmStream::Owner {
   void start_copy(Copy& copy, Window& window, MakePart make_part);
   Status copy_now(const FrameHeader& frame, const GrantBody& grant, const Arena& arena,
                   Window& window);
+  static void copy_into_long(Window& window, uint64_t offset, ConstBytes from);
   Status lend(const FrameHeader& frame, const GrantBody& grant, std::shared_ptr<const Arena> arena,
               Window& window);
   void copy_granted(Copy& copy, Window& window);

@@ -46,6 +46,44 @@ TEST_F(ShmWorld, bytes_of_an_arena_are_granted_and_copied_by_the_client) {
   }
 }
 
+TEST_F(ShmWorld, a_long_read_may_be_granted_in_pieces_of_any_length_and_order) {
+  ASSERT_NO_FATAL_FAILURE(join());
+  TestArena arena(9);
+  const size_t size = (2 << 20) + 12'345;
+  random.fill(arena.bytes(kUnit, size));
+  arena.set(kUnit, size, 5);
+  std::vector<std::byte> to(size + 3);
+  Window window;
+  window.segments = {{to.data() + 1, 700'001}, {to.data() + 700'003, size - 700'001}};
+  window.request_id = client.session->next_request_id();
+  client.session->expose(window);
+  ASSERT_TRUE(client.session->send(kType, window.request_id, {}, &window).ok());
+  ASSERT_TRUE(until([&] { return !server().messages.empty(); }));
+  std::vector<std::unique_ptr<PushFlag>> pushes;
+  for (uint64_t at = 0; at < size;) {
+    const uint64_t length = std::min<uint64_t>(random.between(4097, 120'000), size - at);
+    pushes.push_back(
+        std::make_unique<PushFlag>(window.request_id, at, arena.bytes(kUnit + at, length)));
+    place(*pushes.back(), arena, kUnit + at, 5);
+    at += length;
+  }
+  for (size_t i = pushes.size(); i > 1; --i) std::swap(pushes[i - 1], pushes[random.below(i)]);
+  for (const auto& push : pushes) server().session->push(*push);
+  ASSERT_TRUE(server().session->reply(kType, window.request_id, {}).ok());
+  ASSERT_TRUE(until([&] { return client.replies.size() == 1; }));
+  const Bytes from = arena.bytes(kUnit, size);
+  EXPECT_TRUE(std::equal(from.begin(), from.begin() + 700'001, to.begin() + 1));
+  EXPECT_TRUE(std::equal(from.begin() + 700'001, from.end(), to.begin() + 700'003));
+  EXPECT_EQ(to[0], std::byte{0});
+  EXPECT_EQ(to[700'002], std::byte{0});
+  ASSERT_TRUE(until([&] {
+    return std::ranges::all_of(pushes, [](const auto& push) { return push->finished; });
+  }));
+  Flag flag;
+  client.session->withdraw(window, flag.done);
+  ASSERT_TRUE(until([&] { return flag.finished; }));
+}
+
 TEST_F(ShmWorld, a_page_that_was_recycled_is_never_delivered_as_what_it_was) {
   ASSERT_NO_FATAL_FAILURE(join());
   TestArena arena(9);
