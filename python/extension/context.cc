@@ -1,7 +1,9 @@
 #include "context.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -31,7 +33,15 @@ int milliseconds_until(Clock::time_point deadline) {
   return static_cast<int>(std::clamp<int64_t>(left, 0, Context::kSignalCheckMs));
 }
 
+std::atomic<bool> g_python_ends = false;
+std::thread::id g_ending_thread;
+
 }  // namespace
+
+void Context::python_ends() {
+  g_ending_thread = std::this_thread::get_id();
+  g_python_ends = true;
+}
 
 std::shared_ptr<Context> Context::connect(const xfer_gd2fs_options& options) {
   std::string reason;
@@ -219,6 +229,10 @@ py::list Context::reap(xfer_gd2fs_cq* queue, int timeout_ms) {
   for (;;) {
     std::string reason;
     const int count = wait_once(ctx_, queue, completions, slice_ms, reason);
+    if (count < 0 && g_python_ends && std::this_thread::get_id() != g_ending_thread) {
+      const py::gil_scoped_release released;
+      for (;;) pause();
+    }
     if (count < 0) raise_os_error(-count, reason);
     if (count > 0) return hand_out(completions, count);
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -62,6 +62,10 @@ class Context : public std::enable_shared_from_this<Context> {
   // Requests completed on a queue (nullptr: the default one), waiting up to timeout_ms for the
   // first; a negative time is for ever. KeyboardInterrupt and the like end it.
   py::list reap(xfer_gd2fs_cq* queue, int timeout_ms);
+  // Python ends, and what is open is about to be closed by this thread. Only threads that it does
+  // not wait for (daemon threads) are still in reap(): they stay there. An exception of theirs
+  // would be printed while Python takes its streams apart, which ends the process by SIGABRT.
+  static void python_ends();
   // Submits and waits on a queue of the call's own. KeyboardInterrupt cancels the request and is
   // raised when its memory is free.
   void call(const py::object& object, xfer_gd2fs_op& op);

@@ -204,6 +204,7 @@ PYBIND11_MODULE(_pygd2fs, module) {
   module.def("InspectStatus", &inspect_status, py::arg("status"),
              "(do_not_retry, class, detail, code) of a Request's Status().");
   module.def("_version", &xfer_gd2fs_version);
+  module.def("_python_ends", &Context::python_ends);
   module.attr("SGES_MAX") = kSgesMax;
   module.attr("REQUESTS_MAX") = XFER_GD2FS_REQUESTS_MAX;
   module.attr("STATUS_CLASS_SUCCESS") = XFER_GD2FS_STATUS_CLASS_SUCCESS;

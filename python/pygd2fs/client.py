@@ -15,7 +15,7 @@ from . import _names
 from ._loop_queue import LoopQueues
 from ._memory import hold
 from ._names import ENTRIES_PER_REQUEST, DirEntry, FileStat
-from ._pygd2fs import IOMEM, SGE, Request, _Client, _Queue
+from ._pygd2fs import IOMEM, SGE, Request, _Client, _python_ends, _Queue
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,7 +66,8 @@ class Client(_Client):
 
     def close(self) -> None:
         """Cancels what is in flight and returns when no peer can touch any buffer. Requests end with
-        ECANCELED, threads in Wait get OSError(ECANCELED)."""
+        ECANCELED, threads in Wait get OSError(ECANCELED), but for daemon threads at the end of Python:
+        those stay in Wait."""
         with self._closing:  # a second caller, too, returns only when it is done
             if self._closed():
                 return
@@ -489,6 +490,7 @@ _open_clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 @atexit.register
 def _close_open_clients() -> None:
-    """Python frees buffers when it ends; no peer may write to them then."""
+    """Python frees buffers when it ends; no peer may write to them then. Daemon threads stay in Wait."""
+    _python_ends()
     for client in list(_open_clients):
         client.close()

@@ -235,6 +235,22 @@ def test_a_process_may_end_with_requests_in_flight_and_threads_in_wait(stack):
     assert "Fatal" not in done.stderr
 
 
+def test_a_daemon_thread_in_wait_says_nothing_when_python_ends(stack):
+    """Its exception would be printed while Python takes its streams apart, which ends the process by SIGABRT."""
+    for _ in range(10):
+        done = run_program(
+            stack,
+            """
+            import threading
+            client = connect()
+            threading.Thread(target=lambda: client.Wait(-1), daemon=True).start()
+            client.Stat("/")
+            """,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Exception in thread" not in done.stderr
+
+
 def test_a_program_that_ends_by_an_exception_in_a_loop_ends(stack):
     done = run_program(
         stack,
