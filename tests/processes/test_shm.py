@@ -260,4 +260,6 @@ def test_without_huge_pages_memlock_or_room_in_dev_shm_it_works(make_deployment,
     required = deployment.env(GD2FS_REQUIRE="shm")
     deployment.run("put", "a", "/a", env=required)
     assert deployment.run("cat", "/a", env=required) == "z" * 3000000
-    assert re.search(r"slab: .*pages", deployment.log.read_text(errors="replace"))
+    # Said by the thread that prepares the memory, which others need not wait for.
+    said = lambda: re.search(r"slab: .*pages", deployment.log.read_text(errors="replace"))
+    wait_for(said, 30, "the server does not say what its memory is")
