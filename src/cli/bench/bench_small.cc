@@ -37,8 +37,8 @@ BenchRow row_of(const char* op, const char* state, uint32_t size_bytes, uint32_t
   return row;
 }
 
-// Seconds for the same transfers without GD2FS, into memory of its own: what one of the two has
-// just written lies changed in the cache, where the other would have to wait for it.
+// Seconds for the same transfers without GD2FS, into memory of its own: neither of the two finds in
+// the cache what the other has just written.
 Result<double> small_hit_baseline(Bench& bench, const std::vector<BenchClient::Transfer>& transfers,
                                   uint32_t depth) {
   const auto size_bytes = static_cast<uint32_t>(transfers.front().memory.size());
