@@ -45,6 +45,9 @@ class MovingOnTest : public StagingTest {
   }
   void all_land(ConstBytes bytes) {
     fill_window(staging_, bytes);
+    all_landed();
+  }
+  void all_landed() {
     for (uint64_t i = 0; i < kStripes; ++i) staging_.landed(i * kStripe, kStripe);
   }
   std::vector<std::byte> random() { return cuda::random_bytes(random_, kGpuBytes); }
@@ -93,10 +96,11 @@ TEST_F(MovingOnTest, a_second_sending_has_the_last_word) {
     all_land(random());
     run_for(kMs);
     staging_.begin_sending(true);
-    if (early_end) cuda().hold(0);
     const uint64_t copies = cuda().counts().copies;
     const auto bytes = random();
-    all_land(bytes);
+    fill_window(staging_, bytes);
+    if (early_end) cuda().hold(0);
+    all_landed();
     Waited landed;
     staging_.land(landed.done);
     if (!early_end) {
