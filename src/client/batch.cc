@@ -149,9 +149,7 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
-  if (staged() && !gpu_->by_nic) {
-    gpu_->staging.begin_sending(operation.ends_with(*this));
-  }
+  if (staged() && !gpu_->by_nic) gpu_->staging.begin_sending(operation.ends_with(*this));
   lent.clear();  // of an earlier try
   if (by_nic() && !link.by_nic()) {
     return gd2fs::fail(StatusCode::unavailable, "this connection is not one between NICs");

@@ -1,4 +1,5 @@
-// Copies between GPU memory and memory that a server shares with us, without the ring.
+// Copies between GPU memory and memory that a server shares with us, without the ring; and of the
+// ring's stripes that go on as they come, which join the same queue.
 //
 // Parts come one at a time (a server grants a page of at most 4 MiB), and each copy costs the link
 // 2 us beside its bytes; scattered pieces want to fill 16 blocks of the kernel. So while the link
