@@ -282,8 +282,9 @@ TEST_F(CtxGpuTest, a_copy_that_fails_is_client_eio_and_the_ctx_goes_on) {
   GD2FS_NEEDS_FAKE_CUDA();
   EXPECT_EQ(run(kWrite, whole(0)).status, 0);
   for (const uint16_t opcode : {kRead, kWrite}) {
-    cuda().refuse_copies(1, 1);
+    cuda().refuse_copies(1000, 1);  // a stripe's is made once more with its batch's
     const auto done = run(opcode, whole(0));
+    cuda().refuse_copies(0, 0);
     EXPECT_EQ(XFER_GD2FS_STATUS_CLASS(done.status), XFER_GD2FS_STATUS_CLASS_CLIENT);
     EXPECT_EQ(XFER_GD2FS_STATUS_CODE(done.status), unsigned{EIO});
     EXPECT_EQ(XFER_GD2FS_STATUS_DETAIL(done.status), XFER_GD2FS_STATUS_DETAIL_IOMEM);
