@@ -131,6 +131,7 @@ class Stack:
             PYTHONPATH=str(folder),
             PACKAGE=self.gd2fs.__name__,
             CPADDR=self.address,
+            DPADDR=DATA_ADDRESS,
             CLUSTER=self.cluster,
             PYTHONDONTWRITEBYTECODE="1",
         )

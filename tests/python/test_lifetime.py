@@ -29,7 +29,7 @@ PREAMBLE = """
 import importlib, os, sys
 gd2fs = importlib.import_module(os.environ["PACKAGE"])
 def connect(**options):
-    return gd2fs.Client(os.environ["CPADDR"], "tcp://127.0.0.1", os.environ["CLUSTER"], 1, 1, 1, **options)
+    return gd2fs.Client(os.environ["CPADDR"], os.environ["DPADDR"], os.environ["CLUSTER"], 1, 1, 1, **options)
 """
 
 

@@ -5,7 +5,7 @@ import os
 
 import numpy
 import pytest
-from conftest import Memory, pattern, wait_for
+from conftest import DATA_ADDRESS, Memory, pattern, wait_for
 
 
 def test_what_is_written_is_read_back(client, folder, memory):
@@ -286,19 +286,19 @@ def test_a_stream_that_is_none_is_refused(client, memory):
 
 def test_a_cluster_that_is_not_there_is_a_connection_error(stack):
     with pytest.raises(ConnectionError) as failure:
-        stack.gd2fs.Client(stack.address, "tcp://127.0.0.1", "no-such-cluster", timeout=3000)
+        stack.gd2fs.Client(stack.address, DATA_ADDRESS, "no-such-cluster", timeout=3000)
     assert str(failure.value)
 
 
 def test_a_controller_that_is_not_there_is_a_connection_error(real_stack):
     with pytest.raises(ConnectionError) as failure:
-        real_stack.gd2fs.Client("gd2fs://127.0.0.1:1", "tcp://127.0.0.1", "x", timeout=500)
+        real_stack.gd2fs.Client("gd2fs://127.0.0.1:1", DATA_ADDRESS, "x", timeout=500)
     assert str(failure.value)
 
 
 def test_addresses_come_from_the_environment(stack, monkeypatch):
     monkeypatch.setenv("GD2FS_CPADDR", stack.address)
-    monkeypatch.setenv("GD2FS_DPADDR", "tcp://127.0.0.1")
+    monkeypatch.setenv("GD2FS_DPADDR", DATA_ADDRESS)
     monkeypatch.setenv("GD2FS_CLUSTER", stack.cluster)
     with stack.gd2fs.Client() as client:
         assert client.Stat("/").is_dir()
