@@ -514,8 +514,9 @@ TEST_F(ClientTest, a_write_goes_on_under_a_new_generation_with_the_same_sequence
 TEST_F(ClientTest,
        a_write_to_a_file_that_was_replaced_half_way_fails_rather_than_happen_in_halves) {
   connect();
-  cluster_.make("/a", 2000 * kChunk);
-  auto asked = start_write("/a", 0, random_bytes(2000 * kChunk));
+  constexpr uint64_t kBytes = Peer::kWriteCreditBytes * 3 / 2;  // never all under way at once
+  cluster_.make("/a", kBytes);
+  auto asked = start_write("/a", 0, random_bytes(kBytes));
   ASSERT_TRUE(world_.run_until([&] { return cluster_.write_tags.size() > 300; }));
   ASSERT_FALSE(asked->ended);
   cluster_.replace("/a");

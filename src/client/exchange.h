@@ -52,6 +52,10 @@ class Exchange : public ListNode<> {
   void cancel();
   // Where it was started last; nullptr: nowhere yet.
   const Peer* peer() const { return peer_; }
+  // The peer takes bytes out of the window, and puts none in.
+  bool writes() const {
+    return window != nullptr && window->direction == Window::Direction::source;
+  }
   // Bytes that moved since it was last sent.
   uint64_t moved_bytes() const { return window == nullptr ? 0 : window->moved_bytes; }
 

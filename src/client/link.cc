@@ -29,11 +29,12 @@ Link::Link(Loop& loop, Fabric& fabric, Random random, Owner& owner, LinkOptions 
 }
 
 Link::~Link() {
-  if (options_.credit != nullptr) give_credit(sent_bytes_);
+  give_credit(credit_bytes_);
 }
 
-bool Link::has_credit(uint64_t bytes) {
-  if (options_.credit == nullptr || options_.credit->allows(bytes)) return true;
+bool Link::has_credit(const Exchange& exchange) {
+  if (options_.credit == nullptr || exchange.writes()) return true;
+  if (options_.credit->allows(exchange.credit_bytes)) return true;
   if (!ListNode<NicCreditTag>::linked()) options_.credit->waiting_.push_back(*this);
   return false;
 }
@@ -55,9 +56,16 @@ void Link::on_credit(Completion&) {
   if (!ListNode<NicCreditTag>::linked()) give_credit(0);  // perhaps there is some left
 }
 
+void Link::take_credit(uint64_t bytes) {
+  if (options_.credit == nullptr) return;
+  options_.credit->take(bytes);
+  credit_bytes_ += bytes;
+}
+
 void Link::give_credit(uint64_t bytes) {
   if (options_.credit == nullptr) return;
   options_.credit->used_bytes_ -= bytes;
+  credit_bytes_ -= bytes;
   // One after the other: who is told no again goes to the end.
   Link* next = options_.credit->waiting_.pop_front();
   if (next != nullptr && !next->credit_.pending()) next->loop_.complete(next->credit_, Status());
@@ -246,7 +254,7 @@ Status Link::send(Exchange& exchange, ConstBytes body) {
   sent_.insert(exchange.request_id_, &exchange);
   sent_bytes_ += exchange.credit_bytes;
   ever_sent_bytes_ += exchange.credit_bytes;
-  if (options_.credit != nullptr) options_.credit->take(exchange.credit_bytes);
+  if (!exchange.writes()) take_credit(exchange.credit_bytes);
   look_home();
   return sent;
 }
@@ -264,7 +272,7 @@ void Link::take(Exchange& exchange) {
 void Link::taken(Exchange& exchange) {
   sent_bytes_ -= exchange.credit_bytes;
   exchange.link_ = nullptr;
-  give_credit(exchange.credit_bytes);
+  if (!exchange.writes()) give_credit(exchange.credit_bytes);
 }
 
 // `withdrawn_` completes when nothing of this session can touch the window's memory.

@@ -77,8 +77,9 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   // Not open, but it may come to be: nobody has refused it for good.
   bool may_open() const { return !open() && !refused_; }
   bool has_room() const { return open() && next_session_ == nullptr && sent_.size() < kSentMax; }
-  // False: its NIC has no credit for so many bytes now; on_link_credit() follows.
-  bool has_credit(uint64_t bytes);
+  // False: its NIC has no credit for so many bytes now; on_link_credit() follows. (A write needs
+  // none.)
+  bool has_credit(const Exchange& exchange);
   size_t sent() const { return sent_.size(); }
   uint64_t sent_bytes() const { return sent_bytes_; }
   uint64_t ever_sent_bytes() const { return ever_sent_bytes_; }
@@ -126,6 +127,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   ConnectOptions connect_options(const std::string& address) const;
   void take(Exchange& exchange);
   void taken(Exchange& exchange);  // from sent_, before
+  void take_credit(uint64_t bytes);
   void give_credit(uint64_t bytes);
   void on_credit(Completion&);
   void withdraw(Exchange& exchange);
@@ -156,6 +158,7 @@ class Link final : public SessionEvents, public ListNode<NicCreditTag> {
   IdMap<Exchange*> sent_;
   uint64_t sent_bytes_ = 0;  // of what is in sent_
   uint64_t ever_sent_bytes_ = 0;
+  uint64_t credit_bytes_ = 0;  // of its NIC's budget
   uint64_t silent_since_ns_ = 0;
   RailSpeed speed_;
   Completion credit_;

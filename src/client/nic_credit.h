@@ -1,5 +1,6 @@
 // NicCredit: how many bytes one local NIC is asked to take and has not got: one budget for all
-// servers together, so that many that answer at once do not drown it (incast). One loop.
+// servers together, so that many that answer at once do not drown it (incast). What it sends is no
+// part of it. One loop.
 #pragma once
 
 #include <cstdint>

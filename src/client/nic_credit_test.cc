@@ -17,12 +17,16 @@ constexpr char kKey[] = "0123456789abcdef0123456789abcdef";
 
 struct Asked : MessageExchange {
   bool finished = false;
-  explicit Asked(uint64_t bytes) {
-    set(msg::Type::read, {});
+  explicit Asked(uint64_t bytes, msg::Type kind = msg::Type::read) {
+    set(kind, {});
     credit_bytes = bytes;
+    memory.direction =
+        kind == msg::Type::write ? Window::Direction::source : Window::Direction::sink;
+    window = &memory;
     done.bind<&Asked::on_done>(this);
   }
   void on_done(Completion&) { finished = true; }
+  Window memory;  // of no bytes: here nobody moves any
 };
 
 class NicCreditTest : public ::testing::Test {
@@ -115,6 +119,36 @@ TEST_F(NicCreditTest, what_is_small_does_not_wait_and_what_is_huge_goes_alone) {
     world.run_for_ns(50 * kMs);
   }
   EXPECT_TRUE(other.finished && tiny.finished);
+}
+
+TEST_F(NicCreditTest, writes_need_none_of_it_and_have_a_bound_of_their_own) {
+  constexpr uint64_t kBytes = 40 << 20;
+  Asked read(kBytes);
+  Asked next_read(kBytes);
+  std::list<Asked> writes;
+  peers[0]->start(read);
+  for (int i = 0; i < 4; ++i) peers[0]->start(writes.emplace_back(kBytes, msg::Type::write));
+  peers[0]->start(next_read);
+  world.run_for_ns(50 * kMs);
+  static_assert(3 * kBytes <= Peer::kWriteCreditBytes && 4 * kBytes > Peer::kWriteCreditBytes);
+  EXPECT_EQ(unanswered(), 4u);  // three of the writes, and the first read
+  EXPECT_EQ(credit.used_bytes(), kBytes);
+  answer_one();  // the first read: the second takes its credit, past the write that waits
+  world.run_for_ns(50 * kMs);
+  EXPECT_TRUE(read.finished && !next_read.finished);
+  EXPECT_EQ(unanswered(), 4u);
+  EXPECT_EQ(credit.used_bytes(), kBytes);
+  answer_one();  // a write: the last may go
+  world.run_for_ns(50 * kMs);
+  EXPECT_TRUE(writes.front().finished);
+  EXPECT_EQ(unanswered(), 4u);
+  while (unanswered() > 0) {
+    answer_one();
+    world.run_for_ns(50 * kMs);
+  }
+  for (const Asked& write : writes) EXPECT_TRUE(write.finished && write.outcome.ok());
+  EXPECT_TRUE(next_read.finished && next_read.outcome.ok());
+  EXPECT_EQ(credit.used_bytes(), 0u);
 }
 
 TEST_F(NicCreditTest, requests_that_come_one_by_one_take_the_rails_in_turn) {

@@ -61,7 +61,7 @@ void Peer::start(Exchange& exchange) {
 }
 
 List<Exchange>& Peer::queue_of(const Exchange& exchange) {
-  return small(exchange) ? small_ : big_;
+  return small(exchange) ? small_ : flow_of(exchange).waiting;
 }
 
 void Peer::queue(Exchange& exchange) {
@@ -78,9 +78,7 @@ void Peer::queue_unreached() {
 }
 
 Link* Peer::pick(const Exchange& exchange, bool* waits) {
-  const auto has_credit = [&](Link& link) {
-    return small(exchange) || link.has_credit(exchange.credit_bytes);
-  };
+  const auto has_credit = [&](Link& link) { return small(exchange) || link.has_credit(exchange); };
   if (links_.size() == 1) {
     Link& only = *links_.front();
     if (only.has_room()) return has_credit(only) ? &only : nullptr;
@@ -115,9 +113,7 @@ Link* Peer::pick(const Exchange& exchange, bool* waits) {
 
 // Of one whose turn it is, and which is in no list. False: it has to wait.
 bool Peer::start_now(Exchange& exchange) {
-  const bool credit = small(exchange) || credit_used_bytes_ == 0 ||
-                      credit_used_bytes_ + exchange.credit_bytes <= kCreditBytes;
-  if (!credit) return false;
+  if (!small(exchange) && !flow_of(exchange).allows(exchange.credit_bytes)) return false;
   bool waits = false;
   Link* link = pick(exchange, &waits);
   if (waits) {
@@ -136,7 +132,8 @@ void Peer::pump(List<Exchange>& from) {
 
 void Peer::pump() {
   pump(small_);
-  pump(big_);
+  pump(reads_.waiting);
+  pump(writes_.waiting);
 }
 
 // False: it has to wait for a sequence.
@@ -152,7 +149,7 @@ bool Peer::send(Link& link, Exchange& exchange) {
     end(exchange);
     return true;
   }
-  if (!small(exchange)) credit_used_bytes_ += exchange.credit_bytes;
+  if (!small(exchange)) flow_of(exchange).used_bytes += exchange.credit_bytes;
   const Status sent = link.send(exchange, *body);
   if (!sent.ok()) {
     exchange.outcome = sent;
@@ -168,7 +165,7 @@ void Peer::end_sequence(uint64_t sequence) {
 }
 
 void Peer::on_settled(Exchange& exchange, bool lost) {
-  if (!small(exchange)) credit_used_bytes_ -= exchange.credit_bytes;
+  if (!small(exchange)) flow_of(exchange).used_bytes -= exchange.credit_bytes;
   const StatusCode code = exchange.outcome.code();
   const bool final =
       code == StatusCode::canceled || (!lost && code != StatusCode::unavailable &&
@@ -305,7 +302,7 @@ void Peer::on_link_failed(Link&, const Status& why, bool last_word) {
     if (!room_.pending()) loop_.complete(room_, Status());
   }
   if (last_word && !reachable()) {
-    for (List<Exchange>* list : {&small_, &big_}) {
+    for (List<Exchange>* list : {&small_, &reads_.waiting, &writes_.waiting}) {
       while (Exchange* exchange = list->pop_front()) {
         exchange->outcome = why;
         end(*exchange);

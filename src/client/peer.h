@@ -5,9 +5,11 @@
 // up. What must reach GPU memory waits beside the queues, holding up nobody, while no open link
 // does and another may come to be open.
 //
-// Credit: at most kCreditBytes are asked for and not yet answered, so that many servers cannot
-// drown one client (incast); all peers together have a budget per local NIC (nic_credit.h). Small
-// exchanges need no credit and never queue behind big ones. Belongs to one loop.
+// Credit: so many bytes are asked for and not yet answered. Of reads at most kReadCreditBytes, so
+// that many servers cannot drown one client (incast); all peers together have a budget per local
+// NIC (nic_credit.h). Of writes, whose bytes the server fetches when it has room,
+// kWriteCreditBytes. Small exchanges need no credit and never queue behind big ones, nor reads
+// behind writes. Belongs to one loop.
 #pragma once
 
 #include <memory>
@@ -20,7 +22,10 @@ namespace gd2fs::client {
 
 class Peer final : public Link::Owner {
  public:
-  static constexpr uint64_t kCreditBytes = 64 << 20;
+  static constexpr uint64_t kReadCreditBytes = 64 << 20;
+  // While a commit holds half of them (a flush takes as long as what the drive was given before it)
+  // the other half keeps the drive busy.
+  static constexpr uint64_t kWriteCreditBytes = 2 * kReadCreditBytes;
   static constexpr uint64_t kSmallBytes = 64 << 10;
   static constexpr uint64_t kPauseMinNs = 500 * kUs;
   static constexpr uint64_t kPauseMaxNs = 100 * kMs;
@@ -68,7 +73,8 @@ class Peer final : public Link::Owner {
   void forget_handle(uint64_t inode);
 
   bool wants_link() const override {
-    return !small_.empty() || !big_.empty() || !unreached_.empty();
+    return !small_.empty() || !reads_.waiting.empty() || !writes_.waiting.empty() ||
+           !unreached_.empty();
   }
   void on_link_open(Link& link) override;
   void on_link_failed(Link& link, const Status& why, bool last_word) override;
@@ -77,7 +83,17 @@ class Peer final : public Link::Owner {
   void on_settled(Exchange& exchange, bool lost) override;
 
  private:
+  // Of the exchanges that need credit those of one direction.
+  struct Flow {
+    uint64_t bytes_max;
+    uint64_t used_bytes = 0;
+    List<Exchange> waiting = {};
+    // Something always may, however big.
+    bool allows(uint64_t bytes) const { return used_bytes == 0 || used_bytes + bytes <= bytes_max; }
+  };
+
   bool small(const Exchange& exchange) const { return exchange.credit_bytes <= kSmallBytes; }
+  Flow& flow_of(const Exchange& exchange) { return exchange.writes() ? writes_ : reads_; }
   List<Exchange>& queue_of(const Exchange& exchange);
   void queue(Exchange& exchange);
   void pump();
@@ -97,9 +113,9 @@ class Peer final : public Link::Owner {
   Watcher* watcher_;
   std::vector<std::unique_ptr<Link>> links_;
   List<Exchange> small_;
-  List<Exchange> big_;
+  Flow reads_{kReadCreditBytes};
+  Flow writes_{kWriteCreditBytes};
   List<Exchange> unreached_;  // until a link opens or closes, or none may open any more
-  uint64_t credit_used_bytes_ = 0;
   Sequences sequences_;
   bool out_of_sequences_ = false;
   Completion room_;

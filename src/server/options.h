@@ -52,8 +52,9 @@ struct ServerOptions {
   // Slab pages held by big steps. Both together should stay below half the slab.
   uint64_t read_bytes_max = 256 * kMiB;
   uint64_t write_bytes_max = 256 * kMiB;
-  uint64_t session_read_bytes_max = 64 * kMiB;  // of these, by one session
-  uint64_t session_write_bytes_max = 64 * kMiB;
+  // Of these, by one session: what a client of our own has under way (Peer's credit).
+  uint64_t session_read_bytes_max = 64 * kMiB;
+  uint64_t session_write_bytes_max = 128 * kMiB;
   uint32_t session_handles_max = 16384;     // the longest unused is forgotten
   uint64_t busy_patience_ns = 1 * kSecond;  // a step waits so long for room in the slab
   uint64_t busy_retry_ns = 1 * kMs;
