@@ -72,25 +72,20 @@ class BulkLanesTest : public testing::Test {
     for (Side& side : accepted) side.session.reset();
     listener.reset();
   }
-  static Task<void> run_connect(Fabric* fabric, std::string address, Side* side, bool* done) {
-    ConnectOptions options;
-    options.address = std::move(address);
-    options.insecure = true;
-    options.lanes = 4;
-    options.events = side;
-    auto session = co_await fabric->connect(std::move(options));
-    if (session.has_value()) side->session = std::move(*session);
-    *done = true;
-  }
   // A new client session, with a server side of its own.
   void join() {
     client.session.reset();
     client = Side();
-    bool done = false;
     const size_t before = accepted.size();
-    pair->client_loop().spawn(run_connect(&pair->client(), listener->address(), &client, &done));
-    ASSERT_TRUE(until([&] { return done && accepted.size() > before; }));
-    ASSERT_NE(client.session, nullptr);
+    ConnectOptions options;
+    options.address = listener->address();
+    options.insecure = true;
+    options.lanes = 4;
+    const Status status =
+        connect_side(pair->client(), pair->client_loop(), std::move(options), client,
+                     [this](const auto& predicate) { return until(predicate); });
+    ASSERT_TRUE(status.ok()) << status.to_string();
+    ASSERT_TRUE(until([&] { return accepted.size() > before; }));
   }
   Side& server() { return accepted.back(); }
   bool until(const std::function<bool()>& predicate) { return pair->run_until(predicate); }

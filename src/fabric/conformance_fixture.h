@@ -77,19 +77,9 @@ class Conformance : public testing::TestWithParam<MakePair> {
     if (!pair->same_host_directory().empty()) options.same_host = SameHost::required;
     return options;
   }
-  static Task<void> run_connect(Fabric* fabric, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await fabric->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
   Status connect(Side& side, ConnectOptions options) {
-    options.events = &side;
-    std::optional<Result<std::unique_ptr<Session>>> out;
-    pair->client_loop().spawn(run_connect(&pair->client(), std::move(options), &out));
-    EXPECT_TRUE(pair->run_until([&] { return out.has_value(); }));
-    if (!out->has_value()) return out->error();
-    side.session = std::move(**out);
-    return {};
+    return connect_side(pair->client(), pair->client_loop(), std::move(options), side,
+                        [this](const auto& predicate) { return until(predicate); });
   }
   // The usual: one client session and its server side.
   void join() {

@@ -92,6 +92,28 @@ struct Side final : SessionEvents {
   }
 };
 
+// What has become of a connect(); empty: nothing yet.
+using Connected = std::optional<Result<std::unique_ptr<Session>>>;
+
+inline Task<void> run_connect(Fabric* fabric, ConnectOptions options, Connected* out) {
+  auto result = co_await fabric->connect(std::move(options));
+  out->emplace(std::move(result));
+}
+
+// A session for `side`, which hears its events; `until` makes both ends run
+// (FabricPair::run_until).
+template <typename Until>
+Status connect_side(Fabric& fabric, Loop& loop, ConnectOptions options, Side& side,
+                    const Until& until) {
+  options.events = &side;
+  Connected out;
+  loop.spawn(run_connect(&fabric, std::move(options), &out));
+  if (!until([&] { return out.has_value(); })) return {StatusCode::io, "connect hangs"};
+  if (!out->has_value()) return out->error();
+  side.session = std::move(**out);
+  return {};
+}
+
 inline std::vector<std::byte> random_bytes(Random& random, size_t length_bytes) {
   std::vector<std::byte> bytes(length_bytes);
   random.fill(bytes);

@@ -66,21 +66,12 @@ class RdmaAnyNic : public testing::Test {
     options.key = kKey;
     return options;
   }
-  static Task<void> run_connect(Fabric* fabric, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await fabric->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
   // The server's end of it is the last that was accepted.
   void connect(Side& client) {
     const size_t before = accepted.size();
-    ConnectOptions options = to_server();
-    options.events = &client;
-    std::optional<Result<std::unique_ptr<Session>>> out;
-    loop.spawn(run_connect(&at_client, std::move(options), &out));
-    ASSERT_TRUE(until([&] { return out.has_value(); }));
-    ASSERT_TRUE(out->has_value()) << out->error().to_string();
-    client.session = std::move(**out);
+    const Status status = connect_side(at_client, loop, to_server(), client,
+                                       [this](const auto& predicate) { return until(predicate); });
+    ASSERT_TRUE(status.ok()) << status.to_string();
     ASSERT_EQ(client.session->path(), "rdma");
     ASSERT_TRUE(until([&] { return accepted.size() > before; }));
   }

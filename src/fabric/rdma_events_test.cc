@@ -58,7 +58,7 @@ TEST_F(RdmaEvents, a_device_that_is_back_is_opened_once_for_all_who_wait_for_it)
   const Registered registered(fabric, bytes, true);
   std::array<Side, 3> sides;
   const auto connect_all = [&] {
-    std::array<std::optional<Result<std::unique_ptr<Session>>>, 3> made;
+    std::array<Connected, 3> made;
     for (size_t i = 0; i < sides.size(); ++i) {
       ConnectOptions options = options_to(listener->address());
       options.events = &sides[i];

@@ -82,7 +82,7 @@ TEST_F(RdmaInfiniBand, a_peer_on_ethernet_is_refused_by_name) {
     options.keys = [](PeerRole, std::string_view) { return std::vector<std::string>{kKey}; };
     const auto door = std::move(*anew.listen("rdma://127.0.0.2:0", std::move(options),
                                              [](std::unique_ptr<Session>) { FAIL(); }));
-    std::optional<Result<std::unique_ptr<Session>>> out;
+    Connected out;
     loop.spawn(run_connect(&anew, options_to(door->address()), &out));
     ASSERT_TRUE(until([&] { return out.has_value(); }));
     ASSERT_FALSE(out->has_value());

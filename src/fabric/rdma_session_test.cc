@@ -338,7 +338,7 @@ TEST_F(RdmaWorld,
 
 TEST_F(RdmaWorld, a_queue_pair_that_breaks_during_the_handshake_is_worth_another_try) {
   ASSERT_NO_FATAL_FAILURE(listen());
-  std::optional<Result<std::unique_ptr<Session>>> out;
+  Connected out;
   loop.spawn(run_connect(&fabric, options_to(listener->address()), &out));
   // The server's is made when the client has told of its own.
   ASSERT_TRUE(until([&] { return fake.counts(kServer).queue_pairs == 1; }));

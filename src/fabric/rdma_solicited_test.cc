@@ -33,7 +33,7 @@ class RdmaSolicited : public RdmaWorld {
     ASSERT_NO_FATAL_FAILURE(listen());
     ConnectOptions options = options_to(listener->address());
     options.events = &client;
-    std::optional<Result<std::unique_ptr<Session>>> out;
+    Connected out;
     far_loop.spawn(run_connect(&far_fabric, std::move(options), &out));
     ASSERT_TRUE(until_both([&] { return out.has_value() && accepted.size() == 1; }));
     ASSERT_TRUE(out->has_value()) << out->error().to_string();

@@ -77,19 +77,9 @@ class RdmaWorld : public testing::Test {
     options.incarnation = 42;
     return options;
   }
-  static Task<void> run_connect(Fabric* through, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await through->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
   Status connect(ConnectOptions options) {
-    options.events = &client;
-    std::optional<Result<std::unique_ptr<Session>>> out;
-    loop.spawn(run_connect(&fabric, std::move(options), &out));
-    if (!until([&] { return out.has_value(); })) return {StatusCode::io, "connect hangs"};
-    if (!out->has_value()) return out->error();
-    client.session = std::move(**out);
-    return {};
+    return connect_side(fabric, loop, std::move(options), client,
+                        [this](const auto& predicate) { return until(predicate); });
   }
   // After both sides were closed: a new pair, which works.
   void connect_again() {

@@ -93,19 +93,9 @@ class ShmWorld : public testing::Test {
     options.same_host = SameHost::required;
     return options;
   }
-  static Task<void> run_connect(Fabric* through, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await through->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
   Status connect(ConnectOptions options) {
-    options.events = &client;
-    std::optional<Result<std::unique_ptr<Session>>> out;
-    loop.spawn(run_connect(&fabric, std::move(options), &out));
-    if (!until([&] { return out.has_value(); })) return {StatusCode::io, "connect hangs"};
-    if (!out->has_value()) return out->error();
-    client.session = std::move(**out);
-    return {};
+    return connect_side(fabric, loop, std::move(options), client,
+                        [this](const auto& predicate) { return until(predicate); });
   }
   void join() {
     ASSERT_NO_FATAL_FAILURE(listen(door()));

@@ -141,7 +141,7 @@ TEST_F(ShmWorld, a_lease_ends_whether_or_not_the_client_moves_and_the_reply_says
   Loop client_loop(clock, Loop::Waits::epoll);
   ShmFabric client_fabric(client_loop, worker);
   Side stopped;
-  std::optional<Result<std::unique_ptr<Session>>> out;
+  Connected out;
   ConnectOptions options = options_to(listener->address());
   options.events = &stopped;
   client_loop.spawn(run_connect(&client_fabric, std::move(options), &out));

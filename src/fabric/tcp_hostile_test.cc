@@ -71,29 +71,16 @@ class Hostile : public testing::TestWithParam<bool> {
     while (!predicate() && clock.now_ns() < end_ns) turn();
     return predicate();
   }
-  static Task<void> run_connect(TcpFabric* fabric, Side* side, std::string address, Status* out,
-                                bool* done) {
-    ConnectOptions options;
-    options.address = std::move(address);
-    options.cluster = "kv";
-    options.key = kKey;
-    options.events = side;
-    auto session = co_await fabric->connect(std::move(options));
-    if (session.has_value()) {
-      side->session = std::move(*session);
-    } else {
-      *out = session.error();
-    }
-    *done = true;
-  }
   // An honest client gets in and gets its answer.
   void expect_honest_work() {
     honest = Side();
     const size_t before = accepted.size();
-    Status status;
-    bool done = false;
-    loop.spawn(run_connect(&fabric, &honest, listener->address(), &status, &done));
-    ASSERT_TRUE(until([&] { return done; }));
+    ConnectOptions options;
+    options.address = listener->address();
+    options.cluster = "kv";
+    options.key = kKey;
+    const Status status = connect_side(fabric, loop, std::move(options), honest,
+                                       [this](const auto& predicate) { return until(predicate); });
     ASSERT_TRUE(status.ok()) << status.to_string();
     ASSERT_GT(accepted.size(), before);
     Side& server = accepted.back();

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "fabric/calls.h"
+#include "fabric/conformance_pair.h"
 #include "fabric/reply.h"
 #include "server/fake_store.h"
 #include "sim/sim_fabric.h"
@@ -149,11 +150,6 @@ struct ServerTest : testing::Test {
     ASSERT_TRUE(until([&] { return server->serving(); }));
   }
 
-  static Task<void> run_connect(Fabric* from, ConnectOptions options,
-                                std::optional<Result<std::unique_ptr<Session>>>* out) {
-    auto result = co_await from->connect(std::move(options));
-    out->emplace(std::move(result));
-  }
   Status connect(TestPeer& client, const std::string& cluster, const std::string& token = kToken) {
     ConnectOptions options;
     options.address = "tcp://server0:7528";
@@ -161,7 +157,7 @@ struct ServerTest : testing::Test {
     options.key = token;
     options.incarnation = 99;
     options.events = &client;
-    std::optional<Result<std::unique_ptr<Session>>> out;
+    Connected out;
     other_loop.spawn(run_connect(&other_fabric, options, &out));
     EXPECT_TRUE(until([&] { return out.has_value(); }));
     if (!out->has_value()) return out->error();
