@@ -31,13 +31,11 @@ class RdmaSolicited : public RdmaWorld {
   }
   void join_far() {
     ASSERT_NO_FATAL_FAILURE(listen());
-    ConnectOptions options = options_to(listener->address());
-    options.events = &client;
-    Connected out;
-    far_loop.spawn(run_connect(&far_fabric, std::move(options), &out));
-    ASSERT_TRUE(until_both([&] { return out.has_value() && accepted.size() == 1; }));
-    ASSERT_TRUE(out->has_value()) << out->error().to_string();
-    client.session = std::move(**out);
+    const Status status =
+        connect_side(far_fabric, far_loop, options_to(listener->address()), client,
+                     [this](const auto& predicate) { return until_both(predicate); });
+    ASSERT_TRUE(status.ok()) << status.to_string();
+    ASSERT_TRUE(until_both([&] { return accepted.size() == 1; }));
   }
   // The server has a request for all of `to`, and nothing is carried out any more but by step().
   void ask() {
