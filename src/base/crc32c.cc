@@ -97,21 +97,38 @@ struct Lanes {
   }
 };
 
-// Asks for the cache line at `at` of all lanes. Of memory that is in no cache, or in that of
-// another core, the CPU's own prefetching brings half as much, since it ends at each page.
-void fetch_lanes(const std::byte* at) {
-  __builtin_prefetch(at);
-  __builtin_prefetch(at + kLane);
-  __builtin_prefetch(at + 2 * kLane);
-  __builtin_prefetch(at + 3 * kLane);
+// Memory that is in no cache, or in that of another core, has to be asked for ahead: the CPU's own
+// prefetching ends at each page. A core waits for few lines at a time on their way to its first
+// cache, and for more of them on their way to its second, so a round is asked for twice: into the
+// second cache when it is four rounds ahead, and into the first when it is the next one.
+constexpr size_t kRoundsToSecondCache = 4;
+
+// What to ask for during the round at `at`, of data that ends at `end`.
+struct Ahead {
+  const std::byte* next;   // the next round; null if there is none
+  const std::byte* later;  // four rounds ahead, or else the next one
+
+  Ahead(const std::byte* at, const std::byte* end)
+      : next(static_cast<size_t>(end - at) >= 2 * kRound ? at + kRound : nullptr),
+        later(static_cast<size_t>(end - at) >= (kRoundsToSecondCache + 1) * kRound
+                  ? at + kRoundsToSecondCache * kRound
+                  : next) {}
+};
+
+// Asks for the line at `line` of each lane. Always inline: GCC takes a function that only asks for
+// something to do nothing, and leaves out a call of it.
+[[gnu::always_inline]] inline void fetch_lanes(Ahead ahead, size_t line) {
+  if (ahead.next == nullptr) return;
+  for (size_t at = line; at < kRound; at += kLane) __builtin_prefetch(ahead.later + at, 0, 2);
+  for (size_t at = line; at < kRound; at += kLane) __builtin_prefetch(ahead.next + at, 0, 3);
 }
 
-// `raw` continued over one round; asks for the round at `next` meanwhile, unless it is null.
+// `raw` continued over one round.
 __attribute__((target("sse4.2"))) uint32_t round_sse42(uint32_t raw, const std::byte* at,
-                                                       const std::byte* next) {
+                                                       Ahead ahead) {
   Lanes lanes{raw};
   for (size_t line = 0; line < kLane; line += 64) {
-    if (next != nullptr) fetch_lanes(next + line);
+    fetch_lanes(ahead, line);
     for (size_t i = line; i < line + 64; i += 8) {
       lanes.a = _mm_crc32_u64(lanes.a, load_le<uint64_t>(at + i));
       lanes.b = _mm_crc32_u64(lanes.b, load_le<uint64_t>(at + kLane + i));
@@ -134,21 +151,16 @@ __attribute__((target("sse4.2"))) uint64_t copy_16(uint64_t raw, const std::byte
 
 // As round_sse42, and copies the round to `to`.
 __attribute__((target("sse4.2"))) uint32_t copy_round_sse42(uint32_t raw, const std::byte* at,
-                                                            std::byte* to, const std::byte* next) {
+                                                            std::byte* to, Ahead ahead) {
   Lanes lanes{raw};
   for (size_t i = 0; i < kLane; i += 16) {
-    if (next != nullptr && i % 64 == 0) fetch_lanes(next + i);
+    if (i % 64 == 0) fetch_lanes(ahead, i);
     lanes.a = copy_16(lanes.a, at + i, to + i);
     lanes.b = copy_16(lanes.b, at + kLane + i, to + kLane + i);
     lanes.c = copy_16(lanes.c, at + 2 * kLane + i, to + 2 * kLane + i);
     lanes.d = copy_16(lanes.d, at + 3 * kLane + i, to + 3 * kLane + i);
   }
   return lanes.joined();
-}
-
-// The round after the one at `at`, if it ends before `end`.
-const std::byte* round_after(const std::byte* at, const std::byte* end) {
-  return end - at >= static_cast<ptrdiff_t>(2 * kRound) ? at + kRound : nullptr;
 }
 
 __attribute__((target("sse4.2"))) inline uint64_t crc_16(uint64_t raw, const std::byte* at) {
@@ -193,7 +205,7 @@ extend_rounds_sse42(uint32_t crc, ConstBytes data, const std::byte* fetch_end) {
   const std::byte* at = data.data();
   size_t left = data.size();
   for (; left >= kRound; at += kRound, left -= kRound) {
-    raw = round_sse42(raw, at, round_after(at, fetch_end));
+    raw = round_sse42(raw, at, Ahead(at, fetch_end));
   }
   return ~tail_sse42(raw, at, left);
 }
@@ -247,8 +259,8 @@ void crc32c_copy_blocks(ConstBytes from, Bytes to, size_t block_bytes, std::span
     crc = 0;
 #if defined(__x86_64__)
     for (; kHasSse42 && end - at >= kRound && is_aligned(address(&to[at]), 16); at += kRound) {
-      const std::byte* next = round_after(&from[at], from.data() + from.size());
-      crc = ~copy_round_sse42(~crc, &from[at], &to[at], next);
+      const Ahead ahead(&from[at], from.data() + from.size());
+      crc = ~copy_round_sse42(~crc, &from[at], &to[at], ahead);
     }
 #endif
     if (at == end) continue;
