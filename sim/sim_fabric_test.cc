@@ -361,6 +361,22 @@ TEST_F(SimFabricPair, a_short_partition_delays_and_loses_nothing) {
   EXPECT_FALSE(client.closed.has_value());
 }
 
+TEST_F(SimFabricPair, what_is_late_when_all_heals_is_late_no_longer_and_keeps_its_order) {
+  SimNetworkFaults& faults = pair.network().faults;
+  faults.slow_per_million = 1'000'000;
+  faults.slow_max_ns = 3600 * kSecond;
+  ASSERT_TRUE(client.session->send(kRead, 1, {}).ok());
+  ASSERT_TRUE(client.session->send(kRead, 2, {}).ok());
+  faults.slow_per_million = 0;
+  pair.run_for_ns(kSecond);
+  ASSERT_TRUE(server.messages.empty());
+  pair.network().heal_all();
+  pair.run_for_ns(kMs);
+  ASSERT_EQ(server.messages.size(), 2u);
+  EXPECT_EQ(server.messages[0].request_id, 1u);
+  EXPECT_EQ(server.messages[1].request_id, 2u);
+}
+
 TEST_F(SimFabricPair, a_long_one_way_partition_ends_the_session_on_both_sides) {
   pair.network().partition("server0", "client0");
   pair.run_for_ns(8 * kSecond);

@@ -246,6 +246,19 @@ void SimNetwork::heal_all() {
     const auto [from, to] = *partitions_.begin();
     heal(from, to);
   }
+  const uint64_t latest_ns = loop_.now_ns() + faults.delay_max_ns;
+  for (auto& link : links_) {
+    for (auto& lanes : link->lanes) {
+      for (SimLane& lane : lanes) {
+        for (SimLane::Flying& flying : lane.frames) {
+          flying.arrival_ns = std::min(flying.arrival_ns, latest_ns);
+        }
+        if (!lane.head.running()) continue;
+        loop_.cancel(lane.head);
+        schedule(lane);
+      }
+    }
+  }
 }
 
 void SimNetwork::reset_sessions(const std::string& a, const std::string& b) {

@@ -99,6 +99,8 @@ class SimNetwork {
   void partition(const std::string& from, const std::string& to);  // one way
   void partition_both(const std::string& a, const std::string& b);
   void heal(const std::string& from, const std::string& to);
+  // All partitions, and frames that are late are so no longer: one by seconds keeps its lane from
+  // all that was sent after it.
   void heal_all();
   // The sessions between two nodes break: what is under way is lost, both ends learn it.
   void reset_sessions(const std::string& a, const std::string& b);
