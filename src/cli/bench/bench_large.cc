@@ -2,46 +2,9 @@
 #include <cstring>
 
 #include "cli/bench/bench_rows.h"
-#include "cli/bench/samples.h"
 
 namespace gd2fs {
 namespace {
-
-// More samples from as many files: of 1 GiB a drive has room for few.
-constexpr int kMissPasses = 2;
-
-// What one row gathers: pairs of samples, ours and the baseline's.
-struct Pairs {
-  uint64_t size_bytes;
-  std::vector<double> ours_us;
-  std::vector<double> baseline_us;
-  std::vector<double> ratios;
-  CpuSeconds cpu;
-
-  void add(double ours_s, double baseline_s) {
-    ours_us.push_back(ours_s * 1e6);
-    baseline_us.push_back(baseline_s * 1e6);
-    ratios.push_back(baseline_s / ours_s);
-  }
-  BenchRow row(const char* op, const char* state) const {
-    BenchRow row;
-    row.op = op;
-    row.state = state;
-    row.size_bytes = size_bytes;
-    row.count = ours_us.size();
-    row.avg_us = mean(ours_us);
-    row.p50_us = median(ours_us);
-    row.p99_us = percentile(ours_us, 99);
-    row.gb_per_s = static_cast<double>(size_bytes) / row.p50_us / 1e3;
-    row.baseline_gb_per_s = static_cast<double>(size_bytes) / median(baseline_us) / 1e3;
-    row.ratio = median(ratios);
-    const double gb = static_cast<double>(size_bytes) * static_cast<double>(ours_us.size()) / 1e9;
-    row.cpu_s_per_gb = cpu.both() / gb;
-    row.client_cpu_s_per_gb = cpu.client / gb;
-    row.server_cpu_s_per_gb = cpu.server / gb;
-    return row;
-  }
-};
 
 Status compare(ConstBytes got, ConstBytes wanted, const std::string& path) {
   if (std::memcmp(got.data(), wanted.data(), wanted.size()) == 0) return {};
@@ -66,24 +29,33 @@ Status check_file(Bench& bench, uint64_t size_bytes, const std::string& path) {
   return read ? Status() : read.error();
 }
 
-// Each file is read once by a server that has just started, so each is a miss.
-Status read_cold(Bench& bench, uint32_t samples, Pairs* pairs) {
-  GD2FS_TRY(bench.server.restart());
-  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
-  for (uint32_t i = 0; i <= samples; ++i) {
-    const CpuMeter cpu(bench.server.pid());
-    GD2FS_ASSIGN(const double ours, read_and_compare(bench, client, pairs->size_bytes,
-                                                     bench_file(pairs->size_bytes, i)));
-    const CpuSeconds used = cpu.used();
-    GD2FS_ASSIGN(const double baseline, bench.drive.read(bench.memory.first(pairs->size_bytes), i));
-    if (i == 0) continue;
-    pairs->cpu += used;
-    pairs->add(ours, baseline);
-  }
-  return {};
+}  // namespace
+
+void Pairs::add(double ours_s, double baseline_s, const CpuSeconds& used) {
+  ours_us.push_back(ours_s * 1e6);
+  baseline_us.push_back(baseline_s * 1e6);
+  ratios.push_back(baseline_s / ours_s);
+  cpu += used;
 }
 
-}  // namespace
+BenchRow Pairs::row(uint64_t size_bytes, const char* op, const char* state) const {
+  BenchRow row;
+  row.op = op;
+  row.state = state;
+  row.size_bytes = size_bytes;
+  row.count = ours_us.size();
+  row.avg_us = mean(ours_us);
+  row.p50_us = median(ours_us);
+  row.p99_us = percentile(ours_us, 99);
+  row.gb_per_s = static_cast<double>(size_bytes) / row.p50_us / 1e3;
+  row.baseline_gb_per_s = static_cast<double>(size_bytes) / median(baseline_us) / 1e3;
+  row.ratio = median(ratios);
+  const double gb = static_cast<double>(size_bytes) * static_cast<double>(ours_us.size()) / 1e9;
+  row.cpu_s_per_gb = cpu.both() / gb;
+  row.client_cpu_s_per_gb = cpu.client / gb;
+  row.server_cpu_s_per_gb = cpu.server / gb;
+  return row;
+}
 
 std::string bench_file(uint64_t size_bytes, uint32_t number) {
   return "/bench-" + std::to_string(size_bytes) + "-" + std::to_string(number);
@@ -101,28 +73,70 @@ Result<double> Bench::hit_baseline(Bytes target) {
   return sockets.transfer(target);
 }
 
-Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
+Status LargeTransfers::write(Bench& bench) {
   GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes()));
-  const Bytes source = bench.data.first(size_bytes);
-  Pairs pairs{size_bytes, {}, {}, {}, {}};
-  for (uint32_t i = 0; i <= samples; ++i) {  // sample 0 is dropped
-    const std::string path = bench_file(size_bytes, i);
-    GD2FS_TRY(client.create(path, size_bytes));
+  const Bytes source = bench.data.first(size_bytes_);
+  first_file_ = files_;
+  for (; files_ <= first_file_ + samples_; ++files_) {
+    const std::string path = bench_file(size_bytes_, files_);
+    GD2FS_TRY(client.create(path, size_bytes_));
     const CpuMeter cpu(bench.server.pid());
     GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
     const CpuSeconds used = cpu.used();
-    GD2FS_ASSIGN(const double baseline, bench.drive.write(source, i));
-    if (i == 0) continue;
-    pairs.cpu += used;
-    pairs.add(ours, baseline);
+    GD2FS_ASSIGN(const double baseline, bench.drive.write(source, files_));
+    if (files_ != first_file_) writes_.add(ours, baseline, used);
   }
-  return pairs.row("write", "disk");
+  return {};
+}
+
+Status LargeTransfers::read_cold(Bench& bench) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
+  for (uint32_t file = first_file_; file < files_; ++file) {
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours,
+                 read_and_compare(bench, client, size_bytes_, bench_file(size_bytes_, file)));
+    const CpuSeconds used = cpu.used();
+    GD2FS_ASSIGN(const double baseline, bench.drive.read(bench.memory.first(size_bytes_), file));
+    if (file != first_file_) misses_.add(ours, baseline, used);
+  }
+  return {};
+}
+
+// The first also brings the file into the slab.
+Status LargeTransfers::read_hot(Bench& bench) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
+  const std::string path = bench_file(size_bytes_, 0);
+  const Bytes target = bench.memory.first(size_bytes_);
+  for (uint32_t i = 0; i <= samples_; ++i) {
+    std::memset(target.data(), 0xA5, target.size());
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours, client.run_one({false, path, 0, target}));
+    const CpuSeconds used = cpu.used();
+    GD2FS_TRY(compare(target, bench.data.first(size_bytes_), path));
+    GD2FS_ASSIGN(const double baseline, bench.hit_baseline(target));
+    if (i != 0) hits_.add(ours, baseline, used);
+  }
+  return {};
+}
+
+BenchRow LargeTransfers::write_row() const {
+  return writes_.row(size_bytes_, "write", "disk");
+}
+
+BenchRow LargeTransfers::miss_row() const {
+  BenchRow row = misses_.row(size_bytes_, "read", "miss");
+  row.note = "cpu includes the check of the bytes";
+  return row;
+}
+
+BenchRow LargeTransfers::hit_row() const {
+  return hits_.row(size_bytes_, "read", "hit");
 }
 
 Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
   GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes(), BenchServer::kMemoryCluster));
   const Bytes source = bench.data.first(size_bytes);
-  Pairs pairs{size_bytes, {}, {}, {}, {}};
+  Pairs pairs;
   for (uint32_t i = 0; i <= samples; ++i) {
     const std::string path = bench_file(size_bytes, i);
     GD2FS_TRY(client.create(path, size_bytes));
@@ -138,37 +152,9 @@ Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint3
       bench.server.rest();
       continue;
     }
-    pairs.cpu += used;
-    pairs.add(ours, baseline);
+    pairs.add(ours, baseline, used);
   }
-  return pairs.row("write", "memory");
-}
-
-Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
-  Pairs pairs{size_bytes, {}, {}, {}, {}};
-  for (int pass = 0; pass < kMissPasses; ++pass) GD2FS_TRY(read_cold(bench, samples, &pairs));
-  BenchRow row = pairs.row("read", "miss");
-  row.note = "cpu includes the check of the bytes";
-  return row;
-}
-
-Result<BenchRow> large_hit_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
-  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
-  const std::string path = bench_file(size_bytes, 0);
-  Pairs pairs{size_bytes, {}, {}, {}, {}};
-  for (uint32_t i = 0; i <= samples; ++i) {  // sample 0 also brings the file into the slab
-    const Bytes target = bench.memory.first(size_bytes);
-    std::memset(target.data(), 0xA5, target.size());
-    const CpuMeter cpu(bench.server.pid());
-    GD2FS_ASSIGN(const double ours, client.run_one({false, path, 0, target}));
-    const CpuSeconds used = cpu.used();
-    GD2FS_TRY(compare(target, bench.data.first(size_bytes), path));
-    GD2FS_ASSIGN(const double baseline, bench.hit_baseline(target));
-    if (i == 0) continue;
-    pairs.cpu += used;
-    pairs.add(ours, baseline);
-  }
-  return pairs.row("read", "hit");
+  return pairs.row(size_bytes, "write", "memory");
 }
 
 }  // namespace gd2fs

@@ -9,8 +9,13 @@
 #include "cli/bench/raw_drive.h"
 #include "cli/bench/raw_memory.h"
 #include "cli/bench/raw_sockets.h"
+#include "cli/bench/samples.h"
 
 namespace gd2fs {
+
+// The file that small transfers read; what they read lands in so much of `memory`, and what their
+// baseline copies in as much behind it.
+inline constexpr uint64_t kSmallFileBytes = 64 * kMiB;
 
 struct Bench {
   const BenchOptions& options;
@@ -26,12 +31,44 @@ struct Bench {
   Result<double> hit_baseline(Bytes target);
 };
 
-// Large transfers of one request each. Reads compare every byte with `data`.
-Result<BenchRow> large_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
+// What one row gathers: pairs of samples, ours and the baseline's.
+struct Pairs {
+  std::vector<double> ours_us;
+  std::vector<double> baseline_us;
+  std::vector<double> ratios;
+  CpuSeconds cpu;
+  void add(double ours_s, double baseline_s, const CpuSeconds& used);
+  BenchRow row(uint64_t size_bytes, const char* op, const char* state) const;
+};
+
+// Large transfers of one size, one request each, whose rows gather their samples in passes: between
+// those of one row lie those of all others, so that a median is of the whole run and not of the
+// seconds in which the machine was fast or slow. Each call takes so many samples; the one before
+// them is dropped. Reads compare every byte with `data`.
+class LargeTransfers {
+ public:
+  LargeTransfers(uint64_t size_bytes, uint32_t samples)
+      : size_bytes_(size_bytes), samples_(samples) {}
+  Status write(Bench& bench);  // into files of their own
+  // The files of the last write(), each of which is a miss: the server has just started.
+  Status read_cold(Bench& bench);
+  Status read_hot(Bench& bench);
+  BenchRow write_row() const;
+  BenchRow miss_row() const;
+  BenchRow hit_row() const;
+
+ private:
+  uint64_t size_bytes_;
+  uint32_t samples_;
+  uint32_t files_ = 0;       // written so far
+  uint32_t first_file_ = 0;  // of the last pass
+  Pairs writes_;
+  Pairs misses_;
+  Pairs hits_;
+};
+
 // Writes that are acknowledged when readers see them; each is durable before the next begins.
 Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
-Result<BenchRow> large_miss_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
-Result<BenchRow> large_hit_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
 // Small reads of a hit at random places of one file.
 Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth, uint32_t count);
 // Random 4 KiB writes, each durable.
@@ -41,7 +78,7 @@ Result<std::vector<BenchRow>> kv_cache_rows(Bench& bench, uint32_t clients, uint
 // Durable creates per second of `clients` at depth 1 each.
 Result<double> creates_per_second(Bench& bench, uint32_t clients, uint32_t count);
 
-// Which file a row of this size uses; written by large_write_row.
+// Which file a row of this size uses; written by LargeTransfers.
 std::string bench_file(uint64_t size_bytes, uint32_t number);
 
 }  // namespace gd2fs

@@ -11,11 +11,12 @@
 namespace gd2fs {
 namespace {
 
-constexpr uint64_t kSmallFileBytes = 256 * kMiB;  // of the baseline of small writes
+constexpr uint64_t kSmallWritesBytes = 256 * kMiB;  // of the file of their baseline
 
 struct Shape {
+  uint32_t passes;  // over the rows of large transfers
   std::vector<uint64_t> large_sizes;
-  std::vector<uint32_t> large_samples;
+  std::vector<uint32_t> large_samples;  // of a pass; of durability memory: of all
   uint32_t small_count;
   uint32_t kv_clients;
   uint32_t kv_rounds;
@@ -23,8 +24,8 @@ struct Shape {
 };
 
 Shape shape_of(const BenchOptions& options) {
-  if (options.quick) return {{64 * kMiB}, {3}, 500, 4, 3, 1000};
-  return {{64 * kMiB, 256 * kMiB, 1024 * kMiB}, {25, 13, 7}, 5000, 8, 20, 20000};
+  if (options.quick) return {1, {64 * kMiB}, {3}, 500, 4, 3, 1000};
+  return {3, {64 * kMiB, 256 * kMiB, 1024 * kMiB}, {8, 4, 2}, 5000, 8, 20, 20000};
 }
 
 bool chose(const BenchOptions& options, const char* row) {
@@ -38,10 +39,10 @@ bool wants_large_files(const BenchOptions& options) {
 
 // Ours and the baseline's large files, and room for what is removed and not given back yet.
 uint64_t drive_bytes(const BenchOptions& options, const Shape& shape) {
-  uint64_t bytes = kSmallFileBytes + 3 * shape.large_sizes.back();
+  uint64_t bytes = kSmallWritesBytes + 3 * shape.large_sizes.back();
   if (!wants_large_files(options)) return bytes;
   for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-    bytes += 2 * (shape.large_samples[i] + 1) * shape.large_sizes[i];
+    bytes += 2 * shape.passes * (shape.large_samples[i] + 1) * shape.large_sizes[i];
   }
   return bytes;
 }
@@ -61,6 +62,29 @@ Status check_room(const BenchOptions& options, const Shape& shape) {
           ENOSPC};
 }
 
+Result<std::vector<LargeTransfers>> large_transfers(Bench& bench, const Shape& shape) {
+  // Twice over the same files: of 1 GiB a drive has room for few.
+  constexpr int kColdTurns = 2;
+  const bool cold = chose(bench.options, "miss");
+  const bool hot = chose(bench.options, "hit");
+  std::vector<LargeTransfers> sizes;
+  sizes.reserve(shape.large_sizes.size());
+  for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+    sizes.emplace_back(shape.large_sizes[i], shape.large_samples[i]);
+  }
+  for (uint32_t pass = 0; pass < shape.passes; ++pass) {
+    for (LargeTransfers& size : sizes) GD2FS_TRY(size.write(bench));
+    for (int turn = 0; cold && turn < kColdTurns; ++turn) {
+      GD2FS_TRY(bench.server.restart());
+      for (LargeTransfers& size : sizes) GD2FS_TRY(size.read_cold(bench));
+    }
+    for (LargeTransfers& size : sizes) {
+      if (hot) GD2FS_TRY(size.read_hot(bench));
+    }
+  }
+  return sizes;
+}
+
 Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, double* creates) {
   const bool show = !bench.options.json;
   const auto keep = [&](Result<BenchRow> row) -> Status {
@@ -77,31 +101,28 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     return {};
   };
   const auto wants = [&](const char* name) { return chose(bench.options, name); };
-  const auto for_sizes = [&](auto rows_of) -> Status {
-    for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-      GD2FS_TRY(rows_of(shape.large_sizes[i], shape.large_samples[i]));
-    }
-    return {};
-  };
   // The rows of writes make the files that the others read.
   if (wants_large_files(bench.options)) {
-    GD2FS_TRY(for_sizes([&](uint64_t size_bytes, uint32_t samples) -> Status {
-      GD2FS_TRY(keep(large_write_row(bench, size_bytes, samples)));
-      if (wants("miss")) GD2FS_TRY(keep(large_miss_row(bench, size_bytes, samples)));
-      if (wants("hit")) GD2FS_TRY(keep(large_hit_row(bench, size_bytes, samples)));
-      return {};
-    }));
+    GD2FS_ASSIGN(const std::vector<LargeTransfers> sizes, large_transfers(bench, shape));
+    for (const LargeTransfers& size : sizes) {
+      GD2FS_TRY(keep(size.write_row()));
+      if (wants("miss")) GD2FS_TRY(keep(size.miss_row()));
+      if (wants("hit")) GD2FS_TRY(keep(size.hit_row()));
+    }
   } else if (wants("small")) {
-    GD2FS_TRY(keep(large_write_row(bench, shape.large_sizes.front(), 1)));
+    LargeTransfers size(shape.large_sizes.front(), 1);
+    GD2FS_TRY(size.write(bench));
+    GD2FS_TRY(keep(size.write_row()));
   }
   if (wants("memory")) {
     const char* const before = std::getenv("GD2FS_TOKEN_FILE");  // NOLINT(concurrency-mt-unsafe)
     const std::string token = before != nullptr ? before : "";
     GD2FS_ASSIGN(const std::string other, bench.server.add_memory_cluster());
     setenv("GD2FS_TOKEN_FILE", other.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): no client now
-    GD2FS_TRY(for_sizes([&](uint64_t size_bytes, uint32_t samples) {
-      return keep(large_memory_write_row(bench, size_bytes, samples));
-    }));
+    for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
+      const uint32_t samples = shape.passes * shape.large_samples[i];
+      GD2FS_TRY(keep(large_memory_write_row(bench, shape.large_sizes[i], samples)));
+    }
     setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
   }
   if (wants("small")) {
@@ -143,9 +164,9 @@ Status run(const BenchOptions& options, std::vector<BenchRow>* rows, double* cre
   // not what the rows of durability memory are to show.
   const uint64_t slab = options.slab_bytes != 0 ? options.slab_bytes : 5 * largest + 512 * kMiB;
   GD2FS_ASSIGN(BenchServer server, BenchServer::start(options.program, options.folder, slab));
-  GD2FS_ASSIGN(RawDrive drive, RawDrive::open(server.folder() + "/baseline", kSmallFileBytes));
+  GD2FS_ASSIGN(RawDrive drive, RawDrive::open(server.folder() + "/baseline", kSmallWritesBytes));
   BenchBuffer data(largest);
-  BenchBuffer memory(largest);
+  BenchBuffer memory(std::max(largest, 2 * kSmallFileBytes));
   Random random(options.seed != 0 ? options.seed : Random::seed_from_kernel());
   random.fill(data.bytes());
   Bench bench{options, server, sockets, drive, data, memory, random.fork()};

@@ -4,13 +4,13 @@
 #include <mutex>
 #include <thread>
 
+#include "base/check.h"
 #include "cli/bench/bench_rows.h"
 #include "cli/bench/samples.h"
 
 namespace gd2fs {
 namespace {
 
-constexpr uint64_t kSmallFileBytes = 64 * kMiB;
 constexpr uint32_t kSmallPageBytes = 4096;
 constexpr uint32_t kBatches = 5;  // ours and baseline alternate this often; the first is dropped
 constexpr uint64_t kKvBytes = 2 * kMiB;
@@ -59,6 +59,7 @@ Result<double> small_hit_baseline(Bench& bench, const std::vector<BenchClient::T
 }  // namespace
 
 Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth, uint32_t count) {
+  CHECK(bench.memory.bytes().size() >= 2 * kSmallFileBytes);
   GD2FS_ASSIGN(BenchClient client, bench.connect(bench.memory.bytes()));
   const std::string path = bench_file(kSmallFileBytes, 0);
   const uint32_t per_batch = count / kBatches;
