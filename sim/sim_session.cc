@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/crc32c.h"
 #include "fabric/reply.h"
 #include "fabric/stripes.h"
 

@@ -1,8 +1,5 @@
 // The windows, pushes and pulls of a simulated session.
-#include <algorithm>
-
 #include "base/crc32c.h"
-#include "fabric/reply.h"
 #include "fabric/stripes.h"
 #include "sim/sim_session.h"
 

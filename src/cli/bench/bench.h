@@ -3,9 +3,9 @@
 // Each row alternates samples of GD2FS with samples of its baseline (for what travels, raw sockets
 // with the same lanes and sizes, or, through shared memory, the best memcpy of one or two threads;
 // O_DIRECT of the same drive for what touches the drive), so that noise hits both; the ratio is the
-// median of the samples' ratios. Data are random, buffers are pre-faulted, the first sample is
-// dropped, and every byte read is compared with what was written. Runs over the C ABI, as an
-// application does.
+// median of the samples' ratios. Large transfers take theirs in passes over all sizes. Data are
+// random, buffers are pre-faulted, the first sample (of a pass) is dropped, and every byte read is
+// compared with what was written. Runs over the C ABI, as an application does.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,7 @@ constexpr uint64_t kSmallWritesBytes = 256 * kMiB;  // of the file of their base
 struct Shape {
   uint32_t passes;  // over the rows of large transfers
   std::vector<uint64_t> large_sizes;
-  std::vector<uint32_t> large_samples;  // of a pass; of durability memory: of all
+  std::vector<uint32_t> large_samples;  // of a pass; durability memory has all of them at once
   uint32_t small_count;
   uint32_t kv_clients;
   uint32_t kv_rounds;
@@ -78,9 +78,8 @@ Result<std::vector<LargeTransfers>> large_transfers(Bench& bench, const Shape& s
       GD2FS_TRY(bench.server.restart());
       for (LargeTransfers& size : sizes) GD2FS_TRY(size.read_cold(bench));
     }
-    for (LargeTransfers& size : sizes) {
-      if (hot) GD2FS_TRY(size.read_hot(bench));
-    }
+    if (!hot) continue;
+    for (LargeTransfers& size : sizes) GD2FS_TRY(size.read_hot(bench));
   }
   return sizes;
 }
