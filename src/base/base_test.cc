@@ -78,6 +78,14 @@ TEST(Crc32c, of_blocks_with_and_without_a_copy_equals_one_by_one) {
     crc32c_copy_blocks(part, Bytes(to).subspan(to_begin, part.size()), block_bytes, crcs);
     EXPECT_EQ(crcs, wanted);
     EXPECT_EQ(to, copied);
+
+    std::ranges::fill(to, std::byte{0x5a});
+    const Bytes target = Bytes(to).subspan(to_begin, part.size());
+    const size_t first = random.below(part.size() + 1);
+    const uint32_t crc = crc32c_copy_extend(7, part.first(first), target.first(first));
+    EXPECT_EQ(crc32c_copy_extend(crc, part.subspan(first), target.subspan(first)),
+              crc32c_extend_portable(7, part));
+    EXPECT_EQ(to, copied);
   }
 }
 

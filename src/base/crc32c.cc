@@ -227,6 +227,28 @@ uint32_t extend(uint32_t crc, ConstBytes data, [[maybe_unused]] const std::byte*
   return crc32c_extend_portable(crc, data);
 }
 
+uint32_t copy_extend(uint32_t crc, ConstBytes from, Bytes to,
+                     [[maybe_unused]] const std::byte* fetch_end) {
+  size_t at = 0;
+#if defined(__x86_64__)
+  for (; kHasSse42 && from.size() - at >= kRound && is_aligned(address(&to[at]), 16);
+       at += kRound) {
+    crc = ~copy_round_sse42(~crc, &from[at], &to[at], Ahead(&from[at], fetch_end));
+  }
+#endif
+  if (at == from.size()) return crc;
+  const Bytes rest = to.subspan(at);
+  std::memcpy(rest.data(), &from[at], rest.size());
+  return crc32c_extend(crc, rest);
+}
+
+// Or another core might see a flag set after this before it sees the bytes.
+void end_copy() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 }  // namespace
 
 uint32_t crc32c_extend(uint32_t crc, ConstBytes data) {
@@ -255,22 +277,18 @@ void crc32c_blocks(ConstBytes data, size_t block_bytes, std::span<uint32_t> crcs
 void crc32c_copy_blocks(ConstBytes from, Bytes to, size_t block_bytes, std::span<uint32_t> crcs) {
   size_t at = 0;
   for (uint32_t& crc : crcs) {
-    const size_t end = at + std::min(from.size() - at, block_bytes);
-    crc = 0;
-#if defined(__x86_64__)
-    for (; kHasSse42 && end - at >= kRound && is_aligned(address(&to[at]), 16); at += kRound) {
-      const Ahead ahead(&from[at], from.data() + from.size());
-      crc = ~copy_round_sse42(~crc, &from[at], &to[at], ahead);
-    }
-#endif
-    if (at == end) continue;
-    std::memcpy(&to[at], &from[at], end - at);
-    crc = crc32c_extend(crc, to.subspan(at, end - at));
-    at = end;
+    const size_t length = std::min(from.size() - at, block_bytes);
+    crc =
+        copy_extend(0, from.subspan(at, length), to.subspan(at, length), from.data() + from.size());
+    at += length;
   }
-#if defined(__x86_64__)
-  _mm_sfence();  // or another core might see a flag set after this before it sees the bytes
-#endif
+  end_copy();
+}
+
+uint32_t crc32c_copy_extend(uint32_t crc, ConstBytes from, Bytes to) {
+  crc = copy_extend(crc, from, to, from.data() + from.size());
+  end_copy();
+  return crc;
 }
 
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes) {

@@ -25,8 +25,11 @@ uint32_t crc32c_zeros(uint64_t length_bytes);
 void crc32c_blocks(ConstBytes data, size_t block_bytes, std::span<uint32_t> crcs);
 // The same while copying `from` to `to`, which is of the same size and does not overlap it. Every
 // byte of `from` is read once, so that each crc is of what is in `to` even if another process
-// changes `from` meanwhile. What is copied is not in the caches afterwards.
+// changes `from` meanwhile. What is copied is not in the caches afterwards, but for less than a
+// page at its end, or where `to` is not aligned to 16.
 void crc32c_copy_blocks(ConstBytes from, Bytes to, size_t block_bytes, std::span<uint32_t> crcs);
+// As crc32c_extend, copying in the same way.
+uint32_t crc32c_copy_extend(uint32_t crc, ConstBytes from, Bytes to);
 
 // The portable twin, for the cross-check.
 uint32_t crc32c_extend_portable(uint32_t crc, ConstBytes data);

@@ -149,7 +149,9 @@ Batch::~Batch() {
 }
 
 Result<ConstBytes> Batch::compose(Link& link, flatbuffers::FlatBufferBuilder& builder) {
-  if (staged() && !gpu_->by_nic) gpu_->staging.begin_sending(operation.ends_with(*this));
+  const bool staging = staged() && !gpu_->by_nic;
+  memory.around_caches = staging && operation.ends_with(*this);
+  if (staging) gpu_->staging.begin_sending(memory.around_caches);
   lent.clear();  // of an earlier try
   if (by_nic() && !link.by_nic()) {
     return gd2fs::fail(StatusCode::unavailable, "this connection is not one between NICs");

@@ -27,8 +27,10 @@ class DataOperation : public Operation {
   static constexpr uint64_t kAnswerNs = 200 * kUs;
   void await_answer();
   // Of a read's last bytes each stripe that has come over the network goes on to the GPU by itself,
-  // so that little is left to copy behind the last (decision 023).
-  static constexpr uint64_t kLastBytes = 8 * kMiB;
+  // so that little is left to copy behind the last, and is kept out of the caches of the cores that
+  // receive, where the GPU would read it slowly (decision 028). Longer reads lose by it: what was
+  // received earlier has left the caches when it is copied.
+  static constexpr uint64_t kLastBytes = 64 * kMiB;
   bool ends_with(const Batch& batch) const;
   Status trouble() const override;
   Origin waits_for() const override;

@@ -23,7 +23,7 @@ bool GpuStraight::may_go(StraightBatch& batch) {
 void GpuStraight::add(StraightBatch& batch, StraightPart& part) {
   const Way way{part.target, batch.direction()};
   Lane& lane = lanes_[way];
-  const Rules& rules = rules_of(way);
+  const Rules& rules = rules_of(way, part);
   const Account& under_way = batch.joins() ? lane.joined : lane.batches;
   const bool at_once = under_way.bytes == 0 && part.bytes.size() >= rules.alone_bytes;
   if (batch.joins()) {
@@ -52,12 +52,12 @@ void GpuStraight::go(StraightBatch& batch) {
 }
 
 void GpuStraight::go(const Way& way, Lane& lane) {
-  while (!lane.parts.empty() && lane.may_go(rules_of(way))) join(way, lane);
+  while (!lane.parts.empty() && lane.may_go(rules_of(way, *lane.parts.front()))) join(way, lane);
 }
 
 // What waits becomes one copy, as far as the rules allow.
 void GpuStraight::join(const Way& way, Lane& lane) {
-  const Rules& rules = rules_of(way);
+  const Rules& rules = rules_of(way, *lane.parts.front());
   Group& group = begin(way.first, way.second);
   group.bulk = true;
   const void* const newest = lane.parts.back()->batch;

@@ -45,6 +45,9 @@ class GpuStraight {
   };
   // 32 MiB: what came first waits at most 0.6 ms for what came last.
   static constexpr Rules kToGpu{2, 4 * kMiB, 32 * kMiB, kMiB, true};
+  // The loop that asks for copies out of the ring also receives: it notices the end of one up to
+  // 0.3 ms late, and the link has enough to do until then (decision 028).
+  static constexpr Rules kOutOfRing{2, 16 * kMiB, 32 * kMiB, kMiB, true};
   // The server waits for the bytes to copy them on, on several threads: it gets them in pieces that
   // keep these busy, and soon.
   static constexpr Rules kFromGpu{3, kAheadBytes, 2 * kMiB, 512 * kKiB, false};
@@ -97,7 +100,9 @@ class GpuStraight {
     Account& of(const Group& group) { return group.bulk ? joined : batches; }
   };
   bool retry_apart(Group& group);
-  static const Rules& rules_of(const Way& way) {
+  // Those of what waits first, or comes.
+  static const Rules& rules_of(const Way& way, const StraightPart& part) {
+    if (part.mapping.empty()) return kOutOfRing;
     return way.second == GpuCopy::Direction::to_gpu ? kToGpu : kFromGpu;
   }
   Group& unused_group();
@@ -145,6 +150,7 @@ class StraightBatch : public ListNode<> {
 
   // --- for GpuStraight ---
   GpuCopy::Direction direction() const { return direction_; }
+  uint64_t gpu_bytes() const { return gpu_bytes_; }  // of the window
   bool joins() const { return joins_; }  // its parts become one copy with those of others
   void take_parked(StraightPart& part);
   void wait(StraightPart& part) { parts_.push_back(part); }  // for others of this batch

@@ -196,6 +196,7 @@ void Staging::begin_sending(bool goes_on) {
   goes_on_ = goes_on && moving_on_ == 0 && direction_ == Window::Direction::sink &&
              straight_.joins() && on_one_gpu(segments_);
   if (moving_on_ == 0) ring_parts_.clear();
+  if (goes_on_) together_.assign(align_up(straight_.gpu_bytes(), kMoveOnBytes) / kMoveOnBytes, 0);
 }
 
 // What has not begun to move on.
@@ -218,7 +219,20 @@ bool Staging::take(StraightPart& part) {
 }
 
 void Staging::landed(uint64_t offset, uint64_t length_bytes) {
-  if (!goes_on_ || ring_parts_.size() >= kRingPartsMax) return;
+  if (!goes_on_) return;
+  const uint64_t all = straight_.gpu_bytes();  // the whole window is one GPU's
+  for (uint64_t end = offset + length_bytes; offset < end;) {
+    const uint64_t begin = align_down(offset, kMoveOnBytes);
+    const uint64_t whole = std::min(kMoveOnBytes, all - begin);
+    const uint64_t take = std::min(end, begin + whole) - offset;
+    uint64_t& together = together_[begin / kMoveOnBytes];
+    together += take;
+    if (together == whole) move_on(begin, whole);
+    offset += take;
+  }
+}
+
+void Staging::move_on(uint64_t offset, uint64_t length_bytes) {
   const Copy& copy = copies_.begin()->second;
   const auto& offsets = copy.window_offsets;
   auto at = static_cast<size_t>(std::ranges::upper_bound(offsets, offset) - offsets.begin()) - 1;

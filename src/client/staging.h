@@ -72,8 +72,9 @@ class GpuRings {
 
 class Staging final : public StraightPath {
  public:
-  // A server that sends its bytes in crumbs has them copied by land().
-  static constexpr size_t kRingPartsMax = 256;
+  // What lands goes on when so much of it is together: half as much costs a GPU's link a third of
+  // its rate (decision 028).
+  static constexpr uint64_t kMoveOnBytes = kMiB;
 
   explicit Staging(GpuRings& rings);
   ~Staging() override { release(); }
@@ -130,6 +131,7 @@ class Staging final : public StraightPath {
     uint32_t sending = 0;
     void on_done(Completion& moved) { staging->on_moved_on(*this, moved.status); }
   };
+  void move_on(uint64_t offset, uint64_t length_bytes);
   void on_moved_on(const RingPart& part, const Status& status);
 
   GpuRings& rings_;
@@ -151,9 +153,10 @@ class Staging final : public StraightPath {
   };
   std::map<GpuTarget, Copy> copies_;
   Join join_;
-  uint32_t sending_ = 0;    // counts
-  bool goes_on_ = false;    // what lands, of this sending
-  uint32_t moving_on_ = 0;  // parts
+  uint32_t sending_ = 0;            // counts
+  bool goes_on_ = false;            // what lands, of this sending
+  uint32_t moving_on_ = 0;          // parts
+  std::vector<uint64_t> together_;  // bytes that have landed of each kMoveOnBytes of the window
   std::vector<std::unique_ptr<RingPart>> ring_parts_;
   Completion* settled_ = nullptr;  // waits for moving_on_ to be 0,
   Completion* landed_ = nullptr;   // ... and this one for the rest, too

@@ -9,7 +9,7 @@ namespace {
 
 class MovingOnTest : public StagingTest {
  protected:
-  static constexpr uint64_t kStripe = 512 << 10;
+  static constexpr uint64_t kStripe = Staging::kMoveOnBytes;
   static constexpr uint64_t kStripes = kGpuBytes / kStripe;
 
   void SetUp() override {
@@ -26,8 +26,9 @@ class MovingOnTest : public StagingTest {
     settle();
   }
   // All of it one piece of the GPU's.
-  void begin_read() {
-    const std::vector<MemorySegment> all{{gpu_memory_->data(), kGpuBytes, target_, 1}};
+  void begin_read() { begin_read(gpu_memory_->data(), kGpuBytes); }
+  void begin_read(std::byte* data, uint64_t length_bytes) {
+    const std::vector<MemorySegment> all{{data, length_bytes, target_, 1}};
     Waited ready;
     staging_.begin(all, Window::Direction::sink, ready.done);
     ASSERT_TRUE(run_until([&] { return ready.ended; }));
@@ -143,35 +144,51 @@ TEST_F(MovingOnTest, stripes_apart_from_each_other_go_by_the_copy_engine_on_one_
   for (uint64_t i = 0; i < kStripes; i += 2) staging_.landed(i * kStripe, kStripe);
   run_for(kMs);
   cuda().hold(0);
-  ASSERT_TRUE(moved(kGpuBytes / 2));
+  constexpr uint64_t kApart = (kStripes + 1) / 2;
+  ASSERT_TRUE(moved(kApart * kStripe));
   land(staging_);
   EXPECT_TRUE(gpu_memory_->get() == bytes);
   EXPECT_EQ(cuda().counts().streams, before.streams);
-  // What land() found left are five short pieces.
+  // What land() found left are two short pieces.
   EXPECT_LE(cuda().counts().launches, before.launches + 1);
-  EXPECT_GE(cuda().counts().copies, before.copies + kStripes / 2);
+  EXPECT_GE(cuda().counts().copies, before.copies + kApart);
 }
 
-TEST_F(MovingOnTest, crumbs_are_left_for_land) {
+TEST_F(MovingOnTest, what_comes_in_crumbs_goes_on_when_enough_is_together) {
   const auto bytes = random();
   fill_window(staging_, bytes);
-  for (uint64_t i = 0; i < 4 * Staging::kRingPartsMax; ++i) staging_.landed(i, 1);
-  ASSERT_TRUE(run_until([&] { return !staging_.moving_on(); }));
-  EXPECT_EQ(moved_.gpu_ring_read_bytes, Staging::kRingPartsMax);
+  constexpr uint64_t kTogether = Staging::kMoveOnBytes;
+  for (uint64_t at = 0; at < kTogether - 1; at += 1000) {
+    staging_.landed(kTogether + at, std::min<uint64_t>(1000, kTogether - 1 - at));
+  }
+  run_for(kMs);
+  EXPECT_FALSE(staging_.moving_on());
+  staging_.landed(2 * kTogether - 1, 1 + kTogether / 2);  // also half of what is next
+  ASSERT_TRUE(moved(kTogether));
+  EXPECT_FALSE(staging_.moving_on());
+  const auto got = gpu_memory_->get();
+  const auto from = static_cast<ptrdiff_t>(kTogether);
+  EXPECT_TRUE(std::equal(got.begin() + from, got.begin() + 2 * from, bytes.begin() + from));
   land(staging_);
   EXPECT_TRUE(gpu_memory_->get() == bytes);
+  EXPECT_EQ(moved_.gpu_ring_read_bytes, kGpuBytes);
 }
 
 TEST_F(MovingOnTest, settling_waits_for_what_was_begun_and_takes_the_rest_back) {
   GD2FS_NEEDS_FAKE_CUDA();
-  const std::vector<std::byte> canary(kGpuBytes, std::byte{0xc5});
-  gpu_memory_->set(canary);
+  constexpr uint64_t kBegun = GpuStraight::kOutOfRing.ahead_bytes;
+  constexpr uint64_t kAll = kBegun + 4 * kStripe;
+  const cuda::TestMemory memory(context_->get(), kAll);
+  staging_.release();
+  begin_read(memory.data(), kAll);
+  const std::vector<std::byte> canary(kAll, std::byte{0xc5});
+  memory.set(canary);
   cuda().hold(1);
-  const auto bytes = random();
+  const auto bytes = cuda::random_bytes(random_, kAll);
   fill_window(staging_, bytes);
   // One copy each, until no more may be under way.
-  for (uint64_t i = 0; i < kStripes; ++i) {
-    staging_.landed(i * kStripe, kStripe);
+  for (uint64_t at = 0; at < kAll; at += kStripe) {
+    staging_.landed(at, kStripe);
     run_for(kMs);
   }
   Waited settled;
@@ -180,12 +197,11 @@ TEST_F(MovingOnTest, settling_waits_for_what_was_begun_and_takes_the_rest_back) 
   EXPECT_FALSE(settled.ended);
   cuda().hold(0);
   ASSERT_TRUE(run_until([&] { return settled.ended; }));
-  const uint64_t begun = moved_.gpu_ring_read_bytes;
-  EXPECT_GT(begun, 0u);
-  EXPECT_LT(begun, kGpuBytes);
-  const auto got = gpu_memory_->get();
-  EXPECT_TRUE(std::equal(got.begin(), got.begin() + static_cast<ptrdiff_t>(begun), bytes.begin()));
-  EXPECT_TRUE(std::equal(got.begin() + static_cast<ptrdiff_t>(begun), got.end(), canary.begin()));
+  EXPECT_EQ(moved_.gpu_ring_read_bytes, kBegun);
+  const auto got = memory.get();
+  EXPECT_TRUE(std::equal(got.begin(), got.begin() + kBegun, bytes.begin()));
+  EXPECT_TRUE(std::equal(got.begin() + kBegun, got.end(), canary.begin()));
+  staging_.release();
 }
 
 TEST_F(MovingOnTest, a_copy_that_fails_on_the_way_is_made_again_by_land_which_says_what_is_wrong) {

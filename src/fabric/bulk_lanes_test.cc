@@ -168,11 +168,26 @@ TEST_F(BulkLanesTest, threads_move_pushes_and_pulls_whole) {
   withdraw(source);
 }
 
+TEST_F(BulkLanesTest, threads_move_bytes_around_the_caches_whole) {
+  const auto from = random_bytes(random, kBytes);
+  Pages to;
+  Window sink;
+  sink.around_caches = true;
+  ask(sink, Window::Direction::sink, to.bytes());
+  PushFlag push(sink.request_id, 0, from);
+  server().session->push(push);
+  ASSERT_TRUE(server().session->reply(kType, sink.request_id, {}).ok());
+  ASSERT_TRUE(until([&] { return push.finished && answered(sink); }));
+  EXPECT_TRUE(std::ranges::equal(to.bytes(), from));
+  withdraw(sink);
+}
+
 TEST_F(BulkLanesTest, what_is_withdrawn_while_it_is_filled_is_not_touched_any_more) {
   const auto from = random_bytes(random, kBytes);
   for (int round = 0; round < kRounds; ++round) {
     Pages to;
     Window window;
+    window.around_caches = round % 2 == 1;
     ask(window, Window::Direction::sink, to.bytes());
     PushFlag push(window.request_id, 0, from);
     server().session->push(push);

@@ -110,7 +110,10 @@ struct Window : ListNode<> {
   Direction direction = Direction::sink;
   MemorySegments segments;           // offset 0 is the first byte of the first segment
   StraightPath* straight = nullptr;  // null: there is none
-  uint64_t moved_bytes = 0;          // landed in (sink) or handed over (source); for progress
+  // Of a sink: who reads the bytes next is a device, and soon. Where they are copied by a CPU, they
+  // are kept out of its caches.
+  bool around_caches = false;
+  uint64_t moved_bytes = 0;  // landed in (sink) or handed over (source); for progress
   // If set, what can be lent is noted here instead of being copied into the segments.
   std::vector<LentBytes>* lent = nullptr;
   uint64_t length_bytes() const;  // sums the segments

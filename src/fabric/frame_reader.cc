@@ -1,6 +1,7 @@
 #include "fabric/frame_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/crc32c.h"
 
@@ -41,10 +42,13 @@ std::span<iovec> FrameReader::targets() {
     parts_[0] = {body_.data() + body_done_, left};
     payload_parts_ = 1;
   } else {
-    left = frame_.header.payload_bytes - payload_done_;
-    const uint64_t now = std::min<uint64_t>(left, kTurnBytes);
+    left = payload_left();
+    const uint64_t now = std::min<uint64_t>(left, kTurnBytes - turn_bytes_);
     const Landing& landing = frame_.landing;
-    if (landing.window != nullptr) {
+    if (around_caches_) {
+      parts_[0] = {turn_.get() + turn_bytes_, now};
+      payload_parts_ = 1;
+    } else if (landing.window != nullptr) {
       payload_parts_ = window_parts(*landing.window, hint_, landing.offset + payload_done_, now,
                                     parts_, kPartsMax - 1);
     } else if (!landing.memory.empty()) {
@@ -108,9 +112,14 @@ Status FrameReader::received(size_t length_bytes) {
     if (body_done_ < frame_.header.body_bytes) return {};
     GD2FS_TRY(end_body(body_.data()));
   } else if (state_ == State::payload) {
-    add_received_crc(into);
-    payload_done_ += into;
-    if (payload_done_ < frame_.header.payload_bytes) return {};
+    if (around_caches_) {
+      turn_bytes_ += into;
+      if (turn_bytes_ == kTurnBytes || payload_left() == 0) end_turn();
+    } else {
+      add_received_crc(into);
+      payload_done_ += into;
+    }
+    if (payload_left() > 0) return {};
     GD2FS_TRY(end_frame());
   }
   return parse();
@@ -140,7 +149,7 @@ Status FrameReader::parse() {
         break;
       case State::payload:
         begin_ += take_payload(available);
-        if (payload_done_ < frame_.header.payload_bytes) return {};
+        if (payload_left() > 0) return {};
         GD2FS_TRY(end_frame());
         break;
     }
@@ -155,12 +164,19 @@ Status FrameReader::begin_frame() {
   GD2FS_ASSIGN(frame_.landing, sink_.on_header(header));
   body_done_ = 0;
   payload_done_ = 0;
+  turn_bytes_ = 0;
   crc_ = 0;
   if (header.kind == FrameKind::message && header.payload_bytes > 0) {
     frame_.eager.resize(header.payload_bytes);
     frame_.landing.memory = frame_.eager;
   }
-  frame_.drained = frame_.landing.window == nullptr && frame_.landing.memory.empty();
+  const Window* const window = frame_.landing.window;
+  frame_.drained = window == nullptr && frame_.landing.memory.empty();
+  around_caches_ =
+      window != nullptr && window->around_caches && header.payload_bytes >= kAroundMinBytes;
+  if (around_caches_ && turn_ == nullptr) {
+    turn_ = std::make_unique_for_overwrite<std::byte[]>(kTurnBytes);
+  }
   state_ = State::body;
   // Grown before it is known that the bytes come; bounded by kFrameBodyMaxBytes for each lane.
   if (body_.size() < header.body_bytes) body_.resize(header.body_bytes);
@@ -198,6 +214,12 @@ size_t FrameReader::take_payload(size_t available) {
   if (part == 0) return 0;
   const ConstBytes from(buffer_.data() + begin_, part);
   const Landing& landing = frame_.landing;
+  if (around_caches_) {  // its first bytes; what is read ahead is less than a turn
+    std::memcpy(turn_.get(), from.data(), part);
+    turn_bytes_ = part;
+    if (payload_left() == 0) end_turn();
+    return part;
+  }
   if (!frame_.drained) {
     if (landing.window != nullptr) {
       copy_into(*landing.window, hint_, landing.offset + payload_done_, from);
@@ -208,6 +230,19 @@ size_t FrameReader::take_payload(size_t available) {
   }
   payload_done_ += part;
   return part;
+}
+
+void FrameReader::end_turn() {
+  ConstBytes from(turn_.get(), std::exchange(turn_bytes_, 0));
+  while (!from.empty()) {
+    iovec part{};
+    const uint64_t offset = frame_.landing.offset + payload_done_;
+    CHECK(window_parts(*frame_.landing.window, hint_, offset, from.size(), &part, 1) == 1);
+    const Bytes to(static_cast<std::byte*>(part.iov_base), part.iov_len);
+    crc_ = crc32c_copy_extend(crc_, from.first(to.size()), to);
+    from = from.subspan(to.size());
+    payload_done_ += to.size();
+  }
 }
 
 Status FrameReader::end_frame() {
@@ -222,6 +257,8 @@ void FrameReader::forget(const Window& window) {
   if (state_ == State::header || frame_.landing.window != &window) return;
   frame_.landing = Landing();
   frame_.drained = true;
+  around_caches_ = false;
+  payload_done_ += std::exchange(turn_bytes_, 0);
 }
 
 void FrameReader::forget(const Pull& pull) {

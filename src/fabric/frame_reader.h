@@ -2,9 +2,13 @@
 //
 // It owns no socket: ask where the next bytes go (targets), put them there, say how many came
 // (received). A payload goes straight into a window or a pull's memory; only what arrived together
-// with a header is copied once. Its crc is taken while the bytes are in the cache. All lengths come
-// from headers that were checked; memory is one read-ahead buffer and one body of at most
-// kFrameBodyMaxBytes. One loop.
+// with a header is copied once. Its crc is taken while the bytes are in the cache.
+//
+// What a window wants around the caches is received, a turn at a time, into memory that stays in
+// this core's cache, and copied from there while its crc is taken (decision 028).
+//
+// All lengths come from headers that were checked; memory is one read-ahead buffer, one body of at
+// most kFrameBodyMaxBytes, and one turn. One loop.
 #pragma once
 
 #include <memory>
@@ -52,6 +56,7 @@ class FrameReader {
   static constexpr size_t kReadAheadMinBytes = 1024;
   static constexpr size_t kTurnBytes = 256 * 1024;  // asked for at once: stays in the cache
   static constexpr int kPartsMax = 128;
+  static constexpr uint64_t kAroundMinBytes = 64 * 1024;  // for less the copy does not pay
 
   explicit FrameReader(FrameSink& sink, size_t read_ahead_bytes = kReadAheadBytes);
 
@@ -76,6 +81,10 @@ class FrameReader {
   bool lies_whole(size_t available) const;
   size_t take_body(size_t available);
   size_t take_payload(size_t available);
+  uint64_t payload_left() const {
+    return frame_.header.payload_bytes - payload_done_ - turn_bytes_;
+  }
+  void end_turn();
   void add_crc(ConstBytes bytes, uint64_t offset);
   void add_received_crc(size_t length_bytes);
 
@@ -84,7 +93,10 @@ class FrameReader {
   InFrame frame_;
   std::vector<std::byte> body_;  // at least as long as the body
   size_t body_done_ = 0;
-  uint64_t payload_done_ = 0;
+  uint64_t payload_done_ = 0;          // where it belongs, or nowhere
+  bool around_caches_ = false;         // the payload
+  size_t turn_bytes_ = 0;              // the next of it, in turn_
+  std::unique_ptr<std::byte[]> turn_;  // kTurnBytes, from the first such payload on
   uint32_t crc_ = 0;
   WindowHint hint_;
   iovec parts_[kPartsMax];

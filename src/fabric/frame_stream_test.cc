@@ -130,13 +130,15 @@ TEST(FrameStream, any_mixture_of_frames_cut_anywhere_arrives_whole) {
     std::vector<std::byte> to(from.size());
     Sink sink;
     set_scattered(sink.window, to, random);
+    sink.window.around_caches = random.chance(1, 2);
+    const uint64_t longest = random.chance(1, 2) ? 200'000 : 600'000;  // more than two turns
     FrameReader reader(
         sink, seed % 2 == 0 ? FrameReader::kReadAheadBytes : FrameReader::kReadAheadMinBytes);
     FrameWriter writer;
     std::vector<std::vector<std::byte>> bodies;
     std::vector<std::vector<std::byte>> eagers;
     for (uint64_t at = 0; at < from.size();) {
-      const uint64_t part = std::min<uint64_t>(from.size() - at, 1 + random.below(200'000));
+      const uint64_t part = std::min<uint64_t>(from.size() - at, 1 + random.below(longest));
       add_stripe(writer, at, ConstBytes(from).subspan(at, part));
       at += part;
       if (random.chance(1, 2)) continue;
@@ -161,10 +163,11 @@ TEST(FrameStream, a_window_forgotten_at_any_point_is_not_written_again) {
   for (uint64_t seed = 1; seed <= 100; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Random random(seed);
-    const auto from = random_bytes(random, 100'000);
+    const auto from = random_bytes(random, seed % 2 == 0 ? 100'000 : 600'000);
     std::vector<std::byte> to(from.size());
     Sink sink;
     set_scattered(sink.window, to, random);
+    sink.window.around_caches = seed % 4 < 2;
     FrameReader reader(sink);
     FrameWriter writer;
     add_stripe(writer, 0, from);
@@ -185,6 +188,35 @@ TEST(FrameStream, a_window_forgotten_at_any_point_is_not_written_again) {
     EXPECT_EQ(sink.bodies.size(), 1u);
     EXPECT_EQ(sink.landed + sink.drained, from.size());
   }
+}
+
+TEST(FrameStream, bytes_around_the_caches_are_in_the_window_turn_by_turn) {
+  constexpr size_t kTurn = FrameReader::kTurnBytes;
+  Random random(5);
+  const auto from = random_bytes(random, kTurn + kTurn / 2);
+  std::vector<std::byte> to(from.size());
+  Sink sink;
+  sink.window.segments = {{to.data(), to.size()}};
+  sink.window.total_bytes = to.size();
+  sink.window.around_caches = true;
+  FrameReader reader(sink);
+  std::vector<std::byte> stream(sizeof(FrameHeader));
+  FrameWriter writer;
+  add_stripe(writer, 0, from);
+  std::copy_n(static_cast<const std::byte*>(writer.parts()[0].iov_base), stream.size(),
+              stream.begin());
+  stream.insert(stream.end(), from.begin(), from.end());
+  const std::vector<std::byte> nothing(to.size());
+  const size_t turn_ends = sizeof(FrameHeader) + kTurn;
+  ASSERT_TRUE(feed(reader, ConstBytes(stream).first(turn_ends - 1)).ok());
+  EXPECT_TRUE(to == nothing);
+  ASSERT_TRUE(feed(reader, ConstBytes(stream).subspan(turn_ends - 1, 1)).ok());
+  EXPECT_TRUE(std::equal(to.begin(), to.begin() + kTurn, from.begin()));
+  EXPECT_EQ(sink.landed, 0u);
+  ASSERT_TRUE(feed(reader, ConstBytes(stream).subspan(turn_ends)).ok());
+  EXPECT_EQ(sink.landed, from.size());
+  EXPECT_TRUE(sink.all_ok);
+  EXPECT_TRUE(to == from);
 }
 
 TEST(FrameStream, a_stripe_whose_window_is_forgotten_while_it_is_sent_ends_in_zeros) {
