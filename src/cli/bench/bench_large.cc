@@ -120,6 +120,29 @@ Status LargeTransfers::read_hot(Bench& bench) {
   return {};
 }
 
+Status LargeTransfers::write_memory(Bench& bench) {
+  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes(), BenchServer::kMemoryCluster));
+  const Bytes source = bench.data.first(size_bytes_);
+  for (uint32_t i = 0; i <= samples_; ++i) {
+    const std::string path = bench_file(size_bytes_, i);
+    GD2FS_TRY(client.create(path, size_bytes_));
+    const CpuMeter cpu(bench.server.pid());
+    GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
+    const CpuSeconds used = cpu.used();
+    GD2FS_TRY(client.fsync(path));
+    const double baseline = best_checked_copy(source, bench.memory.first(size_bytes_));
+    if (i == samples_) GD2FS_TRY(check_file(bench, size_bytes_, path));
+    GD2FS_TRY(client.unlink(path));
+    if (i == 0) {
+      // The slab took memory from the other cluster for it, and has it cleared beside its work.
+      bench.server.rest();
+      continue;
+    }
+    memory_writes_.add(ours, baseline, used);
+  }
+  return {};
+}
+
 BenchRow LargeTransfers::write_row() const {
   return writes_.row(size_bytes_, "write", "disk");
 }
@@ -134,28 +157,8 @@ BenchRow LargeTransfers::hit_row() const {
   return hits_.row(size_bytes_, "read", "hit");
 }
 
-Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples) {
-  GD2FS_ASSIGN(BenchClient client, bench.connect(bench.data.bytes(), BenchServer::kMemoryCluster));
-  const Bytes source = bench.data.first(size_bytes);
-  Pairs pairs;
-  for (uint32_t i = 0; i <= samples; ++i) {
-    const std::string path = bench_file(size_bytes, i);
-    GD2FS_TRY(client.create(path, size_bytes));
-    const CpuMeter cpu(bench.server.pid());
-    GD2FS_ASSIGN(const double ours, client.run_one({true, path, 0, source}));
-    const CpuSeconds used = cpu.used();
-    GD2FS_TRY(client.fsync(path));
-    const double baseline = best_checked_copy(source, bench.memory.first(size_bytes));
-    if (i == samples) GD2FS_TRY(check_file(bench, size_bytes, path));
-    GD2FS_TRY(client.unlink(path));
-    if (i == 0) {
-      // The slab took memory from the other cluster for it, and has it cleared beside its work.
-      bench.server.rest();
-      continue;
-    }
-    pairs.add(ours, baseline, used);
-  }
-  return pairs.row(size_bytes, "write", "memory");
+BenchRow LargeTransfers::memory_write_row() const {
+  return memory_writes_.row(size_bytes_, "write", "memory");
 }
 
 }  // namespace gd2fs

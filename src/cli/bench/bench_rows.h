@@ -53,9 +53,13 @@ class LargeTransfers {
   // The files of the last write(), each of which is a miss: the server has just started.
   Status read_cold(Bench& bench);
   Status read_hot(Bench& bench);
+  // Acknowledged when readers see them; each is durable before the next begins. Needs the cluster
+  // of durability memory.
+  Status write_memory(Bench& bench);
   BenchRow write_row() const;
   BenchRow miss_row() const;
   BenchRow hit_row() const;
+  BenchRow memory_write_row() const;
 
  private:
   uint64_t size_bytes_;
@@ -65,10 +69,9 @@ class LargeTransfers {
   Pairs writes_;
   Pairs misses_;
   Pairs hits_;
+  Pairs memory_writes_;
 };
 
-// Writes that are acknowledged when readers see them; each is durable before the next begins.
-Result<BenchRow> large_memory_write_row(Bench& bench, uint64_t size_bytes, uint32_t samples);
 // Small reads of a hit at random places of one file.
 Result<BenchRow> small_hit_row(Bench& bench, uint32_t size_bytes, uint32_t depth, uint32_t count);
 // Random 4 KiB writes, each durable.

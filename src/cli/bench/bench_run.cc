@@ -16,7 +16,7 @@ constexpr uint64_t kSmallWritesBytes = 256 * kMiB;  // of the file of their base
 struct Shape {
   uint32_t passes;  // over the rows of large transfers
   std::vector<uint64_t> large_sizes;
-  std::vector<uint32_t> large_samples;  // of a pass; durability memory has all of them at once
+  std::vector<uint32_t> large_samples;  // of a pass
   uint32_t small_count;
   uint32_t kv_clients;
   uint32_t kv_rounds;
@@ -62,16 +62,21 @@ Status check_room(const BenchOptions& options, const Shape& shape) {
           ENOSPC};
 }
 
-Result<std::vector<LargeTransfers>> large_transfers(Bench& bench, const Shape& shape) {
-  // Twice over the same files: of 1 GiB a drive has room for few.
-  constexpr int kColdTurns = 2;
-  const bool cold = chose(bench.options, "miss");
-  const bool hot = chose(bench.options, "hit");
+std::vector<LargeTransfers> sizes_of(const Shape& shape) {
   std::vector<LargeTransfers> sizes;
   sizes.reserve(shape.large_sizes.size());
   for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
     sizes.emplace_back(shape.large_sizes[i], shape.large_samples[i]);
   }
+  return sizes;
+}
+
+Result<std::vector<LargeTransfers>> large_transfers(Bench& bench, const Shape& shape) {
+  // Twice over the same files: of 1 GiB a drive has room for few.
+  constexpr int kColdTurns = 2;
+  const bool cold = chose(bench.options, "miss");
+  const bool hot = chose(bench.options, "hit");
+  std::vector<LargeTransfers> sizes = sizes_of(shape);
   for (uint32_t pass = 0; pass < shape.passes; ++pass) {
     for (LargeTransfers& size : sizes) GD2FS_TRY(size.write(bench));
     for (int turn = 0; cold && turn < kColdTurns; ++turn) {
@@ -118,10 +123,11 @@ Status run_rows(Bench& bench, const Shape& shape, std::vector<BenchRow>* rows, d
     const std::string token = before != nullptr ? before : "";
     GD2FS_ASSIGN(const std::string other, bench.server.add_memory_cluster());
     setenv("GD2FS_TOKEN_FILE", other.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): no client now
-    for (size_t i = 0; i < shape.large_sizes.size(); ++i) {
-      const uint32_t samples = shape.passes * shape.large_samples[i];
-      GD2FS_TRY(keep(large_memory_write_row(bench, shape.large_sizes[i], samples)));
+    std::vector<LargeTransfers> sizes = sizes_of(shape);
+    for (uint32_t pass = 0; pass < shape.passes; ++pass) {
+      for (LargeTransfers& size : sizes) GD2FS_TRY(size.write_memory(bench));
     }
+    for (const LargeTransfers& size : sizes) GD2FS_TRY(keep(size.memory_write_row()));
     setenv("GD2FS_TOKEN_FILE", token.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
   }
   if (wants("small")) {
