@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/random.h"
+#include "cli/bench/bench_client.h"
 #include "cli/bench/samples.h"
 
 namespace gd2fs {
@@ -46,7 +48,7 @@ bool receive_all(int fd, std::byte* data, uint64_t length) {
 }
 
 // The sender's side of one lane: each 8-byte request names a length, answered with that many bytes.
-void serve_lane(int fd, const std::vector<std::byte>& data) {
+void serve_lane(int fd, ConstBytes data) {
   uint64_t length = 0;
   while (receive_all(fd, reinterpret_cast<std::byte*>(&length), sizeof length)) {
     if (!send_all(fd, data.data(), length)) return;
@@ -54,14 +56,16 @@ void serve_lane(int fd, const std::vector<std::byte>& data) {
 }
 
 [[noreturn]] void run_sender(int listener, uint32_t lanes, uint64_t buffer_bytes) {
-  std::vector<std::byte> data(buffer_bytes, std::byte{0x5C});
+  BenchBuffer data(buffer_bytes);
+  Random random(Random::seed_from_kernel());
+  random.fill(data.bytes());
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < lanes; ++i) {
     const int fd = accept(listener, nullptr, nullptr);
     if (fd < 0) _exit(1);
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    threads.emplace_back([fd, &data] { serve_lane(fd, data); });
+    threads.emplace_back([fd, &data] { serve_lane(fd, data.bytes()); });
   }
   for (std::thread& thread : threads) thread.join();
   _exit(0);
