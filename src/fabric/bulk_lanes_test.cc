@@ -122,33 +122,31 @@ class BulkLanesTest : public testing::Test {
       return reply.request_id == window.request_id;
     });
   }
-  // The session still moves bytes as it should.
-  void expect_sound() {
-    ASSERT_TRUE(client.session->open());
-    const auto from = random_bytes(random, 3'000'000);
-    std::vector<std::byte> to(from.size());
+  // All of `from`, into a new window over `to`.
+  void push_whole(ConstBytes from, Bytes to, bool around_caches = false) {
     Window window;
+    window.around_caches = around_caches;
     ask(window, Window::Direction::sink, to);
     PushFlag push(window.request_id, 0, from);
     server().session->push(push);
     ASSERT_TRUE(server().session->reply(kType, window.request_id, {}).ok());
     ASSERT_TRUE(until([&] { return push.finished && answered(window); }));
-    EXPECT_TRUE(to == from);
+    EXPECT_TRUE(std::ranges::equal(to, from));
     withdraw(window);
+  }
+  // The session still moves bytes as it should.
+  void expect_sound() {
+    ASSERT_TRUE(client.session->open());
+    const auto from = random_bytes(random, 3'000'000);
+    std::vector<std::byte> to(from.size());
+    push_whole(from, to);
   }
 };
 
 TEST_F(BulkLanesTest, threads_move_pushes_and_pulls_whole) {
   const auto from = random_bytes(random, kBytes);
   Pages to;
-  Window sink;
-  ask(sink, Window::Direction::sink, to.bytes());
-  PushFlag push(sink.request_id, 0, from);
-  server().session->push(push);
-  ASSERT_TRUE(server().session->reply(kType, sink.request_id, {}).ok());
-  ASSERT_TRUE(until([&] { return push.finished && answered(sink); }));
-  EXPECT_TRUE(std::ranges::equal(to.bytes(), from));
-  withdraw(sink);
+  push_whole(from, to.bytes());
   EXPECT_EQ(pumps->threads(), 3u);
 
   Window source;
@@ -171,15 +169,7 @@ TEST_F(BulkLanesTest, threads_move_pushes_and_pulls_whole) {
 TEST_F(BulkLanesTest, threads_move_bytes_around_the_caches_whole) {
   const auto from = random_bytes(random, kBytes);
   Pages to;
-  Window sink;
-  sink.around_caches = true;
-  ask(sink, Window::Direction::sink, to.bytes());
-  PushFlag push(sink.request_id, 0, from);
-  server().session->push(push);
-  ASSERT_TRUE(server().session->reply(kType, sink.request_id, {}).ok());
-  ASSERT_TRUE(until([&] { return push.finished && answered(sink); }));
-  EXPECT_TRUE(std::ranges::equal(to.bytes(), from));
-  withdraw(sink);
+  push_whole(from, to.bytes(), true);
 }
 
 TEST_F(BulkLanesTest, what_is_withdrawn_while_it_is_filled_is_not_touched_any_more) {
